@@ -1,0 +1,92 @@
+"""
+How do labels become jumps of eight bits?
+
+Instructions are placed from the last to the first.  Then every jump goes to something already placed, its
+distance is known at once, and it never has to be revised: a target more than 255 instructions away gets a
+copy nearby if it is a return, else a `JA` nearby, which has 32 bits.  Equal instructions with equal targets
+are placed once: what follows a label depends on the accumulator and the call alone, so it may be shared.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+from shim.filter.program import FilterProgram, Instruction, Opcode
+
+Label = NewType("Label", int)
+"""A placed instruction, counted from the last one."""
+
+_FARTHEST = 255
+
+
+class Assembler:
+    """A program under construction, back to front."""
+
+    def __init__(self) -> None:
+        self._placed: list[Instruction] = []
+        self._known: dict[tuple[int, ...], Label] = {}
+        self._bridges: dict[Label, Label] = {}
+
+    def ret(self, action: int) -> Label:
+        """Return a label that ends the program with `action`."""
+        return self._once((Opcode.RET_K, action), Instruction(Opcode.RET_K, 0, 0, action))
+
+    def load(self, offset: int, then: Label) -> Label:
+        """Return a label that loads the word at `offset` of `seccomp_data` and goes on at `then`."""
+        return self._straight(Opcode.LD_ABS, offset, then)
+
+    def bit_and(self, mask: int, then: Label) -> Label:
+        """Return a label that keeps the bits of `mask` in the accumulator and goes on at `then`."""
+        return self._straight(Opcode.AND_K, mask, then)
+
+    def jump(self, code: Opcode, k: int, holds: Label, fails: Label) -> Label:
+        """Return a label that compares the accumulator with `k` and goes on at `holds` or `fails`."""
+        key = (code, k, holds, fails)
+        if key not in self._known:
+            # The bridge for `fails` may push the jump one further away from `holds`.
+            near_holds = self._near(holds, _FARTHEST - 1)
+            near_fails = self._near(fails, _FARTHEST)
+            jt, jf = self._distance(near_holds), self._distance(near_fails)
+            self._known[key] = self._place(Instruction(code, jt, jf, k))
+        return self._known[key]
+
+    def program(self, entry: Label) -> FilterProgram:
+        """Return the program that starts at `entry`."""
+        self._adjacent(entry)
+        return FilterProgram(tuple(reversed(self._placed)))
+
+    def _straight(self, code: Opcode, k: int, then: Label) -> Label:
+        key = (code, k, then)
+        if key not in self._known:
+            self._adjacent(then)
+            self._known[key] = self._place(Instruction(code, 0, 0, k))
+        return self._known[key]
+
+    def _once(self, key: tuple[int, ...], instruction: Instruction) -> Label:
+        if key not in self._known:
+            self._known[key] = self._place(instruction)
+        return self._known[key]
+
+    def _place(self, instruction: Instruction) -> Label:
+        self._placed.append(instruction)
+        return Label(len(self._placed) - 1)
+
+    def _distance(self, label: Label) -> int:
+        """Return how many instructions lie between the next one to be placed and `label`."""
+        return len(self._placed) - label - 1
+
+    def _adjacent(self, label: Label) -> None:
+        if self._distance(label):
+            self._place(self._copy_or_bridge(label))
+
+    def _near(self, label: Label, farthest: int) -> Label:
+        if self._distance(label) <= farthest:
+            return label
+        bridge = self._bridges.get(label)
+        if bridge is None or self._distance(bridge) > farthest:
+            bridge = self._bridges[label] = self._place(self._copy_or_bridge(label))
+        return bridge
+
+    def _copy_or_bridge(self, label: Label) -> Instruction:
+        target = self._placed[label]
+        return target if target.code == Opcode.RET_K else Instruction(Opcode.JA, 0, 0, self._distance(label))
