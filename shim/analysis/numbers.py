@@ -1,0 +1,63 @@
+"""
+Which syscall numbers can each instruction that enters the kernel pass?
+
+Every reachable site ends as a set of numbers with the places they come from, or as unresolved with a
+reason.  None is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shim.analysis.decode import Abi, Block
+from shim.analysis.program import Program
+from shim.analysis.registers import RAX
+
+# The kernel takes the number from the low half of rax: arch/x86/entry/syscall_64.c, do_syscall_64, v6.12.
+NUMBER_MASK = 0xFFFF_FFFF
+FOREIGN = {Abi.INT80: "int 0x80: the i386 ABI", Abi.SYSENTER: "sysenter: the i386 ABI"}
+
+
+@dataclass(frozen=True, slots=True)
+class KernelEntry:
+    """
+    One reachable site: `numbers` maps a number to the addresses where it is put into a register.
+
+    `unresolved` says why the numbers are not all known, `foreign` which other ABI the instruction belongs
+    to; both are "" for a plain, bounded `syscall`.
+    """
+
+    address: int
+    function: int
+    numbers: dict[int, tuple[int, ...]]
+    unresolved: str
+    foreign: str
+
+
+def kernel_entries(program: Program) -> list[KernelEntry]:
+    """Return every reachable kernel entry of the program, by address."""
+    entries = []
+    for block in list(program.reach.blocks.values()):
+        owner = program.reach.owner.get(block.start)
+        if owner is None:
+            continue
+        for address, abi in block.kernel_entries:
+            entries.append(_entry(program, block, address, abi, owner.entry))
+    unique = {entry.address: entry for entry in entries}
+    return sorted(unique.values(), key=lambda entry: entry.address)
+
+
+def _entry(program: Program, block: Block, address: int, abi: Abi, function: int) -> KernelEntry:
+    if abi != Abi.SYSCALL:
+        return KernelEntry(address, function, {}, "", FOREIGN[abi])
+    answer = program.values.before(block, address, RAX, NUMBER_MASK)
+    reason = ""
+    if answer.unknown:
+        place, why = answer.unknown[0]
+        reason = f"{why} at {place:#x} in {program.functions.name(place)}"
+    elif answer.addresses or answer.entry:
+        reason = "the number would be an address"
+    elif not answer.values and not answer.faults:
+        reason = "no value reaches it"
+    numbers = {number: tuple(sorted(origins)) for number, origins in sorted(answer.values.items())}
+    return KernelEntry(address, function, numbers, reason, "")

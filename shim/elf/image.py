@@ -1,0 +1,338 @@
+"""
+What does the kernel map when it executes this file, and is it a file that is analysed at all?
+
+`parse_elf` checks every header and every range that a header names before anything reads through it, so
+the rest of the package indexes without fear.  The structure layouts come from pyelftools; the checks are
+here.  It never opens files and never runs anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import pairwise
+from typing import Any
+
+from elftools.common.utils import struct_parse
+from elftools.construct import Construct
+from elftools.elf.structs import ELFStructs
+
+from shim.errors import MalformedElfError, NotElfError, TruncatedElfError, UnsupportedElfError
+
+GABI = "System V ABI, ELF"
+MAX_HEADERS = 4096
+PF_X, PF_W, PF_R = 1, 2, 4
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
+USER_ADDRESS_LIMIT = 1 << 47
+# What pyelftools makes of a structure: numbers, and names where it knows one.
+_Header = dict[str, Any]
+EHDR_SIZE, PHDR_SIZE, SHDR_SIZE = 64, 56, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One PT_LOAD: `file_size` bytes at `offset` appear at `address`, then zeros up to `memory_size`."""
+
+    address: int
+    offset: int
+    file_size: int
+    memory_size: int
+    flags: int
+
+    @property
+    def end(self) -> int:
+        """First address after the segment."""
+        return self.address + self.memory_size
+
+    @property
+    def executable(self) -> bool:
+        """Whether the kernel maps it PROT_EXEC."""
+        return bool(self.flags & PF_X)
+
+    @property
+    def writable(self) -> bool:
+        """Whether the kernel maps it PROT_WRITE."""
+        return bool(self.flags & PF_W)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section header; sections are hints, only segments are mapped."""
+
+    name: str
+    type: str
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    entry_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ElfImage:
+    """
+    One ELF file whose headers are consistent.
+
+    `kind` is "ET_EXEC" or "ET_DYN"; `interpreter` the PT_INTERP path or None; `dynamic` the PT_DYNAMIC
+    entries as (tag name or number, value); `relro` the PT_GNU_RELRO range, empty if there is none.
+    """
+
+    path: str
+    data: bytes
+    sha256: str
+    build_id: str
+    kind: str
+    entry: int
+    segments: tuple[Segment, ...]
+    sections: tuple[Section, ...]
+    interpreter: str | None
+    dynamic: tuple[tuple[str | int, int], ...]
+    relro: range
+
+    def section(self, name: str) -> Section | None:
+        """Return the section called `name`, or None where the file has none of that name."""
+        return next((section for section in self.sections if section.name == name), None)
+
+    def section_data(self, section: Section) -> bytes:
+        """Return the file's bytes of `section`; empty for SHT_NOBITS."""
+        if section.type == "SHT_NOBITS":
+            return b""
+        return self.data[section.offset : section.offset + section.size]
+
+
+def parse_elf(data: bytes, path: str) -> ElfImage:
+    """
+    Return the facts of the x86-64 ELF file `data`; `path` only appears in messages and results.
+
+    Raises:
+        NotElfError: `data` is something else; the message says what it looks like.
+        UnsupportedElfError: 32-bit, big-endian, another machine, or neither executable nor shared object.
+        TruncatedElfError: a range ends beyond the end of the file.
+        MalformedElfError: headers that contradict each other.
+
+    Source:
+        System V ABI, chapter 4 "Object Files" and chapter 5 "Program Loading and Dynamic Linking";
+        x86-64 psABI 1.0, chapter 4.
+    """
+    structs = _identify(data, path)
+    header = struct_parse(structs.Elf_Ehdr, BytesIO(data), 0)
+    _check_header(header, path)
+    program_headers = _table(data, path, structs.Elf_Phdr, header, "e_ph", PHDR_SIZE)
+    section_headers = _table(data, path, structs.Elf_Shdr, header, "e_sh", SHDR_SIZE)
+    _check_ranges(data, path, program_headers, section_headers)
+    segments = _segments(path, program_headers)
+    entry = header["e_entry"]
+    if not any(segment.executable and segment.address <= entry < segment.end for segment in segments):
+        raise MalformedElfError(
+            f"{path}: e_entry", f"{entry:#x} outside every executable segment", "an address inside one", GABI
+        )
+    return ElfImage(
+        path=path,
+        data=data,
+        sha256=hashlib.sha256(data).hexdigest(),
+        build_id=_build_id(data, program_headers),
+        kind=header["e_type"],
+        entry=entry,
+        segments=segments,
+        sections=_sections(data, path, section_headers, header["e_shstrndx"]),
+        interpreter=_interpreter(data, path, program_headers),
+        dynamic=_dynamic(data, structs, program_headers),
+        relro=_relro(program_headers),
+    )
+
+
+def _identify(data: bytes, path: str) -> ELFStructs:
+    if data[:4] != b"\x7fELF":
+        raise NotElfError(path, _looks_like(data), "an ELF file", GABI)
+    if len(data) < EHDR_SIZE:
+        raise TruncatedElfError(f"{path}: ELF header", f"{len(data)} bytes", f"{EHDR_SIZE} bytes", GABI)
+    if data[4] != 2:
+        found = "a 32-bit file (ELFCLASS32)" if data[4] == 1 else f"EI_CLASS {data[4]}"
+        raise UnsupportedElfError(path, found, "a 64-bit file (ELFCLASS64)", GABI)
+    if data[5] != 1:
+        raise UnsupportedElfError(path, f"EI_DATA {data[5]}", "little-endian (ELFDATA2LSB)", GABI)
+    if data[6] != 1:
+        raise MalformedElfError(f"{path}: EI_VERSION", str(data[6]), "1 (EV_CURRENT)", GABI)
+    structs = ELFStructs(little_endian=True, elfclass=64)
+    structs.create_basic_structs()
+    structs.create_advanced_structs("ET_DYN", "EM_X86_64", "ELFOSABI_SYSV")
+    return structs
+
+
+def _looks_like(data: bytes) -> str:
+    if not data:
+        return "an empty file"
+    if data[:2] == b"#!":
+        interpreter = data[2:130].split(b"\n")[0].strip().decode("utf-8", "replace")
+        return f"a script for {interpreter!r}"
+    known = {
+        b"MZ": "a PE file",
+        b"\xca\xfe\xba\xbe": "a Java class or Mach-O file",
+        b"PK\x03\x04": "a ZIP file",
+    }
+    known[b"\0asm"] = "a WebAssembly module"
+    for magic, name in known.items():
+        if data.startswith(magic):
+            return name
+    return f"bytes {data[:4].hex(' ')} at offset 0"
+
+
+def _check_header(header: _Header, path: str) -> None:
+    if header["e_machine"] != "EM_X86_64":
+        raise UnsupportedElfError(f"{path}: e_machine", str(header["e_machine"]), "EM_X86_64", GABI)
+    if header["e_type"] not in ("ET_EXEC", "ET_DYN"):
+        raise UnsupportedElfError(f"{path}: e_type", str(header["e_type"]), "ET_EXEC or ET_DYN", GABI)
+
+
+def _table(
+    data: bytes, path: str, layout: Construct, header: _Header, prefix: str, entry_size: int
+) -> list[_Header]:
+    """Return the entries of a header table after checking that it lies inside the file."""
+    offset, count, found_size = header[prefix + "off"], header[prefix + "num"], header[prefix + "entsize"]
+    if count == 0:
+        return []
+    if found_size != entry_size:
+        raise MalformedElfError(
+            f"{path}: {prefix}entsize", f"{found_size} bytes", f"{entry_size} bytes", GABI
+        )
+    if count > MAX_HEADERS:
+        raise MalformedElfError(f"{path}: {prefix}num", str(count), f"at most {MAX_HEADERS} headers")
+    _inside(data, f"{path}: {prefix}off table", offset, count * entry_size)
+    stream = BytesIO(data)
+    return [struct_parse(layout, stream, offset + index * entry_size) for index in range(count)]
+
+
+def _inside(data: bytes, where: str, offset: int, size: int) -> None:
+    if offset + size > len(data):
+        raise TruncatedElfError(
+            where,
+            f"bytes {offset:#x} to {offset + size:#x} named",
+            f"a file that has them (it has {len(data):#x})",
+            GABI,
+        )
+
+
+def _check_ranges(
+    data: bytes, path: str, program_headers: list[_Header], section_headers: list[_Header]
+) -> None:
+    for index, header in enumerate(program_headers):
+        _inside(data, f"{path}: segment {index} {header['p_type']}", header["p_offset"], header["p_filesz"])
+    for index, header in enumerate(section_headers):
+        if header["sh_type"] not in ("SHT_NOBITS", "SHT_NULL"):
+            _inside(data, f"{path}: section {index}", header["sh_offset"], header["sh_size"])
+
+
+def _segments(path: str, program_headers: list[_Header]) -> tuple[Segment, ...]:
+    loads: list[Segment] = []
+    for index, header in enumerate(program_headers):
+        if header["p_type"] != "PT_LOAD" or header["p_memsz"] == 0:
+            continue
+        where = f"{path}: segment {index}"
+        segment = Segment(
+            header["p_vaddr"], header["p_offset"], header["p_filesz"], header["p_memsz"], header["p_flags"]
+        )
+        if segment.file_size > segment.memory_size:
+            raise MalformedElfError(
+                f"{where} p_filesz",
+                f"{segment.file_size:#x}",
+                f"at most p_memsz {segment.memory_size:#x}",
+                GABI,
+            )
+        if segment.end > USER_ADDRESS_LIMIT:
+            raise MalformedElfError(
+                where, f"end address {segment.end:#x}", f"at most {USER_ADDRESS_LIMIT:#x}"
+            )
+        if (segment.address - segment.offset) % 4096:
+            raise MalformedElfError(
+                where,
+                f"p_vaddr {segment.address:#x} and p_offset {segment.offset:#x}",
+                "both equal modulo the page",
+                GABI,
+            )
+        loads.append(segment)
+    if not loads:
+        raise MalformedElfError(path, "no PT_LOAD segment", "at least one", GABI)
+    loads.sort(key=lambda segment: segment.address)
+    for low, high in pairwise(loads):
+        if low.end > high.address:
+            raise MalformedElfError(
+                f"{path}: PT_LOAD at {high.address:#x}",
+                f"overlap with the one at {low.address:#x}",
+                "disjoint segments",
+                GABI,
+            )
+    return tuple(loads)
+
+
+def _sections(data: bytes, path: str, headers: list[_Header], names_index: int) -> tuple[Section, ...]:
+    if not headers:
+        return ()
+    if names_index >= len(headers):
+        raise MalformedElfError(
+            f"{path}: e_shstrndx", str(names_index), f"below e_shnum {len(headers)}", GABI
+        )
+    names = headers[names_index]
+    strings = data[names["sh_offset"] : names["sh_offset"] + names["sh_size"]]
+    return tuple(
+        Section(
+            name=strings[header["sh_name"] :].split(b"\0", 1)[0][:256].decode("utf-8", "replace"),
+            type=str(header["sh_type"]),
+            flags=header["sh_flags"],
+            address=header["sh_addr"],
+            offset=header["sh_offset"],
+            size=header["sh_size"],
+            link=header["sh_link"],
+            entry_size=header["sh_entsize"],
+        )
+        for header in headers
+    )
+
+
+def _interpreter(data: bytes, path: str, program_headers: list[_Header]) -> str | None:
+    for header in program_headers:
+        if header["p_type"] == "PT_INTERP":
+            raw = data[header["p_offset"] : header["p_offset"] + header["p_filesz"]]
+            if not raw.endswith(b"\0"):
+                raise MalformedElfError(f"{path}: PT_INTERP", "no final NUL", "a NUL-terminated path", GABI)
+            return raw[:-1].decode("utf-8", "replace")
+    return None
+
+
+def _dynamic(
+    data: bytes, structs: ELFStructs, program_headers: list[_Header]
+) -> tuple[tuple[str | int, int], ...]:
+    entries: list[tuple[str | int, int]] = []
+    for header in program_headers:
+        if header["p_type"] != "PT_DYNAMIC":
+            continue
+        stream = BytesIO(data[header["p_offset"] : header["p_offset"] + header["p_filesz"]])
+        for _ in range(header["p_filesz"] // 16):
+            entry = struct_parse(structs.Elf_Dyn, stream)
+            if entry["d_tag"] == "DT_NULL":
+                break
+            entries.append((entry["d_tag"], entry["d_val"]))
+    return tuple(entries)
+
+
+def _relro(program_headers: list[_Header]) -> range:
+    for header in program_headers:
+        if header["p_type"] == "PT_GNU_RELRO":
+            return range(header["p_vaddr"], header["p_vaddr"] + header["p_memsz"])
+    return range(0)
+
+
+def _build_id(data: bytes, program_headers: list[_Header]) -> str:
+    """Return the GNU build id in hexadecimal, or "" where no well-formed note holds one."""
+    for header in program_headers:
+        if header["p_type"] != "PT_NOTE":
+            continue
+        notes = data[header["p_offset"] : header["p_offset"] + header["p_filesz"]]
+        while len(notes) >= 12:
+            name_size, size, kind = (int.from_bytes(notes[i : i + 4], "little") for i in (0, 4, 8))
+            start = 12 + (name_size + 3) // 4 * 4
+            if kind == 3 and notes[12 : 12 + name_size] == b"GNU\0" and start + size <= len(notes):
+                return notes[start : start + size].hex()
+            notes = notes[start + (size + 3) // 4 * 4 :]
+    return ""
