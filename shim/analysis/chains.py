@@ -13,11 +13,11 @@ MAX_LINKS = 64
 
 
 class Chains:
-    """Shortest chains from any root to every reached function, breadth first."""
+    """Shortest chains from any root to every reached function, breadth first; addresses as in the file."""
 
-    def __init__(self, reach: Reach, functions: Functions) -> None:
+    def __init__(self, reach: Reach, functions: Functions, base: int) -> None:
         self._functions = functions
-        self._owner = {start: function.entry for start, function in reach.owner.items()}
+        self._base = base
         outgoing: dict[int, list[Edge]] = {}
         for edge in reach.edges:
             outgoing.setdefault(edge.source, []).append(edge)
@@ -42,7 +42,7 @@ class Chains:
         current = entry
         while current in self._first and len(links) < MAX_LINKS:
             edge = self._first[current]
-            place = f" at {edge.ip:#x}" if edge.ip else ""
+            place = f" at {edge.ip - self._base:#x}" if edge.ip else ""
             links.append(f"{edge.how}{place}: {self._functions.name(edge.target)}")
             current = edge.source
         return tuple(reversed(links))

@@ -37,7 +37,7 @@ def derive(data: bytes, path: str) -> Profile:
     syscalls = table("x86_64")
     program = load_program(image)
     entries = kernel_entries(program)
-    chains = Chains(program.reach, program.functions)
+    chains = Chains(program.reach, program.functions, image.base)
     rules, unknown = _rules(program, entries, chains, syscalls)
     return Profile(
         arch="x86_64",
@@ -73,7 +73,7 @@ def _rules(
             number,
             syscalls.name(number),
             sites=tuple(
-                Site(program.image.path, address, program.functions.name(address))
+                Site(program.image.path, address - program.image.base, program.functions.name(address))
                 for address in sorted(found)
             ),
             why=_why(program, chains, origins[number], found),
@@ -113,17 +113,25 @@ def _why(
     if nearest in wrappers:
         return chain
     wrapper = min(wrappers)
-    return (*chain, f"passes the number at {owners[nearest]:#x}: {program.functions.name(wrapper)}")
+    return (
+        *chain,
+        f"passes the number at {owners[nearest] - program.image.base:#x}: {program.functions.name(wrapper)}",
+    )
 
 
 def _site(program: Program, entry: KernelEntry, reason: str) -> UnresolvedSite:
-    return UnresolvedSite(program.image.path, entry.address, program.functions.name(entry.address), reason)
+    return _place(program, entry.address, reason)
+
+
+def _place(program: Program, address: int, reason: str) -> UnresolvedSite:
+    name = program.functions.name(address)
+    return UnresolvedSite(program.image.path, address - program.image.base, name, reason)
 
 
 def _unresolved(program: Program, entries: list[KernelEntry]) -> list[UnresolvedSite]:
     found = [_site(program, entry, entry.unresolved) for entry in entries if entry.unresolved]
     for address, reason in program.reach.unresolved:
-        found.append(UnresolvedSite(program.image.path, address, program.functions.name(address), reason))
+        found.append(_place(program, address, reason))
     return found + _writable_code(program.image)
 
 
@@ -131,7 +139,7 @@ def _writable_code(image: ElfImage) -> list[UnresolvedSite]:
     return [
         UnresolvedSite(
             image.path,
-            segment.address,
+            segment.address - image.base,
             "segment",
             "code in a writable segment, which the program can replace",
         )

@@ -9,6 +9,7 @@ is an escape, and then they are not.
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from iced_x86 import Instruction, Mnemonic, OpKind, Register
@@ -29,6 +30,15 @@ CallSite: TypeAlias = tuple[Block, bool]
 
 class _EscapesError(Exception):
     """The address went somewhere that is not followed."""
+
+
+@dataclass(slots=True)
+class _Trace:
+    """Where the address still has to be followed from, where it has been, and the calls it ended in."""
+
+    pending: list[tuple[Block, int, Holder]] = field(default_factory=list)
+    seen: set[tuple[int, Holder]] = field(default_factory=set)
+    sites: list[CallSite] = field(default_factory=list)
 
 
 class Flow:
@@ -86,27 +96,23 @@ class Flow:
             return [(block, maker.mnemonic == Mnemonic.CALL)]
         if maker.mnemonic not in (Mnemonic.MOV, Mnemonic.LEA):
             raise _EscapesError
-        sites: list[CallSite] = []
-        pending: list[tuple[Block, int, Holder]] = []
+        trace = _Trace()
         if maker.op0_kind == OpKind.REGISTER:
-            pending.append((block, index + 1, FULL[maker.op0_register]))
+            trace.pending.append((block, index + 1, FULL[maker.op0_register]))
         else:
-            self._store(listing, index, pending)
-        seen: set[tuple[int, Holder]] = set()
-        while pending:
-            if len(seen) > MAX_PLACES:
+            self._store(listing, index, trace)
+        while trace.pending:
+            if len(trace.seen) > MAX_PLACES:
                 raise _EscapesError
-            self._along(*pending.pop(), pending, seen, sites)
-        return sites
+            self._along(*trace.pending.pop(), trace)
+        return trace.sites
 
     def _along(
         self,
         block: Block,
         start: int,
         holder: Holder,
-        pending: list[tuple[Block, int, Holder]],
-        seen: set[tuple[int, Holder]],
-        sites: list[CallSite],
+        trace: _Trace,
     ) -> None:
         """Follow one holder to the end of its block."""
         listing = self._listings.listing(block)
@@ -115,29 +121,27 @@ class Flow:
             if block.last and instruction.ip == block.last:
                 break
             if self._uses(listing, index, holder):
-                self._use(listing, index, holder, pending)
+                self._use(listing, index, holder, trace)
             if self._overwrites(listing, index, holder):
                 return
-        self._leave(listing, holder, pending, seen, sites)
+        self._leave(listing, holder, trace)
 
     def _leave(
         self,
         listing: Listing,
         holder: Holder,
-        pending: list[tuple[Block, int, Holder]],
-        seen: set[tuple[int, Holder]],
-        sites: list[CallSite],
+        trace: _Trace,
     ) -> None:
         """Follow one holder out of its block."""
         block = listing.block
         following: list[tuple[int, Holder]] = []
         if block.ending in {Ending.CALL, Ending.CALL_INDIRECT}:
             if block.ending == Ending.CALL_INDIRECT and self._is_operand(listing, holder):
-                sites.append((block, True))
+                trace.sites.append((block, True))
             following = self._over_call(block, holder)
         elif block.ending == Ending.JUMP_INDIRECT and block.start not in self._reach.jump_targets:
             if self._is_operand(listing, holder):
-                sites.append((block, False))
+                trace.sites.append((block, False))
             elif holder in ARGUMENTS:
                 raise _EscapesError
         elif block.ending == Ending.RETURN:
@@ -146,9 +150,9 @@ class Flow:
         else:
             following = [(target, holder) for target in self._graph.after.get(block.start, ())]
         for place in following:
-            if place not in seen:
-                seen.add(place)
-                pending.append((self._reach.blocks[place[0]], 0, place[1]))
+            if place not in trace.seen:
+                trace.seen.add(place)
+                trace.pending.append((self._reach.blocks[place[0]], 0, place[1]))
 
     def _over_call(self, block: Block, holder: Holder) -> list[tuple[int, Holder]]:
         """Return where a holder goes on at a call: into the callee, and behind it if it survives."""
@@ -193,20 +197,18 @@ class Flow:
             and not _is_store(instruction)
         )
 
-    def _use(
-        self, listing: Listing, index: int, holder: Holder, pending: list[tuple[Block, int, Holder]]
-    ) -> None:
+    def _use(self, listing: Listing, index: int, holder: Holder, trace: _Trace) -> None:
         """Add what an instruction that reads the holder copies it to."""
         instruction = listing.instructions[index]
         mnemonic = instruction.mnemonic
         if mnemonic in (Mnemonic.CMP, Mnemonic.TEST):
             return
         if mnemonic == Mnemonic.POP and isinstance(holder, tuple):
-            pending.append((listing.block, index + 1, FULL[instruction.op0_register]))
+            trace.pending.append((listing.block, index + 1, FULL[instruction.op0_register]))
             return
         if mnemonic == Mnemonic.PUSH and isinstance(holder, int) and listing.frames[index].rsp is not None:
             rsp = listing.frames[index].rsp or (0, 0)
-            pending.append((listing.block, index + 1, (rsp[0], rsp[1] - 8)))
+            trace.pending.append((listing.block, index + 1, (rsp[0], rsp[1] - 8)))
             return
         if mnemonic != Mnemonic.MOV:
             raise _EscapesError
@@ -215,18 +217,18 @@ class Flow:
                 raise _EscapesError
             if SIZE[instruction.op0_register] != 8:
                 raise _EscapesError
-            pending.append((listing.block, index + 1, instruction.op0_register))
+            trace.pending.append((listing.block, index + 1, instruction.op0_register))
         elif instruction.op1_register == holder:
-            self._store(listing, index, pending)
+            self._store(listing, index, trace)
         else:
             raise _EscapesError
 
-    def _store(self, listing: Listing, index: int, pending: list[tuple[Block, int, Holder]]) -> None:
+    def _store(self, listing: Listing, index: int, trace: _Trace) -> None:
         """Follow a store into the frame, or into a variable that only plain loads and stores name."""
         instruction = listing.instructions[index]
         place = place_of_memory(listing.frames[index], instruction)
         if place is not None:
-            pending.append((listing.block, index + 1, place))
+            trace.pending.append((listing.block, index + 1, place))
             return
         if not (
             instruction.is_ip_rel_memory_operand
@@ -248,14 +250,16 @@ class Flow:
             if access.use in (Use.ADDRESS, Use.INDEXED):
                 raise _EscapesError
             if access.use == Use.READ and access.address == address:
-                self._load(access.block, access.ip, pending)
+                self._load(access.block, access.ip, trace)
 
-    def _load(self, block: Block, ip: int, pending: list[tuple[Block, int, Holder]]) -> None:
+    def _load(self, block: Block, ip: int, trace: _Trace) -> None:
         listing = self._listings.listing(block)
         index = next(i for i, item in enumerate(listing.instructions) if item.ip == ip)
         instruction = listing.instructions[index]
         if instruction.mnemonic == Mnemonic.MOV and instruction.op0_kind == OpKind.REGISTER:
-            pending.append((block, index + 1, FULL[instruction.op0_register]))
+            trace.pending.append((block, index + 1, FULL[instruction.op0_register]))
+        elif instruction.mnemonic in {Mnemonic.CALL, Mnemonic.JMP}:
+            trace.sites.append((block, instruction.mnemonic == Mnemonic.CALL))
         elif instruction.mnemonic not in (Mnemonic.CMP, Mnemonic.TEST):
             raise _EscapesError
 

@@ -38,6 +38,7 @@ class Functions:
         self._sorted = sorted(ends)
         self._ends = ends
         self._names = names
+        self._base = image.base
 
     def extent(self, address: int) -> range:
         """Return the known extent around `address`, or the gap between known functions that holds it."""
@@ -62,5 +63,5 @@ class Functions:
         if index >= 0:
             start = self._sorted[index]
             if address < max(self._ends[start], start + 1):
-                return self._names.get(start, f"sub_{start:x}")
-        return f"sub_{address:x}"
+                return self._names.get(start, f"sub_{start - self._base:x}")
+        return f"sub_{address - self._base:x}"

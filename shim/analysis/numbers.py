@@ -54,7 +54,7 @@ def _entry(program: Program, block: Block, address: int, abi: Abi, function: int
     reason = ""
     if answer.unknown:
         place, why = answer.unknown[0]
-        reason = f"{why} at {place:#x} in {program.functions.name(place)}"
+        reason = f"{why} at {place - program.image.base:#x} in {program.functions.name(place)}"
     elif answer.addresses or answer.entry:
         reason = "the number would be an address"
     elif not answer.values and not answer.faults:

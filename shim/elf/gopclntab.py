@@ -45,7 +45,7 @@ def go_functions(image: ElfImage) -> tuple[GoFunction, ...]:
     try:
         if magic in (MAGIC_1_18, MAGIC_1_20):
             return _read_1_18(image, table)
-        return _read_1_16(table) if magic == MAGIC_1_16 else _read_1_2(table)
+        return _read_1_16(table, image.base) if magic == MAGIC_1_16 else _read_1_2(table, image.base)
     except struct.error as error:
         raise MalformedElfError(
             f"{image.path}: pclntab", "a table that ends early", "every function", SOURCE
@@ -77,7 +77,7 @@ def _read_1_18(image: ElfImage, table: bytes) -> tuple[GoFunction, ...]:
     count, _files, text_start, names_at, _cu, _files_at, _pc_at, functions_at = struct.unpack_from(
         "<8Q", table, 8
     )
-    if text_start == 0:  # since Go 1.26 only the runtime's module data has it
+    if text_start == 0 or image.base:  # since Go 1.26 only the runtime's module data has it
         text = image.section(".text")
         text_start = text.address if text else 0
     offsets = struct.unpack_from(f"<{2 * _count(count) + 1}I", table, functions_at)
@@ -89,24 +89,26 @@ def _read_1_18(image: ElfImage, table: bytes) -> tuple[GoFunction, ...]:
     return tuple(functions)
 
 
-def _read_1_16(table: bytes) -> tuple[GoFunction, ...]:
+def _read_1_16(table: bytes, base: int) -> tuple[GoFunction, ...]:
     count, _files, names_at, _cu, _files_at, _pc_at, functions_at = struct.unpack_from("<7Q", table, 8)
-    return _absolute(table, _count(count), functions_at, functions_at, names_at)
+    return _absolute(table, _count(count), functions_at, functions_at, names_at, base)
 
 
-def _read_1_2(table: bytes) -> tuple[GoFunction, ...]:
+def _read_1_2(table: bytes, base: int) -> tuple[GoFunction, ...]:
     (count,) = struct.unpack_from("<Q", table, 8)
-    return _absolute(table, _count(count), 16, 0, 0)
+    return _absolute(table, _count(count), 16, 0, 0, base)
 
 
-def _absolute(
-    table: bytes, count: int, entries_at: int, structs_at: int, names_at: int
+def _absolute(  # where the parts of a table are
+    table: bytes, count: int, entries_at: int, structs_at: int, names_at: int, base: int
 ) -> tuple[GoFunction, ...]:
     words = struct.unpack_from(f"<{2 * count + 1}Q", table, entries_at)
     functions = []
     for index in range(count):
         name_at = struct.unpack_from("<i", table, structs_at + words[2 * index + 1] + 8)[0]
-        functions.append(GoFunction(_name(table, names_at + name_at), words[2 * index], words[2 * index + 2]))
+        functions.append(
+            GoFunction(_name(table, names_at + name_at), words[2 * index] + base, words[2 * index + 2] + base)
+        )
     return tuple(functions)
 
 

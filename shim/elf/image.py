@@ -25,6 +25,15 @@ MAX_HEADERS = 4096
 PF_X, PF_W, PF_R = 1, 2, 4
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 USER_ADDRESS_LIMIT = 1 << 47
+# Where position-independent files are taken to be loaded: as the kernel does, far from the null page, so that
+# no address of the file is a small number.
+LOAD_BASE = 1 << 40
+_ADDRESS_TAGS = frozenset(
+    {
+        "DT_INIT", "DT_FINI", "DT_INIT_ARRAY", "DT_FINI_ARRAY", "DT_PREINIT_ARRAY",
+        "DT_RELA", "DT_JMPREL", "DT_RELR", "DT_SYMTAB", "DT_STRTAB", "DT_HASH", "DT_GNU_HASH",
+    }
+)  # fmt: skip
 # What pyelftools makes of a structure: numbers, and names where it knows one.
 _Header = dict[str, Any]
 EHDR_SIZE, PHDR_SIZE, SHDR_SIZE = 64, 56, 64
@@ -73,8 +82,9 @@ class Section:
 @dataclass(frozen=True, slots=True)
 class ElfImage:
     """
-    One ELF file whose headers are consistent.
+    One ELF file whose headers are consistent, loaded at `base`.
 
+    Every address is the file's own plus `base`, which is 0 for ET_EXEC and `LOAD_BASE` for ET_DYN.
     `kind` is "ET_EXEC" or "ET_DYN"; `interpreter` the PT_INTERP path or None; `dynamic` the PT_DYNAMIC
     entries as (tag name or number, value); `relro` the PT_GNU_RELRO range, empty if there is none.
     """
@@ -84,6 +94,7 @@ class ElfImage:
     sha256: str
     build_id: str
     kind: str
+    base: int
     entry: int
     segments: tuple[Segment, ...]
     sections: tuple[Section, ...]
@@ -122,11 +133,15 @@ def parse_elf(data: bytes, path: str) -> ElfImage:
     program_headers = _table(data, path, structs.Elf_Phdr, header, "e_ph", PHDR_SIZE)
     section_headers = _table(data, path, structs.Elf_Shdr, header, "e_sh", SHDR_SIZE)
     _check_ranges(data, path, program_headers, section_headers)
-    segments = _segments(path, program_headers)
-    entry = header["e_entry"]
+    base = LOAD_BASE if header["e_type"] == "ET_DYN" else 0
+    segments = _segments(path, program_headers, base)
+    entry = header["e_entry"] + base
     if not any(segment.executable and segment.address <= entry < segment.end for segment in segments):
         raise MalformedElfError(
-            f"{path}: e_entry", f"{entry:#x} outside every executable segment", "an address inside one", GABI
+            f"{path}: e_entry",
+            f"{entry - base:#x} outside every executable segment",
+            "an address inside one",
+            GABI,
         )
     return ElfImage(
         path=path,
@@ -134,12 +149,13 @@ def parse_elf(data: bytes, path: str) -> ElfImage:
         sha256=hashlib.sha256(data).hexdigest(),
         build_id=_build_id(data, program_headers),
         kind=header["e_type"],
+        base=base,
         entry=entry,
         segments=segments,
-        sections=_sections(data, path, section_headers, header["e_shstrndx"]),
+        sections=_sections(data, path, section_headers, header["e_shstrndx"], base),
         interpreter=_interpreter(data, path, program_headers),
-        dynamic=_dynamic(data, structs, program_headers),
-        relro=_relro(program_headers),
+        dynamic=_dynamic(data, structs, program_headers, base),
+        relro=_relro(program_headers, base),
     )
 
 
@@ -224,14 +240,18 @@ def _check_ranges(
             _inside(data, f"{path}: section {index}", header["sh_offset"], header["sh_size"])
 
 
-def _segments(path: str, program_headers: list[_Header]) -> tuple[Segment, ...]:
+def _segments(path: str, program_headers: list[_Header], base: int) -> tuple[Segment, ...]:
     loads: list[Segment] = []
     for index, header in enumerate(program_headers):
         if header["p_type"] != "PT_LOAD" or header["p_memsz"] == 0:
             continue
         where = f"{path}: segment {index}"
         segment = Segment(
-            header["p_vaddr"], header["p_offset"], header["p_filesz"], header["p_memsz"], header["p_flags"]
+            header["p_vaddr"] + base,
+            header["p_offset"],
+            header["p_filesz"],
+            header["p_memsz"],
+            header["p_flags"],
         )
         if segment.file_size > segment.memory_size:
             raise MalformedElfError(
@@ -240,14 +260,14 @@ def _segments(path: str, program_headers: list[_Header]) -> tuple[Segment, ...]:
                 f"at most p_memsz {segment.memory_size:#x}",
                 GABI,
             )
-        if segment.end > USER_ADDRESS_LIMIT:
+        if segment.end - base > USER_ADDRESS_LIMIT:
             raise MalformedElfError(
-                where, f"end address {segment.end:#x}", f"at most {USER_ADDRESS_LIMIT:#x}"
+                where, f"end address {segment.end - base:#x}", f"at most {USER_ADDRESS_LIMIT:#x}"
             )
         if (segment.address - segment.offset) % 4096:
             raise MalformedElfError(
                 where,
-                f"p_vaddr {segment.address:#x} and p_offset {segment.offset:#x}",
+                f"p_vaddr {segment.address - base:#x} and p_offset {segment.offset:#x}",
                 "both equal modulo the page",
                 GABI,
             )
@@ -258,15 +278,17 @@ def _segments(path: str, program_headers: list[_Header]) -> tuple[Segment, ...]:
     for low, high in pairwise(loads):
         if low.end > high.address:
             raise MalformedElfError(
-                f"{path}: PT_LOAD at {high.address:#x}",
-                f"overlap with the one at {low.address:#x}",
+                f"{path}: PT_LOAD at {high.address - base:#x}",
+                f"overlap with the one at {low.address - base:#x}",
                 "disjoint segments",
                 GABI,
             )
     return tuple(loads)
 
 
-def _sections(data: bytes, path: str, headers: list[_Header], names_index: int) -> tuple[Section, ...]:
+def _sections(
+    data: bytes, path: str, headers: list[_Header], names_index: int, base: int
+) -> tuple[Section, ...]:
     if not headers:
         return ()
     if names_index >= len(headers):
@@ -280,7 +302,7 @@ def _sections(data: bytes, path: str, headers: list[_Header], names_index: int) 
             name=strings[header["sh_name"] :].split(b"\0", 1)[0][:256].decode("utf-8", "replace"),
             type=str(header["sh_type"]),
             flags=header["sh_flags"],
-            address=header["sh_addr"],
+            address=header["sh_addr"] + (base if header["sh_flags"] & SHF_ALLOC else 0),
             offset=header["sh_offset"],
             size=header["sh_size"],
             link=header["sh_link"],
@@ -301,7 +323,7 @@ def _interpreter(data: bytes, path: str, program_headers: list[_Header]) -> str 
 
 
 def _dynamic(
-    data: bytes, structs: ELFStructs, program_headers: list[_Header]
+    data: bytes, structs: ELFStructs, program_headers: list[_Header], base: int
 ) -> tuple[tuple[str | int, int], ...]:
     entries: list[tuple[str | int, int]] = []
     for header in program_headers:
@@ -312,14 +334,16 @@ def _dynamic(
             entry = struct_parse(structs.Elf_Dyn, stream)
             if entry["d_tag"] == "DT_NULL":
                 break
-            entries.append((entry["d_tag"], entry["d_val"]))
+            shift = base if entry["d_tag"] in _ADDRESS_TAGS else 0
+            entries.append((entry["d_tag"], entry["d_val"] + shift))
     return tuple(entries)
 
 
-def _relro(program_headers: list[_Header]) -> range:
+def _relro(program_headers: list[_Header], base: int) -> range:
     for header in program_headers:
         if header["p_type"] == "PT_GNU_RELRO":
-            return range(header["p_vaddr"], header["p_vaddr"] + header["p_memsz"])
+            start = header["p_vaddr"] + base
+            return range(start, start + header["p_memsz"])
     return range(0)
 
 

@@ -2,7 +2,7 @@
 What does the program find at an address, just before its first instruction?
 
 The file's bytes where the segments put them, zeros behind them, and relocated pointers where the startup
-code writes some.  Load address 0 for position-independent files.
+code writes some.  Addresses as `ElfImage` has them.
 """
 
 from __future__ import annotations

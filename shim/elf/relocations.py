@@ -20,7 +20,7 @@ U64 = struct.Struct("<Q")
 @dataclass(frozen=True, slots=True)
 class Relocations:
     """
-    What relocation makes of the image, at load address 0.
+    What relocation makes of the image at its base.
 
     `pointers` maps the address of an 8-byte slot to the address that is written there; `resolvers` maps a
     slot to the IRELATIVE resolver whose result is written there.
@@ -49,9 +49,9 @@ def relocations(image: ElfImage) -> Relocations:
         for slot, info, addend in RELA.iter_unpack(image.data[offset : offset + size - size % RELA.size]):
             kind = info & 0xFFFFFFFF
             if kind == R_X86_64_RELATIVE:
-                pointers[slot] = addend
+                pointers[slot + image.base] = addend + image.base
             elif kind == R_X86_64_IRELATIVE:
-                resolvers[slot] = addend
+                resolvers[slot + image.base] = addend + image.base
     _relr(image, pointers)
     return Relocations(pointers, resolvers)
 
@@ -103,5 +103,7 @@ def _relr(image: ElfImage, pointers: dict[int, int]) -> None:
             slots = [where + 8 * bit for bit in range(63) if word >> (bit + 1) & 1]
             where += 63 * 8
         for slot in slots:
-            offset = file_offset(image, slot, 8, "DT_RELR slot")
-            pointers[slot] = int.from_bytes(image.data[offset : offset + 8], "little")
+            offset = file_offset(image, slot + image.base, 8, "DT_RELR slot")
+            pointers[slot + image.base] = (
+                int.from_bytes(image.data[offset : offset + 8], "little") + image.base
+            )

@@ -59,5 +59,5 @@ def _read(image: ElfImage, table: Section) -> list[Symbol]:
             continue
         end = strings.find(b"\0", name_offset)
         name = strings[name_offset : end if end >= 0 else name_offset].decode("utf-8", "replace")
-        result.append(Symbol(name, value, size, kind != STT_OBJECT))
+        result.append(Symbol(name, value + image.base, size, kind != STT_OBJECT))
     return result

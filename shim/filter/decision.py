@@ -157,7 +157,7 @@ def _conjunction(conditions: Iterable[ArgumentCondition]) -> Conjunction | None:
     return tuple(tests)
 
 
-def _test(condition: ArgumentCondition) -> Test | bool:  # noqa: PLR0911  # one for each operator
+def _test(condition: ArgumentCondition) -> Test | bool:  # one for each operator
     """
     Return the test of one condition, or what it always is.
 

@@ -1,0 +1,61 @@
+"""The arguments that `shim inspect` and `shim verify` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+
+def hexadecimal(size: int) -> Callable[[str], bytes]:
+    """Return a converter for `size` bytes in hexadecimal."""
+
+    def convert(text: str) -> bytes:
+        try:
+            data = bytes.fromhex(text)
+        except ValueError as error:
+            raise click.BadParameter(f"found {text!r}, want {2 * size} hexadecimal digits") from error
+        if len(data) != size:
+            raise click.BadParameter(f"found {len(data)} bytes, want {size}")
+        return data
+
+    return convert
+
+
+def moment(text: str) -> datetime:
+    """Return a time in ISO 8601; without a time zone it is UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"found {text!r}, want a time such as 2025-06-01T12:00:00Z") from error
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+EVIDENCE = click.argument(
+    "evidence_path", metavar="EVIDENCE", type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+ENDORSEMENTS = click.option(
+    "--endorsements",
+    "endorsement_paths",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path, exists=True),
+    help="Certificates and revocation lists: PEM, DER, certificate table, or a directory; repeatable.",
+)
+TIME = click.option(
+    "--at",
+    metavar="TIME",
+    type=moment,
+    default=lambda: datetime.now(UTC).isoformat(),
+    show_default="now",
+    help="Judge as of this time, ISO 8601.",
+)
+FORMAT = click.option(
+    "--format",
+    "output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="How to print the outcome.",
+)

@@ -1,0 +1,93 @@
+"""
+Is this machine the one the policy expects?  Asked by `shim run` of itself, before anything runs.
+
+A guard against running in the wrong place by mistake, and no more: a machine that vouches for itself
+proves nothing to anybody else.  That takes a relying party elsewhere, and `shim verify`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from time import sleep
+
+from attestation.appraise import appraise
+from attestation.binding import Shim, report_data
+from attestation.collect import collect, detect
+from attestation.endorsements import Endorsements
+from attestation.files import read_endorsements, read_limited, read_policy
+from attestation.policy import Policy, load
+from attestation.result import AttestationResult
+from shim.errors import FoundWantError
+
+SIMULATED_NOTICE = "SIMULATED: the evidence is made up; it proves nothing about this machine"
+
+
+class WrongTeeError(FoundWantError):
+    """What was asked for on the command line and what the policy names are not the same."""
+
+
+def policy_for(policy: Path | None, tee: str) -> Policy:
+    """
+    Return the policy of a file; without one, the embedded policy of the simulation.
+
+    Raises:
+        WrongTeeError: no policy for real hardware, or a policy for another kind than was asked for.
+        PolicyError: the file cannot be used.
+    """
+    if policy is None:
+        if tee != "simulated":
+            raise WrongTeeError("--policy", "none", f"a policy for {tee}: what it accepts is for you to say")
+        text = files("attestation.simulated").joinpath("policy.toml").read_bytes()
+        return load(text.decode(), "policy.toml of the simulation")
+    loaded = load(read_policy(policy), str(policy))
+    if loaded.tee != tee:
+        raise WrongTeeError(f"{policy}: tee", loaded.tee, f"{tee}, as --tee says or this machine is")
+    return loaded
+
+
+def kind_of(policy: Path | None) -> str:
+    """Return the kind of evidence that a policy names; the simulation is the policy where there is none."""
+    return "simulated" if policy is None else load(read_policy(policy), str(policy)).tee
+
+
+def chosen_tee(tee: str, root: Path) -> str:
+    """
+    Return the kind of evidence to collect: what is asked for, or with "auto" what the machine has.
+
+    Raises:
+        NoTeeError: there is none; the simulation is never chosen by itself.
+    """
+    return detect(root) if tee == "auto" else tee
+
+
+def attest_fresh(
+    policy: Policy, plan_digest: bytes, *, nonce: bytes, now: datetime, root: Path, entry: str
+) -> AttestationResult:
+    """
+    Collect evidence bound to `nonce` and the plan, and return its affirming appraisal.
+
+    Raises:
+        AppraisalError: not affirmed, with every mismatch.
+        CollectError: the machine gave no evidence.
+    """
+    wanted = Shim(nonce, None, plan_digest)
+    evidence, endorsements = collect(
+        policy.tee, report_data(nonce, None, plan_digest), root=root, entry=entry, pause=sleep
+    )
+    return appraise(evidence, endorsements, policy, binding=wanted, now=now)
+
+
+def attest_given(
+    policy: Policy, evidence: Path, endorsements: tuple[Path, ...], binding: Shim | None, *, now: datetime
+) -> AttestationResult:
+    """
+    Return the affirming appraisal of evidence from a file.
+
+    Raises:
+        AppraisalError: not affirmed; evidence bound to another plan or nonce is refused unless the policy
+            leaves the binding unchecked.
+    """
+    supplied = read_endorsements(endorsements) if endorsements else Endorsements()
+    return appraise(read_limited(evidence, "evidence"), supplied, policy, binding=binding, now=now)

@@ -1,0 +1,149 @@
+"""How do claims and attestation results look, for people and for programs?"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from attestation.errors import AuthenticationError
+from attestation.result import AttestationResult
+from attestation.simulated.product import SIMULATED_PRODUCT
+from attestation.snp import claims
+from attestation.snp.authenticate import Authenticated
+from attestation.snp.products import Product
+from attestation.snp.report import Report
+from attestation.verdict import Verdict
+from shim.canonical import JsonValue, canonical_bytes
+
+_SIMULATED = "SIMULATED: this proves nothing about any hardware"
+_WIDTH = 120  # where the output is no terminal
+_LINE = 90
+_DIGITS_PER_LINE = 64  # 32 bytes; a SHA-384 digest takes one line and a half
+
+
+def show_result(result: AttestationResult, output: str) -> None:
+    """Print the outcome of an appraisal."""
+    if output == "json":
+        click.echo(result.to_json())
+        return
+    console = _console()
+    _headline(console, result.verdict, result.verdict.value, simulated=result.simulated)
+    facts = {
+        "kind": "SIMULATED" if result.simulated else result.tee,
+        "evaluated at": result.evaluated_at,
+        "evidence sha256": result.evidence_sha256,
+        "policy sha256": result.policy_sha256,
+    }
+    console.print(_facts("appraisal", facts))
+    _show_mismatches(console, result)
+    if result.claims is not None:
+        console.print(_facts("claims", dict(_flat(result.claims))))
+    if result.unchecked:
+        console.print(f"[bold]unchecked[/bold]: {escape(', '.join(result.unchecked))}")
+
+
+def show_authentic(authenticated: Authenticated, output: str, *, simulated: bool) -> None:
+    """Print claims that the hardware, or the simulation, made."""
+    claimed = claims.of_authenticated(authenticated)
+    if output == "json":
+        tee: JsonValue = "SIMULATED" if simulated else "snp"
+        outcome = {"tee": tee, "simulated": simulated, "verdict": "authentic", "claims": claimed}
+        click.echo(canonical_bytes(outcome))
+        return
+    console = _console()
+    _headline(console, Verdict.AFFIRMING, "authentic", simulated=simulated)
+    console.print(_facts("claims", dict(_flat(claimed))))
+    if authenticated.revocation_list is None:
+        console.print("[bold]unchecked[/bold]: revocation, because no revocation list was supplied")
+
+
+def show_unproven(report: Report, product: Product | None, error: AuthenticationError, output: str) -> None:
+    """Print claims that nothing proves, and why."""
+    claimed = claims.of_report(report, product)
+    simulated = product is SIMULATED_PRODUCT
+    if output == "json":
+        reason: JsonValue = {
+            "where": error.where,
+            "found": error.found,
+            "want": error.want,
+            "source": error.source,
+        }
+        outcome: dict[str, JsonValue] = {
+            "simulated": simulated,
+            "verdict": error.verdict.value,
+            "reason": reason,
+            "unproven_claims": {"report": claimed},
+        }
+        click.echo(canonical_bytes(outcome))
+        return
+    console = _console()
+    _headline(console, error.verdict, error.verdict.value, simulated=simulated)
+    console.print(escape(str(error)), soft_wrap=True)
+    console.print(_facts("claims that nothing proves", dict(_flat(claimed))))
+
+
+def _show_mismatches(console: Console, result: AttestationResult) -> None:
+    for mismatch in result.mismatches:
+        console.print(f"[bold red]✗ {escape(mismatch.field)}[/bold red]")
+        facts = {"found": mismatch.found, "want": mismatch.want, "source": mismatch.source}
+        for name, value in facts.items():
+            if value:
+                console.print(f"    {name:<6} {escape(value)}", soft_wrap=True)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+
+
+def _headline(console: Console, verdict: Verdict, text: str, *, simulated: bool) -> None:
+    if simulated:
+        console.print(f"[bold yellow]{_SIMULATED}[/bold yellow]")
+    colour = "green" if verdict is Verdict.AFFIRMING else "red"
+    console.print(f"verdict: [bold {colour}]{text}[/bold {colour}]")
+
+
+def _facts(title: str, facts: Mapping[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(escape(name), escape(value))
+    return table
+
+
+def _flat(value: JsonValue, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the leaves of a JSON value with dotted names; a short table stays on one line."""
+    if isinstance(value, Mapping):
+        line = ", ".join(f"{key} {_leaf(item)}" for key, item in value.items() if item is not False)
+        if prefix and len(line) <= _LINE and not any(isinstance(item, Mapping) for item in value.values()):
+            yield prefix, line
+            return
+        for key, item in value.items():
+            yield from _flat(item, f"{prefix}.{key}" if prefix else key)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for number, item in enumerate(value):
+            yield from _flat(item, f"{prefix}.{number}")
+    else:
+        yield prefix, _leaf(value)
+
+
+def _leaf(value: JsonValue) -> str:
+    match value:
+        case None:
+            return "none"
+        case True:
+            return "yes"
+        case False:
+            return "no"
+        case str() if len(value) >= 2 * _DIGITS_PER_LINE // 4 and not value.strip("0"):
+            return f"{len(value) // 2} zero bytes"
+        case str() if len(value) > _DIGITS_PER_LINE and " " not in value:
+            return "\n".join(textwrap.wrap(value, _DIGITS_PER_LINE))
+        case _:
+            return str(value)

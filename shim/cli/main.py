@@ -1,0 +1,91 @@
+"""
+The command line: which commands there are, and how every error ends.
+
+Commands are imported when they are called, so that `shim --help` starts neither the cryptography nor the
+disassembler.  What a command does is in the module of its name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+import shim
+from shim.errors import ShimError
+
+COMMANDS = {
+    "profile": ("shim.cli.profile", "What may this program ask of the kernel?"),
+    "plan": ("shim.cli.plan", "Write the launch plan that shim-launch reads."),
+    "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),
+    "inspect": ("shim.cli.inspect", "Is this evidence authentic, and what does it claim?"),
+    "verify": ("shim.cli.verify", "Appraise evidence against a policy."),
+    "doctor": ("shim.cli.doctor", "What does this machine offer, and what is missing?"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are needed, and listed without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the work."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command, or None for a name that does not exist."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table above."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(shim.__version__, prog_name="shim")
+def cli() -> None:
+    """
+    From a program's machine code to a confidential VM in which it may do nothing else.
+
+    Exit codes: 0 yes, 1 the check said no, 2 usage, 3 incomplete profile; `verify` 10 to 17 by the kind of
+    refusal; `run` as the program, 128+n for signal n, 125 refused before the start, 126 cannot execute, 127
+    not found.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; every error that is raised on purpose becomes one line."""
+    try:
+        result: Any = cli.main(arguments, prog_name="shim", standalone_mode=False)
+    except ShimError as error:
+        for line in str(error).splitlines() if hasattr(error, "problems") else [str(error)]:
+            click.echo(f"shim: {one_line(line)}", err=True)
+        return int(getattr(error, "exit_code", 1))
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except BrokenPipeError:
+        # The reader went away; Python would complain once more while flushing.
+        sys.stderr.close()
+        return 141
+    return result if isinstance(result, int) else 0
+
+
+def one_line(text: str) -> str:
+    """Return `text` without line breaks and control characters, as file names may contain them."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)

@@ -1,0 +1,90 @@
+"""`shim profile PROGRAM`: what may this program ask of the kernel, and why?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from shim.profile.profile import Profile, SyscallRule
+
+EXIT_INCOMPLETE = 3
+FORMATS = ("table", "json", "names", "oci", "docker")
+
+
+@click.command("profile", short_help="What may this program ask of the kernel?")
+@click.argument("program")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("-o", "--output", default="-", help="File to write; standard output if not given.")
+@click.option("--why", is_flag=True, help="In the table: the whole call chain of every syscall.")
+def command(*, program: str, form: str, output: str, why: bool) -> int:
+    """
+    Derive the syscall profile of PROGRAM, a static x86-64 ELF file, from its machine code.
+
+    Exits with 3 if a place that can enter the kernel could not be bounded; such places are listed.
+    """
+    from shim.analysis.derive import derive
+    from shim.cli.files import read_program, write_output
+    from shim.profile.codec import dumps
+    from shim.profile.export import FORMATS as EXPORTS
+
+    profile = derive(read_program(program), program)
+    if form == "json":
+        write_output(output, dumps(profile) + b"\n")
+    elif form == "table":
+        write_output(output, render(profile, why=why).encode())
+    else:
+        text = EXPORTS[form].write(profile)
+        write_output(output, (text if text.endswith("\n") else text + "\n").encode())
+    for line in open_ends(profile):
+        click.echo(f"shim: {line}", err=True)
+    return 0 if profile.complete else EXIT_INCOMPLETE
+
+
+def open_ends(profile: Profile) -> list[str]:
+    """Return one line for each place that makes the profile incomplete."""
+    places = [("unresolved", place) for place in profile.unresolved]
+    places += [("another ABI", place) for place in profile.foreign_abi]
+    return [
+        f"{profile.program.path}: {place.function} at {place.address:#x}: found {kind} ({place.reason}), "
+        "want a set of syscall numbers"
+        for kind, place in places
+    ]
+
+
+def render(profile: Profile, *, why: bool) -> str:
+    """Return the table for people: syscall, where it is issued, by which way the program gets there."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if why else 118, highlight=False, soft_wrap=False)
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("syscall", no_wrap=True)
+    shown.add_column("nr", justify="right", no_wrap=True)
+    shown.add_column("issued at", no_wrap=True)
+    shown.add_column("why" if why else "why (last links of the chain)", overflow="fold")
+    count = 0
+    for phase in profile.phases:
+        for rule in phase.rules:
+            count += 1
+            shown.add_row(rule.name, str(rule.number), _sites(rule), _chain(rule, whole=why))
+    with console.capture() as captured:
+        console.print(shown)
+        state = "complete" if profile.complete else "INCOMPLETE"
+        console.print(f"\n{profile.program.path}: {count} syscalls, {state}; sha256 {profile.program.sha256}")
+    return captured.get()
+
+
+def _sites(rule: SyscallRule) -> str:
+    if not rule.sites:
+        return "-"
+    first = rule.sites[0]
+    name = first.function if len(first.function) <= 28 else first.function[:27] + "…"
+    more = f" +{len(rule.sites) - 1}" if len(rule.sites) > 1 else ""
+    return f"{name} {first.address:#x}{more}"
+
+
+def _chain(rule: SyscallRule, *, whole: bool) -> str:
+    links = rule.why if whole or not rule.sites else tuple(link.rsplit(": ", 1)[-1] for link in rule.why[-3:])
+    return "\n".join(links) if whole else " > ".join(links)

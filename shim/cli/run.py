@@ -1,0 +1,181 @@
+"""`shim run PROGRAM`: profile it, appraise this machine, and only then let it run, under its own profile."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from shim.cli.arguments import hexadecimal
+from shim.errors import BinaryError, IncompleteProfileError, LaunchError, ShimError
+
+if TYPE_CHECKING:
+    from attestation.result import AttestationResult
+    from shim.launch.plan import LaunchPlan
+    from shim.profile.profile import Profile
+
+EXIT_REFUSED = 125
+ROOT = Path("/")
+
+
+@click.command(
+    "run",
+    short_help="Appraise this machine, then run a program under its profile.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.option(
+    "--policy", type=click.Path(path_type=Path), help="Appraisal policy; required but for the simulation."
+)
+@click.option("--tee", type=click.Choice(["auto", "snp", "simulated"]), default="auto", show_default=True,
+              help="Where evidence comes from; the simulation must be named.")  # fmt: skip
+@click.option(
+    "--evidence", type=click.Path(path_type=Path), help="Appraise this evidence instead of collecting some."
+)
+@click.option(
+    "--endorsements", type=click.Path(path_type=Path), multiple=True, help="Certificates for --evidence."
+)
+@click.option("--nonce", type=hexadecimal(32), metavar="HEX", help="The nonce that --evidence is bound to.")
+@click.option(
+    "--env",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Pass a variable; the environment is empty otherwise.",
+)
+@click.option("--no-events", is_flag=True, help="Let the kernel kill the program at once, without a report.")
+@click.option("--allow-incomplete", is_flag=True, help="Run a program whose profile has unresolved sites.")
+@click.argument("program")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(  # noqa: PLR0913  # one parameter per option
+    *,
+    policy: Path | None,
+    tee: str,
+    evidence: Path | None,
+    endorsements: tuple[Path, ...],
+    nonce: bytes | None,
+    env: tuple[str, ...],
+    no_events: bool,
+    allow_incomplete: bool,
+    program: str,
+    arguments: tuple[str, ...],
+) -> int:
+    """
+    Run PROGRAM with ARGUMENTS under the syscall profile of its own machine code.
+
+    Nothing of it runs unless the appraisal of this machine affirms.  Its exit status is passed on; 125 is a
+    refusal before the start.
+    """
+    from shim.cli.files import find_program, read_program
+
+    path = find_program(program, os.environ.get("PATH", os.defpath))
+    data = read_program(path)
+    try:
+        profile, plan, encoded = _prepare(path, data, (program, *arguments), env, no_events=no_events,
+                                          allow_incomplete=allow_incomplete)  # fmt: skip
+        _attest(encoded, policy, tee, evidence, endorsements, nonce)
+    except LaunchError:
+        raise
+    except ShimError as error:
+        _show_refusal(error)
+        return EXIT_REFUSED
+    return _launch(encoded, profile, plan, data)
+
+
+def _prepare(
+    path: str,
+    data: bytes,
+    argv: tuple[str, ...],
+    env: tuple[str, ...],
+    *,
+    no_events: bool,
+    allow_incomplete: bool,
+) -> tuple[Profile, LaunchPlan, bytes]:
+    """Return the profile, the plan and its bytes."""
+    from shim.cli.plan import environment
+    from shim.cli.profile_cache import cached_profile, default_directory
+    from shim.launch.compose import compose
+    from shim.launch.plan import encode
+
+    profile = cached_profile(data, path, default_directory(dict(os.environ)))
+    plan = compose(
+        profile,
+        path,
+        argv,
+        environment(env, os.environ),
+        events=not no_events,
+        allow_incomplete=allow_incomplete,
+    )
+    return profile, plan, encode(plan)
+
+
+def _attest(
+    encoded: bytes,
+    policy: Path | None,
+    tee: str,
+    evidence: Path | None,
+    endorsements: tuple[Path, ...],
+    nonce: bytes | None,
+) -> None:
+    """Appraise evidence about this machine; returns only if the result affirms."""
+    import hashlib
+
+    from attestation.binding import Shim
+    from shim.cli import attest_here
+
+    plan_digest = hashlib.sha256(encoded).digest()
+    now = datetime.now(UTC)
+    if evidence is not None:
+        rules = attest_here.policy_for(policy, attest_here.kind_of(policy) if tee == "auto" else tee)
+        binding = None if nonce is None else Shim(nonce, None, plan_digest)
+        result = attest_here.attest_given(rules, evidence, endorsements, binding, now=now)
+    else:
+        rules = attest_here.policy_for(policy, attest_here.chosen_tee(tee, ROOT))
+        result = attest_here.attest_fresh(
+            rules, plan_digest, nonce=secrets.token_bytes(32), now=now, root=ROOT, entry=f"shim-{os.getpid()}"
+        )
+    _show_affirmed(result)
+
+
+def _show_affirmed(result: AttestationResult) -> None:
+    from shim.cli.attest_here import SIMULATED_NOTICE
+
+    if result.simulated:
+        click.echo(f"shim: {SIMULATED_NOTICE}", err=True)
+
+
+def _show_refusal(error: ShimError) -> None:
+    """Say every reason why nothing ran, one line each."""
+    from shim.cli.main import one_line
+
+    lines = [str(error)]
+    if isinstance(error, IncompleteProfileError):
+        lines = [f"{error.program}: incomplete profile: {place}" for place in error.unresolved]
+        lines.append("nothing ran; --allow-incomplete runs it all the same and refuses those calls")
+    elif hasattr(error, "mismatches"):
+        kind = "SIMULATED evidence" if error.result.simulated else "evidence"  # type: ignore[attr-defined]
+        lines = [f"{kind}: {mismatch}" for mismatch in error.mismatches]
+        lines.append(f"nothing ran: the appraisal ended as {error.result.verdict.value}")  # type: ignore[attr-defined]
+    elif hasattr(error, "problems"):
+        lines = str(error).splitlines()
+    elif not isinstance(error, BinaryError):
+        lines.append("nothing ran")
+    for line in lines:
+        click.echo(f"shim: {one_line(line)}", err=True)
+
+
+def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes) -> int:
+    """Launch the plan, put refused calls into words, and return the exit code."""
+    from shim.cli.violations import describe
+    from shim.launch import native
+
+    def report(event: native.ViolationEvent) -> None:
+        click.echo(f"shim: {describe(event, profile, data, Path('/proc'))}", err=True)
+
+    result = native.run(encoded, on_event=report, job_control=True)
+    if result.violation:
+        name = os.fsdecode(plan.argv[0])
+        click.echo(f"shim: {name} was killed for a call that its profile does not have", err=True)
+    return result.exit_code

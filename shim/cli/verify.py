@@ -1,0 +1,87 @@
+"""`shim verify`: is this the machine and the image that the policy expects?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from shim.cli.arguments import ENDORSEMENTS, EVIDENCE, FORMAT, TIME, hexadecimal
+
+
+@click.command("verify")
+@EVIDENCE
+@ENDORSEMENTS
+@TIME
+@FORMAT
+@click.option(
+    "--policy",
+    "policy_path",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="What is accepted; see docs/examples/policy-snp.toml.",
+)
+@click.option(
+    "--nonce", type=hexadecimal(32), metavar="HEX", help="The 32 bytes that were sent to the machine."
+)
+@click.option(
+    "--public-key", type=hexadecimal(32), metavar="HEX", help="The guest's X25519 key, if it sent one."
+)
+@click.option(
+    "--plan-digest",
+    type=hexadecimal(32),
+    metavar="HEX",
+    help="SHA-256 of the launch plan; zeros if there is none.",
+)
+@click.option(
+    "--report-data",
+    type=hexadecimal(64),
+    metavar="HEX",
+    help='All 64 bytes, for a policy with binding = "exact".',
+)
+def command(  # noqa: PLR0913  # one parameter per option
+    *,
+    evidence_path: Path,
+    endorsement_paths: tuple[Path, ...],
+    at: datetime,
+    output: str,
+    policy_path: Path,
+    nonce: bytes | None,
+    public_key: bytes | None,
+    plan_digest: bytes | None,
+    report_data: bytes | None,
+) -> None:
+    """
+    Appraise EVIDENCE against a policy.
+
+    Exit codes: 0 affirmed; 2 usage, or a policy that cannot be used; 10 malformed; 11 not authentic;
+    12 expired or not yet valid; 13 revoked; 14 cannot tell; 15 stale nonce or wrong binding; 16 TCB too low;
+    17 policy mismatch.  When several apply, the first in this order: 10, 11, 13, 12, 14, 15, 16, 17.
+    """
+    from attestation import files  # --help must not load cryptography
+
+    evidence = files.read_limited(evidence_path, "evidence")
+
+    from attestation import appraise, policy  # nor must the refusal of a large file
+    from attestation.binding import Exact, Shim
+    from attestation.errors import AppraisalError
+    from shim.cli import attestation_output
+
+    if report_data is not None and (nonce or public_key or plan_digest):
+        raise click.UsageError("--report-data stands for --nonce, --public-key and --plan-digest together")
+    if nonce is None and (public_key or plan_digest):
+        raise click.UsageError("--public-key and --plan-digest mean nothing without --nonce")
+    binding: Shim | Exact | None = None if report_data is None else Exact(report_data)
+    if nonce is not None:
+        binding = Shim(nonce, public_key, plan_digest or bytes(32))
+
+    rules = policy.load(files.read_policy(policy_path), str(policy_path))
+    endorsements = files.read_endorsements(endorsement_paths)
+    try:
+        result = appraise.appraise(evidence, endorsements, rules, binding=binding, now=at)
+    except AppraisalError as error:
+        attestation_output.show_result(error.result, output)
+        raise
+    attestation_output.show_result(result, output)

@@ -1,0 +1,71 @@
+"""
+From a profile to a launch plan: which filter, which file, which arguments, which environment.
+
+The step after which nothing interprets a profile any more: the launcher only reads the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from shim.errors import IncompleteProfileError
+from shim.filter import compile_filter
+from shim.filter.actions import KILL_PROCESS, USER_NOTIF
+from shim.launch.plan import LaunchPlan, PlanFlag
+from shim.profile.phases import rules_from
+from shim.profile.profile import Profile
+from shim.syscalls import table
+
+EXEC_CALLS = frozenset({"execve", "execveat"})
+
+
+def compose(
+    profile: Profile,
+    program: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    events: bool = True,
+    allow_incomplete: bool = False,
+) -> LaunchPlan:
+    """
+    Return the plan that launches `program` under the filter of `profile`.
+
+    Args:
+        profile: The profile of exactly this file; its digest goes into the plan and is measured at launch.
+        program: Absolute path of the file.
+        arguments: Argument vector, the program's own name first.
+        environment: The whole environment; nothing else is passed on.
+        events: Report refused calls to the launcher; without, the kernel kills the program by itself.
+        allow_incomplete: Accept a profile with unresolved sites: what they call is refused.
+
+    Raises:
+        IncompleteProfileError: the profile is incomplete and that was not allowed.
+        FilterError: the filter does not fit.
+        PlanFormatError: a value that a plan cannot hold.
+
+    Not checked:
+        That the file at `program` is the one the profile was made from: the launcher measures it.
+    """
+    if not profile.complete and not allow_incomplete:
+        places = (*profile.unresolved, *profile.foreign_abi)
+        raise IncompleteProfileError(
+            program, tuple(f"{place.function} at {place.address:#x}: {place.reason}" for place in places)
+        )
+    rules = rules_from(profile, 0)
+    filter_program = compile_filter(rules, table(profile.arch), USER_NOTIF if events else KILL_PROCESS)
+    flags = PlanFlag(0)
+    if not events:
+        flags |= PlanFlag.NO_EVENTS
+    if EXEC_CALLS & {rule.name for rule in rules}:
+        flags |= PlanFlag.EXEC_ALLOWED
+    return LaunchPlan(
+        program=program.encode(errors="surrogateescape"),
+        digest=bytes.fromhex(profile.program.sha256),
+        filter=filter_program.encode(),
+        argv=tuple(argument.encode(errors="surrogateescape") for argument in arguments),
+        environment=tuple(
+            f"{name}={value}".encode(errors="surrogateescape") for name, value in environment.items()
+        ),
+        flags=flags,
+    )
