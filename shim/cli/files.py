@@ -52,14 +52,17 @@ def read_program(path: str) -> bytes:
     except OSError as error:
         code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
         raise UnreadableFileError(path, str(error.strerror), "a readable program", code) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
             raise UnreadableFileError(path, kind, "a program file", 126)
         if status.st_size > MAX_PROGRAM:
             raise UnreadableFileError(path, f"{status.st_size} bytes", f"at most {MAX_PROGRAM} bytes", 126)
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def write_output(path: str, data: bytes) -> None:

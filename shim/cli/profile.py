@@ -71,9 +71,9 @@ def render(profile: Profile, *, why: bool) -> str:
             shown.add_row(rule.name, str(rule.number), _sites(rule), _chain(rule, whole=why))
     with console.capture() as captured:
         console.print(shown)
-        state = "complete" if profile.complete else "INCOMPLETE"
-        console.print(f"\n{profile.program.path}: {count} syscalls, {state}; sha256 {profile.program.sha256}")
-    return captured.get()
+    state = "complete" if profile.complete else "INCOMPLETE"
+    summary = f"{profile.program.path}: {count} syscalls, {state}; sha256 {profile.program.sha256}"
+    return f"{captured.get()}\n{summary}\n"
 
 
 def _sites(rule: SyscallRule) -> str:

@@ -1,0 +1,66 @@
+"""
+What need not be worked out twice for the same bytes?
+
+A cache holds facts that depend on nothing but digests: what a certificate says, and that a key made a
+signature.  Nothing that depends on time, policy or revocation is in it, so an old cache is never wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from attestation.certificate import (
+    Certificate,
+    RevocationList,
+    Signed,
+    check_rsa_pss_sha384,
+    read_certificate,
+    read_revocation_list,
+)
+
+_LIMIT = 4096
+Fact = TypeVar("Fact")
+
+
+@dataclass(slots=True)
+class Cache:
+    """
+    Facts about certificates, kept by one verifier for as long as it likes; not for use by several threads.
+
+    Each kind of fact is forgotten altogether when there are more than 4096 of it.
+    """
+
+    _certificates: dict[bytes, Certificate] = field(default_factory=dict)
+    _revocation_lists: dict[bytes, RevocationList] = field(default_factory=dict)
+    _signatures: dict[bytes, None] = field(default_factory=dict)
+
+    def certificate(self, der: bytes) -> Certificate:
+        """Return what `attestation.certificate.read_certificate` returns, and raise what it raises."""
+        digest = hashlib.sha256(der).digest()
+        known = self._certificates.get(digest)
+        return known or _remember(self._certificates, digest, read_certificate(der))
+
+    def revocation_list(self, der: bytes) -> RevocationList:
+        """Return what `attestation.certificate.read_revocation_list` returns, and raise what it raises."""
+        digest = hashlib.sha256(der).digest()
+        known = self._revocation_lists.get(digest)
+        return known or _remember(self._revocation_lists, digest, read_revocation_list(der))
+
+    def check_rsa_pss_sha384(self, signed: Signed, issuer: Certificate, where: str) -> None:
+        """Check what `attestation.certificate.check_rsa_pss_sha384` checks; only success is remembered."""
+        made_by = hashlib.sha256(signed.algorithm.encode("ascii"))
+        for part in (issuer.key_sha256, hashlib.sha256(signed.data).digest(), signed.signature):
+            made_by.update(part)
+        digest = made_by.digest()
+        if digest not in self._signatures:
+            check_rsa_pss_sha384(signed, issuer.public_key, where)
+            _remember(self._signatures, digest, None)
+
+
+def _remember(facts: dict[bytes, Fact], digest: bytes, fact: Fact) -> Fact:
+    if len(facts) >= _LIMIT:
+        facts.clear()
+    facts[digest] = fact
+    return fact

@@ -1,0 +1,228 @@
+"""
+What does an X.509 certificate or revocation list say?
+
+The only code that reads X.509.  Everything a verifier needs is taken out once, so that a certificate that
+cannot be read fails here, in one place and with one error.  Nothing is verified but single signatures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID, NameOID, SignatureAlgorithmOID
+
+from attestation.errors import EvidenceFormatError, SignatureError
+
+# What the X.509 library raises for bytes that are no certificate, or one with parts that it cannot read.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+_KNOWN_CRITICAL = frozenset({ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE})
+_KNOWN_CRITICAL_IN_CRL = frozenset({ExtensionOID.ISSUING_DISTRIBUTION_POINT})
+_PSS_SHA384 = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Bytes, the signature over them, and the object identifier of the algorithm, dotted."""
+
+    data: bytes
+    signature: bytes
+    algorithm: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """
+    What one certificate says.
+
+    Attributes:
+        sha256: Digest of the DER bytes.
+        common_name: Of the subject, or "" when it has none or several.
+        key_sha256: Digest of the SubjectPublicKeyInfo: the same for every certificate of one key.
+        signs_certificates, signs_revocations: CA with the key usage to do so.
+        extensions: The raw values of extensions without a standard meaning, by dotted object identifier.
+        unknown_critical: Critical extensions whose meaning is not known, dotted.
+    """
+
+    sha256: bytes
+    subject: x509.Name
+    issuer: x509.Name
+    common_name: str
+    serial: int
+    not_before: datetime
+    not_after: datetime
+    signed: Signed
+    public_key: PublicKeyTypes
+    key_sha256: bytes
+    signs_certificates: bool
+    signs_revocations: bool
+    extensions: Mapping[str, bytes]
+    unknown_critical: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """What one certificate revocation list says; `revoked` are pairs of issuer name and serial number."""
+
+    issuer: x509.Name
+    this_update: datetime
+    next_update: datetime
+    signed: Signed
+    revoked: frozenset[tuple[x509.Name, int]]
+    unknown_critical: tuple[str, ...]
+
+
+def read_certificate(der: bytes, where: str = "certificate") -> Certificate:
+    """
+    Return what the certificate in `der` says.
+
+    Raises:
+        EvidenceFormatError: not a certificate, or one with a key or an extension that cannot be read.
+
+    Not checked:
+        Its signature, its validity, anything about its issuer.
+    """
+    try:
+        with warnings.catch_warnings():
+            # AMD gives VCEKs the serial number 0, which RFC 5280 forbids and the library warns of.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            return _certificate(x509.load_der_x509_certificate(der), der)
+    except _UNREADABLE as error:
+        found, source = _first_line(error), "RFC 5280, section 4.1"
+        raise EvidenceFormatError(where, "", found, "an X.509 certificate", source) from error
+
+
+def read_revocation_list(der: bytes, where: str = "revocation list") -> RevocationList:
+    """
+    Return what the certificate revocation list in `der` says.
+
+    Raises:
+        EvidenceFormatError: not a revocation list, or one without the time of the next update.
+
+    Not checked:
+        Its signature, its validity.
+    """
+    try:
+        return _revocation_list(x509.load_der_x509_crl(der), where)
+    except _UNREADABLE as error:
+        found, source = _first_line(error), "RFC 5280, section 5.1"
+        raise EvidenceFormatError(where, "", found, "an X.509 revocation list", source) from error
+
+
+def check_rsa_pss_sha384(signed: Signed, key: PublicKeyTypes, where: str) -> None:
+    """
+    Check that `key` made the signature: RSASSA-PSS, SHA-384, MGF1 with SHA-384, 48 bytes of salt.
+
+    The parameters are AMD's and fixed here; those that the certificate states are not consulted.
+
+    Raises:
+        SignatureError: another algorithm, another kind of key, or another signature.
+    """
+    is_pss = signed.algorithm == SignatureAlgorithmOID.RSASSA_PSS.dotted_string
+    if not is_pss or not isinstance(key, rsa.RSAPublicKey):
+        raise SignatureError(where, f"algorithm {signed.algorithm}", "RSASSA-PSS made by an RSA key")
+    try:
+        key.verify(signed.signature, signed.data, _PSS_SHA384, hashes.SHA384())
+    except InvalidSignature as error:
+        raise SignatureError(where, "a signature of another key", "a signature of its issuer") from error
+
+
+def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
+    key = certificate.public_key()
+    constraints, usage = None, None
+    extensions: dict[str, bytes] = {}
+    for extension in certificate.extensions:
+        match extension.value:
+            case x509.BasicConstraints():
+                constraints = extension.value
+            case x509.KeyUsage():
+                usage = extension.value
+            case x509.UnrecognizedExtension():
+                extensions[extension.oid.dotted_string] = extension.value.value
+    is_authority = constraints is not None and constraints.ca and usage is not None
+    return Certificate(
+        sha256=hashlib.sha256(der).digest(),
+        subject=certificate.subject,
+        issuer=certificate.issuer,
+        common_name=_common_name(certificate.subject),
+        serial=certificate.serial_number,
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        signed=Signed(
+            certificate.tbs_certificate_bytes,
+            certificate.signature,
+            certificate.signature_algorithm_oid.dotted_string,
+        ),
+        public_key=key,
+        key_sha256=_key_sha256(key),
+        signs_certificates=is_authority and usage is not None and usage.key_cert_sign,
+        signs_revocations=is_authority and usage is not None and usage.crl_sign,
+        extensions=extensions,
+        unknown_critical=_unknown_critical(certificate.extensions, _KNOWN_CRITICAL),
+    )
+
+
+def _revocation_list(crl: x509.CertificateRevocationList, where: str) -> RevocationList:
+    if crl.next_update_utc is None:
+        raise EvidenceFormatError(where, "nextUpdate", "nothing", "a time", "RFC 5280, section 5.1.2.5")
+    revoked = set()
+    issuer = crl.issuer
+    for entry in crl:
+        # An entry without an issuer of its own belongs to the issuer of the entry before (RFC 5280, 5.3.3).
+        issuer = _entry_issuer(entry) or issuer
+        revoked.add((issuer, entry.serial_number))
+    return RevocationList(
+        issuer=crl.issuer,
+        this_update=crl.last_update_utc,
+        next_update=crl.next_update_utc,
+        signed=Signed(crl.tbs_certlist_bytes, crl.signature, crl.signature_algorithm_oid.dotted_string),
+        revoked=frozenset(revoked),
+        unknown_critical=_unknown_critical(crl.extensions, _KNOWN_CRITICAL_IN_CRL),
+    )
+
+
+def _entry_issuer(entry: x509.RevokedCertificate) -> x509.Name | None:
+    for extension in entry.extensions:
+        if extension.oid == CRLEntryExtensionOID.CERTIFICATE_ISSUER and isinstance(
+            extension.value, x509.CertificateIssuer
+        ):
+            names = extension.value.get_values_for_type(x509.DirectoryName)
+            return names[0] if names else None
+    return None
+
+
+def _unknown_critical(
+    extensions: x509.Extensions, known: frozenset[x509.ObjectIdentifier]
+) -> tuple[str, ...]:
+    critical = (extension.oid for extension in extensions if extension.critical)
+    return tuple(oid.dotted_string for oid in critical if oid not in known)
+
+
+def _common_name(name: x509.Name) -> str:
+    names = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""
+
+
+def _key_sha256(key: PublicKeyTypes) -> bytes:
+    encoded = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(encoded).digest()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

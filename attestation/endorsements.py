@@ -1,0 +1,127 @@
+"""
+Which certificates and revocation lists come with the evidence?
+
+Bytes are taken apart here into single DER structures, whatever they came in: PEM or DER, one or many, or
+the certificate table of an extended report.  Nothing is read from them and nothing is verified.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from attestation import der
+from attestation.errors import EvidenceFormatError
+from attestation.snp import certificate_table
+
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_PEM_BEGIN = b"-----BEGIN "
+_CERTIFICATE_LABELS = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE"})
+_REVOCATION_LABELS = frozenset({b"X509 CRL", b"CRL"})
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsements:
+    """
+    Everything that was supplied to judge evidence by, in no particular order.
+
+    Attributes:
+        certificates: X.509 certificates, DER.
+        revocation_lists: X.509 certificate revocation lists, DER.
+    """
+
+    certificates: tuple[bytes, ...] = ()
+    revocation_lists: tuple[bytes, ...] = ()
+
+    def __or__(self, other: Endorsements) -> Endorsements:
+        return Endorsements(
+            tuple(dict.fromkeys(self.certificates + other.certificates)),
+            tuple(dict.fromkeys(self.revocation_lists + other.revocation_lists)),
+        )
+
+
+def union(parts: Iterable[Endorsements]) -> Endorsements:
+    """Return all of them together, each structure once."""
+    total = Endorsements()
+    for part in parts:
+        total = total | part
+    return total
+
+
+def parse(data: bytes, where: str = "endorsements") -> Endorsements:
+    """
+    Return the certificates and revocation lists in `data`, recognised by its structure.
+
+    Args:
+        data: PEM blocks with anything between them, DER structures one after the other, or the certificate
+            table of an extended report.
+        where: The name of the file, for errors.
+
+    Raises:
+        EvidenceFormatError: none of these, or a structure that ends beyond the data.
+
+    Not checked:
+        What the structures say; that they belong together; any signature.
+    """
+    if _PEM_BEGIN in data:
+        return _parse_pem(data, where)
+    if certificate_table.looks_like_one(data):
+        return from_certificate_table(data, where)
+    if data[:1] == bytes([der.SEQUENCE]):
+        return _parse_der(data, where)
+    raise EvidenceFormatError(where, "", "neither PEM nor DER nor a certificate table", "one of these")
+
+
+def from_certificate_table(data: bytes, where: str = "certificate table") -> Endorsements:
+    """
+    Return what the certificate table of an extended report or of configfs-tsm's `auxblob` holds.
+
+    Hosts put DER or PEM into it; entries of kinds that are not known are left out.
+
+    Raises:
+        EvidenceFormatError: the table or a known entry of it is malformed.
+    """
+    entries = certificate_table.parse(data)
+    return union(
+        _parse_pem(entry.data, where) if _PEM_BEGIN in entry.data else _parse_der(entry.data, where)
+        for entry in entries
+        if entry.kind is not None and entry.data
+    )
+
+
+def _parse_pem(data: bytes, where: str) -> Endorsements:
+    certificates: list[bytes] = []
+    revocation_lists: list[bytes] = []
+    blocks = list(_PEM.finditer(data))
+    if len(blocks) != data.count(_PEM_BEGIN):
+        raise EvidenceFormatError(where, "PEM", "BEGIN without END", "both", "RFC 7468")
+    for block in blocks:
+        label, body = block.groups()
+        if label in _CERTIFICATE_LABELS:
+            certificates.append(_decode(body, where))
+        elif label in _REVOCATION_LABELS:
+            revocation_lists.append(_decode(body, where))
+        else:
+            found = label.decode("ascii")
+            raise EvidenceFormatError(where, "PEM", found, "CERTIFICATE or X509 CRL", "RFC 7468")
+    return Endorsements(tuple(certificates), tuple(revocation_lists))
+
+
+def _decode(body: bytes, where: str) -> bytes:
+    try:
+        return base64.b64decode(b"".join(body.split()), validate=True)
+    except binascii.Error as error:
+        raise EvidenceFormatError(where, "PEM", str(error), "base64", "RFC 7468") from error
+
+
+def _parse_der(data: bytes, where: str) -> Endorsements:
+    certificates: list[bytes] = []
+    revocation_lists: list[bytes] = []
+    for structure in der.split(data, where):
+        # The first element of a TBSCertificate of version 3 is the explicit tag [0]; a TBSCertList has none.
+        is_certificate = der.begins_with_explicit_version(structure, where)
+        (certificates if is_certificate else revocation_lists).append(structure)
+    return Endorsements(tuple(certificates), tuple(revocation_lists))

@@ -1,0 +1,75 @@
+"""
+How are evidence and endorsements read from files, without trusting their size?
+
+The only file access of a verifier; everything else takes bytes.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from attestation import endorsements
+from attestation.endorsements import Endorsements
+from attestation.errors import EvidenceFormatError, PolicyError, PolicyProblem
+
+MAXIMUM_SIZE = 1 << 20
+SUFFIXES = frozenset({".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".table"})
+
+
+def read_limited(path: Path, what: str, limit: int = MAXIMUM_SIZE) -> bytes:
+    """
+    Return the contents of a file of at most `limit` bytes.
+
+    The size is looked at before a byte is read, and never more than one byte above the limit is read, also
+    from pipes and files that grow.
+
+    Raises:
+        EvidenceFormatError: the file is larger, or it is no file that can be read.
+    """
+    where = f"{what} {path}"
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode) and status.st_size > limit:
+            raise EvidenceFormatError(where, "", f"{status.st_size} bytes", f"at most {limit} bytes")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise EvidenceFormatError(where, "", str(error.strerror), "a file that can be read") from error
+    if len(data) > limit:
+        raise EvidenceFormatError(where, "", f"more than {limit} bytes", f"at most {limit} bytes")
+    return data
+
+
+def read_endorsements(paths: Iterable[Path]) -> Endorsements:
+    """
+    Return the certificates and revocation lists in files and directories.
+
+    Of a directory, the files directly inside with one of `SUFFIXES` are read.
+
+    Raises:
+        EvidenceFormatError: a file is too large, or holds something else; the name is in the error.
+    """
+    files = [file for path in paths for file in (_inside(path) if path.is_dir() else [path])]
+    return endorsements.union(
+        endorsements.parse(read_limited(file, "endorsements"), str(file)) for file in files
+    )
+
+
+def _inside(directory: Path) -> list[Path]:
+    return sorted(file for file in directory.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def read_policy(path: Path) -> str:
+    """
+    Return the text of a policy file.
+
+    Raises:
+        PolicyError: too large, unreadable, or not UTF-8.
+    """
+    try:
+        return read_limited(path, "policy").decode("utf-8")
+    except (EvidenceFormatError, UnicodeDecodeError) as error:
+        problem = PolicyProblem(1, "file", str(error), f"UTF-8 text of at most {MAXIMUM_SIZE} bytes")
+        raise PolicyError(str(path), (problem,)) from error

@@ -1,0 +1,85 @@
+"""
+Which evidence does a relying party accept?
+
+A policy is a TOML file in which every field stands, with a value or spelled "unchecked".  It names the kind
+of evidence and with that the roots: evidence never chooses by whom it is judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+
+from attestation import kinds
+from attestation.policy_file import UNCHECKED, Section, open_file
+from attestation.policy_values import integer, one_of
+from attestation.snp import policy as snp
+from attestation.snp.policy import SnpPolicy
+
+_LONGEST_SKEW = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    What is accepted.
+
+    Attributes:
+        tee: The kind of evidence, one of `attestation.kinds.KINDS`; it decides which roots are used.
+        boot: How kernel, initrd and command line got into the measurement.
+        binding: Against what report_data is held: "shim" (a nonce, a key and a plan, as
+            `attestation.binding` combines them), "exact" (64 bytes that the caller gives), or "unchecked".
+        max_clock_skew: By how much clocks may differ where validity is checked.
+        crl: "required", or "unchecked": then a revocation list is used only if one was supplied.
+        snp: The rules for an SEV-SNP report.
+        unchecked: The keys that say "unchecked".
+        sha256: Digest of the text.
+        where: The name of the file.
+    """
+
+    tee: str
+    boot: str
+    binding: str
+    max_clock_skew: timedelta
+    crl: str
+    snp: SnpPolicy
+    unchecked: tuple[str, ...]
+    sha256: bytes
+    where: str
+
+
+def load(text: str, where: str) -> Policy:
+    """
+    Return the policy in `text`.
+
+    Args:
+        text: TOML; `docs/examples/policy-snp.toml` explains every field.
+        where: The name of the file, for errors.
+
+    Raises:
+        PolicyError: with everything that is wrong with it: not TOML, unknown or missing keys, wrong types,
+            values or lengths, or fields that contradict each other.
+    """
+    top = open_file(text, where)
+    tee = top.need("tee", one_of(*kinds.KINDS), next(iter(kinds.KINDS)))
+    kind = kinds.KINDS[tee]
+    policy = Policy(
+        tee=tee,
+        boot=top.need("boot", one_of(*kind.boots), kind.boots[0]),
+        binding=_or_unchecked(top, "binding", "shim", "exact"),
+        max_clock_skew=timedelta(seconds=top.need("max_clock_skew", integer(0, _LONGEST_SKEW), 0)),
+        crl=_or_unchecked(top, "crl", "required"),
+        snp=snp.read(top, kind.roots.products.values()),
+        unchecked=tuple(top.problems.unchecked),
+        sha256=hashlib.sha256(text.encode()).digest(),
+        where=where,
+    )
+    top.close()
+    top.problems.raise_if_any()
+    return policy
+
+
+def _or_unchecked(top: Section, key: str, *names: str) -> str:
+    value = top.take(key, one_of(*names))
+    return UNCHECKED.value if value is UNCHECKED else value

@@ -1,0 +1,94 @@
+"""
+What came out of an appraisal, as a value.
+
+An attestation result (RFC 9334, section 8.4, "Attestation Results") says which evidence was held against
+which policy at what time, every mismatch, and everything that the policy left unchecked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from attestation.verdict import Verdict
+from shim.canonical import JsonValue, canonical_bytes
+
+SCHEMA = "attestation-result/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """
+    One reason for a refusal.
+
+    Attributes:
+        field: The policy key or the part of the evidence that is meant.
+        found: What the evidence says.
+        want: What would have been accepted.
+        source: The document that defines the field: number, revision, section and title.
+        verdict: The class of the refusal that this alone would cause.
+    """
+
+    field: str
+    found: str
+    want: str
+    source: str
+    verdict: Verdict = Verdict.POLICY_MISMATCH
+
+    def __str__(self) -> str:
+        text = f"{self.field}: found {self.found}, want {self.want}"
+        return f"{text} ({self.source})" if self.source else text
+
+
+@dataclass(frozen=True, slots=True)
+class AttestationResult:
+    """
+    The full outcome of one appraisal.
+
+    Attributes:
+        tee: The kind of evidence that the policy names; its roots were used and no others.
+        simulated: True when that kind is a simulation, which proves nothing about any hardware.
+        verdict: The most fundamental verdict that applies.
+        evaluated_at: The time of the appraisal, ISO 8601, UTC.
+        evidence_sha256: Digest of the evidence as it was given, hexadecimal.
+        policy_sha256: Digest of the policy's text, hexadecimal.
+        claims: What the evidence says, or None when it is not authentic: then it says nothing.
+        mismatches: Every reason against it.
+        unchecked: Every policy key that says "unchecked", and what was not checked in consequence.
+    """
+
+    tee: str
+    simulated: bool
+    verdict: Verdict
+    evaluated_at: str
+    evidence_sha256: str
+    policy_sha256: str
+    claims: Mapping[str, JsonValue] | None
+    mismatches: tuple[Mismatch, ...]
+    unchecked: tuple[str, ...]
+
+    def to_json(self) -> bytes:
+        """Return the result as canonical JSON, the same bytes for the same result."""
+        return canonical_bytes(
+            {
+                "schema": SCHEMA,
+                "tee": "SIMULATED" if self.simulated else self.tee,
+                "simulated": self.simulated,
+                "verdict": self.verdict.value,
+                "evaluated_at": self.evaluated_at,
+                "evidence_sha256": self.evidence_sha256,
+                "policy_sha256": self.policy_sha256,
+                "claims": self.claims,
+                "mismatches": [
+                    {
+                        "field": mismatch.field,
+                        "found": mismatch.found,
+                        "want": mismatch.want,
+                        "source": mismatch.source,
+                        "verdict": mismatch.verdict.value,
+                    }
+                    for mismatch in self.mismatches
+                ],
+                "unchecked": list(self.unchecked),
+            }
+        )

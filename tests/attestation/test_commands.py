@@ -1,0 +1,191 @@
+"""`shim inspect` and `shim verify` as a user meets them: files in, text and exit code out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from attestation.binding import report_data
+from attestation.simulated import collect
+from shim.cli import inspect, verify
+from shim.errors import ShimError
+from tests import vectors
+from tests.vectors import Case
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+NONCE, KEY, PLAN = "11" * 32, "22" * 32, "33" * 32
+SIMULATED = ("--policy", str(EXAMPLES / "policy-simulated.toml"))
+
+
+def run(command: click.Command, *arguments: str | Path) -> tuple[int, str, str]:
+    """Return exit code, standard output and message, as the program's top level makes them."""
+    result: Result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    if isinstance(result.exception, ShimError):
+        return getattr(result.exception, "exit_code", 1), result.stdout, str(result.exception)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Path:
+    data = report_data(bytes.fromhex(NONCE), bytes.fromhex(KEY), bytes.fromhex(PLAN))
+    path = tmp_path / "evidence.bin"
+    path.write_bytes(collect.collect(data)[0])
+    return path
+
+
+BOUND = ("--nonce", NONCE, "--public-key", KEY, "--plan-digest", PLAN)
+
+
+def test_verify_affirms_and_says_simulated(simulated: Path) -> None:
+    code, output, _ = run(verify.command, simulated, *SIMULATED, *BOUND)
+    assert code == 0
+    assert output.startswith("SIMULATED: this proves nothing about any hardware\nverdict: affirming\n")
+    assert "unchecked: crl, report.host_data" in output
+
+
+def test_verify_prints_json(simulated: Path) -> None:
+    code, output, _ = run(verify.command, simulated, *SIMULATED, *BOUND, "--format", "json")
+    value = json.loads(output)
+    assert (code, value["verdict"], value["tee"]) == (0, "affirming", "SIMULATED")
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_verify_prints_the_full_result_of_a_refusal(simulated: Path, output: str) -> None:
+    arguments = ("--nonce", NONCE, "--format", output)
+    code, text, message = run(verify.command, simulated, *SIMULATED, *arguments)
+    assert code == 15
+    assert "SIMULATED" in text
+    assert "report.report_data" in text
+    assert message.startswith("SIMULATED: stale nonce or wrong binding: report.report_data: found")
+
+
+def test_verify_without_a_nonce_that_the_policy_wants_is_refused(simulated: Path) -> None:
+    assert run(verify.command, simulated, *SIMULATED)[0] == 15
+
+
+def test_verify_for_hardware_refuses_the_simulation(simulated: Path) -> None:
+    policy = ("--policy", EXAMPLES / "policy-snp.toml")
+    endorsements = simulated.with_suffix(".pem")
+    from attestation.simulated.chain import PEM  # noqa: PLC0415  # one use
+
+    endorsements.write_bytes(PEM)
+    assert run(verify.command, simulated, *policy, *BOUND, "--endorsements", endorsements)[0] == 11
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--nonce", "11"),
+        ("--nonce", "zz" * 32),
+        ("--report-data", "11" * 32),
+        ("--report-data", "11" * 64, "--nonce", NONCE),
+        ("--public-key", KEY),
+        ("--plan-digest", PLAN),
+        ("--at", "yesterday"),
+        ("--format", "xml"),
+        ("--endorsements", "/no/such/file"),
+    ],
+)
+def test_wrong_usage_is_told_apart_from_a_refusal(simulated: Path, arguments: tuple[str, ...]) -> None:
+    assert run(verify.command, simulated, *SIMULATED, *arguments)[0] == 2
+
+
+def test_policy_that_cannot_be_used_is_wrong_usage(simulated: Path, tmp_path: Path) -> None:
+    for content in (b"tee = 1\n", b"\xff\xfe", b"#" * (2 << 20)):
+        policy = tmp_path / "policy.toml"
+        policy.write_bytes(content)
+        code, output, message = run(verify.command, simulated, "--policy", policy, *BOUND)
+        assert (code, output) == (2, "")
+        assert message.startswith(f"{policy}:1: ")
+
+
+def test_inspect_of_the_simulation_has_to_be_asked_for(simulated: Path) -> None:
+    code, output, _ = run(inspect.command, simulated, "--tee", "simulated")
+    assert (code, output.splitlines()[:2]) == (
+        0,
+        ["SIMULATED: this proves nothing about any hardware", "verdict: authentic"],
+    )
+    code, output, _ = run(inspect.command, simulated)
+    assert (code, output.splitlines()[:2]) == (
+        14,
+        ["SIMULATED: this proves nothing about any hardware", "verdict: cannot tell"],
+    )
+
+
+def test_inspect_prints_json(simulated: Path) -> None:
+    value = json.loads(run(inspect.command, simulated, "--tee", "simulated", "--format", "json")[1])
+    assert (value["tee"], value["verdict"]) == ("SIMULATED", "authentic")
+    assert value["claims"]["report"]["measurement"] == collect.MEASUREMENT.hex()
+    value = json.loads(run(inspect.command, simulated, "--format", "json")[1])
+    assert (value["simulated"], value["verdict"]) == (True, "cannot tell")
+    assert value["unproven_claims"]["report"]["vmpl"] == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", bytes(1184), b"\2\0\0\0" + bytes(1181)])
+def test_inspect_refuses_what_is_no_evidence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "evidence"
+    path.write_bytes(content)
+    code, output, _ = run(inspect.command, path)
+    assert (code, output) == (10, "")
+
+
+def test_huge_file_is_refused_without_being_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    for command, arguments in ((inspect.command, ()), (verify.command, SIMULATED)):
+        start = time.perf_counter()
+        code, _, message = run(command, path, *arguments)
+        assert time.perf_counter() - start < 0.1
+        assert code == 10
+        assert "1073741824 bytes" in message
+
+
+def test_huge_endorsement_is_refused_by_name(simulated: Path, tmp_path: Path) -> None:
+    path = tmp_path / "huge.pem"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    code, _, message = run(inspect.command, simulated, "--endorsements", tmp_path)
+    assert code == 10
+    assert "huge.pem" in message
+
+
+def test_modules_load_without_cryptography_and_rich() -> None:
+    program = (
+        "import sys; import shim.cli.inspect, shim.cli.verify; "
+        "print([name for name in ('cryptography', 'rich', 'attestation') if name in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("case", vectors.cases("snp", "snp-parse"))
+def test_inspect_of_real_evidence_ends_with_the_code_of_its_verdict(case: Case) -> None:
+    supplied = [case.files[role] for role in ("vek", "chain") if role in case.files]
+    arguments = [part for path in supplied for part in ("--endorsements", path)]
+    at = "2024-06-01" if case.time is None else case.time.isoformat()
+    code, output, _ = run(inspect.command, case.files["report"], *arguments, "--at", at)
+    codes = {"invalid: VCEK": 11, "invalid: VLEK": 12, "invalid: 1185": 10, "parses; VCEK ": 14}
+    assert code == codes.get(case.expected[:13], 0)
+    assert ("authentic" in output) == (code in {0, 11})
+
+
+@pytest.mark.parametrize("case", vectors.cases("snp"))
+def test_directory_of_endorsements_is_searched(case: Case) -> None:
+    roots = vectors.ROOT / "roots" / "amd"
+    folder = case.files["report"].parent
+    assert case.time is not None
+    arguments = ("--endorsements", roots, "--endorsements", folder, "--at", case.time.isoformat())
+    code = run(inspect.command, case.files["report"], *arguments)[0]
+    assert (code == 0) == case.expected.startswith("valid")

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from attestation import cache as caches, der
+from attestation.errors import EvidenceFormatError, PolicyError
+from attestation.files import read_endorsements, read_limited, read_policy
+from tests.fakes.amd import Amd, Chip
+
+LEAF, ASK, ARK = Amd().chain(Chip())
+
+
+def test_directory_gives_what_looks_like_endorsements(tmp_path: Path) -> None:
+    for name, data in (("leaf.der", LEAF), ("ASK.CER", ASK), ("ark.crt", ARK), ("README", b"text")):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "folder.pem").mkdir()
+    assert set(read_endorsements([tmp_path]).certificates) == {LEAF, ASK, ARK}
+
+
+def test_file_that_is_named_is_read_whatever_its_suffix(tmp_path: Path) -> None:
+    path = tmp_path / "certificate"
+    path.write_bytes(LEAF)
+    assert read_endorsements([path, path]).certificates == (LEAF,)
+
+
+def test_malformed_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.pem"
+    path.write_bytes(b"nothing")
+    with pytest.raises(EvidenceFormatError, match=r"broken\.pem"):
+        read_endorsements([tmp_path])
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(9, True), (10, True), (11, False)])
+def test_limit_is_inclusive(tmp_path: Path, size: int, is_read: bool) -> None:  # noqa: FBT001
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+    if is_read:
+        assert len(read_limited(path, "evidence", 10)) == size
+    else:
+        with pytest.raises(EvidenceFormatError, match="11 bytes"):
+            read_limited(path, "evidence", 10)
+
+
+def test_endless_file_is_refused() -> None:
+    with pytest.raises(EvidenceFormatError, match="more than 10 bytes"):
+        read_limited(Path("/dev/zero"), "evidence", 10)
+
+
+def test_missing_file_is_an_error_of_its_kind(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceFormatError, match="No such file"):
+        read_limited(tmp_path / "none", "evidence")
+    with pytest.raises(PolicyError):
+        read_policy(tmp_path / "none")
+
+
+def test_embedded_policy_of_the_simulation_is_the_documented_one() -> None:
+    root = Path(__file__).resolve().parents[2]
+    embedded = root / "attestation" / "simulated" / "policy.toml"
+    assert embedded.read_bytes() == (root / "docs" / "examples" / "policy-simulated.toml").read_bytes()
+
+
+def test_cache_remembers_and_forgets() -> None:
+    cache = caches.Cache()
+    assert cache.certificate(LEAF) is cache.certificate(LEAF)
+    facts = dict.fromkeys(map(bytes, range(4096)))
+    assert caches._remember(facts, b"new", None) is None
+    assert list(facts) == [b"new"]
+
+
+@pytest.mark.parametrize("data", [b"\x30", b"\x30\x01", b"\x30\x80", b"\x30\x85\0\0\0\0\0", b"\x02\x01\x00"])
+def test_structure_that_does_not_end_is_malformed(data: bytes) -> None:
+    with pytest.raises(EvidenceFormatError):
+        der.split(data, "file")
+    with pytest.raises(EvidenceFormatError):
+        der.begins_with_explicit_version(data[:3], "file")
