@@ -38,7 +38,9 @@ def assemble(tmp_path_factory: pytest.TempPathFactory) -> Assemble:
         if key not in known:
             target = folder / f"program{len(known)}"
             text = ".intel_syntax noprefix\n.globl _start\n.text\n" + source + "\n"
-            run_tool([compiler, "-nostdlib", "-static", *options, "-x", "assembler", "-", "-o", str(target)], text)
+            run_tool(
+                [compiler, "-nostdlib", "-static", *options, "-x", "assembler", "-", "-o", str(target)], text
+            )
             known[key] = target.read_bytes()
         return known[key]
 
@@ -67,5 +69,7 @@ def corpus() -> Path:
     """Return the folder of the shared corpus, or skip where it is absent."""
     folder = Path(__file__).resolve().parents[3] / "shared" / "corpus"
     if not folder.is_dir():
-        pytest.skip("../shared/corpus is absent: real programs and their traced truth are kept beside the project")
+        pytest.skip(
+            "../shared/corpus is absent: real programs and their traced truth are kept beside the project"
+        )
     return folder

@@ -1,0 +1,360 @@
+"""
+The commands as a person types them, on programs that nobody here wrote where there are some.
+
+Every bad input of the main job gets one line on standard error, the right exit code, and no traceback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+POLICY = ROOT / "attestation" / "simulated" / "policy.toml"
+LAUNCHER = ROOT / "shim" / "launch" / "shim-launch"
+SIMULATED = "shim: SIMULATED: the evidence is made up; it proves nothing about this machine"
+MakeC = Callable[..., bytes]
+Shim = Callable[..., subprocess.CompletedProcess[str]]
+
+HELLO = '#include <stdio.h>\nint main(int c, char **v) { printf("%d %s\\n", c, v[c - 1]); return 7; }\n'
+STUBBORN = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
+INJECTED = (ROOT / "docs" / "examples" / "injected.c").read_text()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """An environment whose cache is this test's own."""
+    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def shim(home: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from shim.cli.main import main; main()", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=home, cwd=tmp_path, timeout=120, check=False,
+                              **options)  # type: ignore[call-overload]  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def hello(compile_c: MakeC, tmp_path: Path) -> Path:
+    return placed(tmp_path / "hello", compile_c(HELLO, "-static", compiler="musl-gcc"))
+
+
+def placed(path: Path, data: bytes, mode: int = 0o755) -> Path:
+    path.write_bytes(data)
+    path.chmod(mode)
+    return path
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
+def test_help_names_every_command(shim: Shim) -> None:
+    done = shim("--help")
+    assert done.returncode == 0
+    for command in ("profile", "plan", "run", "inspect", "verify", "doctor"):
+        assert f"  {command} " in done.stdout
+
+
+def test_help_starts_nothing_heavy(home: dict[str, str]) -> None:
+    code = (
+        "import sys; from shim.cli.main import run; run(['--help']); "
+        "print([m for m in ('cryptography', 'rich', 'iced_x86', 'elftools') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=home, check=True)
+    assert lines(done.stdout)[-1] == "[]"
+
+
+def test_profile_as_table_json_names_and_oci(shim: Shim, hello: Path) -> None:
+    table = shim("profile", hello)
+    assert table.returncode == 0
+    assert "complete; sha256 " + hashlib.sha256(hello.read_bytes()).hexdigest() in table.stdout
+    names = lines(shim("profile", "--format", "names", hello).stdout)
+    assert {"writev", "exit_group", "rt_sigreturn"} <= set(names)
+    assert "execve" not in names
+    profile = json.loads(shim("profile", "--format", "json", hello).stdout)
+    assert sorted(rule["name"] for rule in profile["phases"][0]["syscalls"]) == names
+    oci = json.loads(shim("profile", "--format", "oci", hello).stdout)
+    assert "SCMP_ARCH_X86_64" in oci["architectures"]
+
+
+def test_profile_of_the_same_file_is_the_same_bytes(shim: Shim, hello: Path) -> None:
+    assert (
+        shim("profile", "--format", "json", hello).stdout == shim("profile", "--format", "json", hello).stdout
+    )
+
+
+def test_run_passes_arguments_output_and_status(shim: Shim, hello: Path) -> None:
+    done = shim("run", "--tee", "simulated", "--", hello, "one", "-two")
+    assert (done.stdout, done.returncode) == ("3 -two\n", 7)
+    assert lines(done.stderr) == [SIMULATED]
+
+
+def test_plan_then_static_launcher(shim: Shim, hello: Path, tmp_path: Path) -> None:
+    done = shim("plan", "-o", "plan", hello, "x")
+    assert done.returncode == 0
+    assert hashlib.sha256((tmp_path / "plan").read_bytes()).hexdigest() in done.stdout
+    launched = subprocess.run(
+        [LAUNCHER, tmp_path / "plan"], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert (launched.stdout, launched.returncode) == ("2 x\n", 7)
+
+
+def test_changed_program_is_not_launched(shim: Shim, hello: Path, tmp_path: Path) -> None:
+    shim("plan", "-o", "plan", hello)
+    placed(hello, hello.read_bytes() + b"\0")
+    launched = subprocess.run(
+        [LAUNCHER, tmp_path / "plan"], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert launched.returncode == 125
+    assert launched.stdout == ""
+    assert "found" in launched.stderr
+
+
+def test_injected_code_is_stopped_and_named(shim: Shim, compile_c: MakeC, tmp_path: Path) -> None:
+    program = placed(tmp_path / "injected", compile_c(INJECTED, "-static", compiler="musl-gcc"))
+    done = shim("run", "--tee", "simulated", "--", program)
+    assert done.returncode == 128 + signal.SIGSYS
+    assert done.stdout == "before the injected code\n"
+    violation = lines(done.stderr)[1]
+    assert violation.startswith("shim: violation: getppid [110](")
+    assert "not in the profile" in violation
+
+
+def test_without_a_tee_nothing_runs(shim: Shim, hello: Path) -> None:
+    if any(Path(device).exists() for device in ("/dev/sev-guest", "/dev/tdx_guest", "/dev/nsm")):
+        pytest.skip("this machine has a TEE")
+    done = shim("run", "--", hello)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "found none" in done.stderr
+
+
+def test_a_policy_that_does_not_match_says_claim_found_and_want(
+    shim: Shim, hello: Path, tmp_path: Path
+) -> None:
+    text = POLICY.read_text()
+    other = placed(tmp_path / "other.toml", text.replace('digest = "65', 'digest = "00').encode(), 0o644)
+    done = shim("run", "--tee", "simulated", "--policy", other, "--", hello)
+    assert (done.returncode, done.stdout) == (125, "")
+    refusal = lines(done.stderr)
+    assert any(
+        "measurement" in line and "found 65" in line and "00" in line.split("want")[1] for line in refusal
+    )
+    assert "nothing ran" in refusal[-1]
+
+
+def test_a_policy_for_another_tee_is_refused(shim: Shim, hello: Path) -> None:
+    policy = ROOT / "docs" / "examples" / "policy-snp.toml"
+    done = shim("run", "--tee", "simulated", "--policy", policy, "--", hello)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "tee" in done.stderr
+
+
+def test_a_policy_with_an_unknown_key_is_refused_with_its_line(
+    shim: Shim, hello: Path, tmp_path: Path
+) -> None:
+    other = placed(tmp_path / "odd.toml", b"colour = 1\n" + POLICY.read_bytes(), 0o644)
+    done = shim("run", "--tee", "simulated", "--policy", other, "--", hello)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "odd.toml:1: colour" in done.stderr
+
+
+def test_incomplete_profile_needs_to_be_allowed(shim: Shim, compile_c: MakeC, tmp_path: Path) -> None:
+    source = '#include <unistd.h>\nint main(int c, char **v) { (void)v; if (c > 1) __asm__("int $0x80" : : "a"(20)); return 3; }\n'
+    program = placed(tmp_path / "old", compile_c(source, "-static", compiler="musl-gcc"))
+    profiled = shim("profile", program)
+    assert profiled.returncode == 3
+    assert "int 0x80" in profiled.stderr
+    assert "INCOMPLETE" in profiled.stdout
+    refused = shim("run", "--tee", "simulated", "--", program)
+    assert refused.returncode == 125
+    assert "incomplete profile" in refused.stderr
+    allowed = shim("run", "--tee", "simulated", "--allow-incomplete", "--", program)
+    assert allowed.returncode == 3
+    stopped = shim("run", "--tee", "simulated", "--allow-incomplete", "--", program, "x")
+    assert stopped.returncode == 128 + signal.SIGSYS
+
+
+# What a user may name by mistake, with the exit codes of `profile` and `run` and a piece of the message.
+def bad_inputs(tmp_path: Path) -> dict[str, tuple[Path | str, int, int, str]]:
+    return {
+        "missing": (tmp_path / "nothing", 127, 127, "No such file"),
+        "folder": (tmp_path, 126, 126, "a folder"),
+        "device": (Path("/dev/null"), 126, 126, "no regular file"),
+        "script": (placed(tmp_path / "script", b"#!/bin/sh\necho hi\n"), 1, 125, "a script for '/bin/sh'"),
+        "text": (placed(tmp_path / "text", b"some text\n"), 1, 125, "want an ELF file"),
+        "empty": (placed(tmp_path / "empty", b""), 1, 125, "an empty file"),
+        "dynamic": (Path(sys.executable).resolve(), 1, 125, "dynamic"),
+        "new line in the name": (placed(tmp_path / "two\nlines", b"text"), 1, 125, "two\\x0alines"),
+        "not UTF-8 in the name": (
+            placed(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")), b"text"),
+            1,
+            125,
+            "\\x",
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["missing", "folder", "device", "script", "text", "empty", "dynamic", "new line in the name", "not UTF-8 in the name"],
+)  # fmt: skip
+def test_bad_programs_get_one_line(name: str, shim: Shim, tmp_path: Path) -> None:
+    program, profile_code, run_code, text = bad_inputs(tmp_path)[name]
+    for arguments, code in (
+        (("profile", program), profile_code),
+        (("plan", "-o", tmp_path / "plan", program), profile_code),
+        (("run", "--tee", "simulated", "--", program), run_code),
+    ):
+        done = shim(*arguments)
+        assert done.returncode == code, done.stderr
+        assert done.stdout == ""
+        assert text in done.stderr
+        assert len(lines(done.stderr)) == 1, done.stderr
+    assert not (tmp_path / "plan").exists()
+
+
+def test_a_program_that_is_not_executable(shim: Shim, hello: Path) -> None:
+    hello.chmod(0o644)
+    assert shim("run", "--tee", "simulated", "--", hello).returncode == 126
+
+
+def test_a_name_without_a_slash_is_looked_up(shim: Shim) -> None:
+    done = shim("run", "--tee", "simulated", "--", "no-such-program-anywhere")
+    assert done.returncode == 127
+
+
+def test_the_environment_is_empty_but_for_what_is_passed(
+    shim: Shim, compile_c: MakeC, tmp_path: Path
+) -> None:
+    source = "#include <stdio.h>\nextern char **environ;\nint main(void) { for (char **e = environ; *e; e++) puts(*e); return 0; }\n"
+    program = placed(tmp_path / "env", compile_c(source, "-static", compiler="musl-gcc"))
+    done = shim("run", "--tee", "simulated", "--env", "A=b=c", "--env", "HOME", "--", program)
+    assert lines(done.stdout) == ["A=b=c", f"HOME={tmp_path}"]
+
+
+@pytest.fixture
+def stubborn(compile_c: MakeC, tmp_path: Path) -> Path:
+    return placed(tmp_path / "stubborn", compile_c(STUBBORN, "-static", compiler="musl-gcc"))
+
+
+def running(program: Path) -> Iterator[int]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "exe").readlink() == program:
+                    yield int(entry.name)
+            except OSError:
+                continue
+
+
+def test_nothing_is_left_when_the_launcher_dies(home: dict[str, str], stubborn: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from shim.cli.main import main; main()",
+        "run",
+        "--tee",
+        "simulated",
+        "--",
+        str(stubborn),
+    ]
+    process = subprocess.Popen(command, env=home, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not list(running(stubborn)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    while list(running(stubborn)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_signal_is_passed_on(home: dict[str, str], stubborn: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from shim.cli.main import main; main()",
+        "run",
+        "--tee",
+        "simulated",
+        "--",
+        str(stubborn),
+    ]
+    process = subprocess.Popen(command, env=home, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not list(running(stubborn)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_the_cache_is_used_and_not_trusted_blindly(shim: Shim, hello: Path, tmp_path: Path) -> None:
+    shim("run", "--tee", "simulated", "--", hello)
+    (entry,) = (tmp_path / ".cache" / "shim" / "profiles").iterdir()
+    entry.write_bytes(entry.read_bytes().replace(b'"complete":true', b'"complete":maybe'))
+    assert shim("run", "--tee", "simulated", "--", hello).returncode == 7
+    widened = json.loads(entry.read_text())
+    widened["phases"][0]["syscalls"].clear()
+    entry.write_text(json.dumps(widened))
+    entry.chmod(0o666)
+    assert shim("run", "--tee", "simulated", "--", hello).returncode == 7
+
+
+BUSYBOX = Path("/usr/bin/busybox")
+APPLETS = [
+    (["echo", "hi"], 0), (["true"], 0), (["false"], 1), (["uname", "-s"], 0), (["ls", "/"], 0), (["cat", "/etc/passwd"], 0),
+    (["sort", "/etc/passwd"], 0), (["sha256sum", "/etc/passwd"], 0), (["grep", "-c", "root", "/etc/passwd"], 0),
+    (["sed", "s/root/toor/", "/etc/passwd"], 0), (["awk", "-F:", "{print $1}", "/etc/passwd"], 0), (["seq", "3"], 0),
+    (["expr", "1", "+", "1"], 0), (["sh", "-c", "echo $((6*7)); (exit 5)"], 5), (["stat", "/etc/passwd"], 0),
+    (["cat", "/nonexistent"], 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("applet", "code"), APPLETS, ids=[" ".join(applet)[:24] for applet, _ in APPLETS])
+def test_busybox_behaves_as_outside(
+    applet: list[str], code: int, busybox_plan: Callable[[list[str]], Path]
+) -> None:
+    outside = subprocess.run([BUSYBOX, *applet], capture_output=True, check=False, env={})
+    inside = subprocess.run([LAUNCHER, busybox_plan(applet)], capture_output=True, check=False, timeout=30)
+    assert (inside.returncode, inside.stdout) == (outside.returncode, outside.stdout)
+    assert inside.returncode == code
+
+
+@pytest.fixture(scope="module")
+def busybox_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], Path]:
+    if not BUSYBOX.exists() or shutil.which("ldd") is None:
+        pytest.skip("Debian's busybox-static is not installed")
+    if subprocess.run(["ldd", BUSYBOX], capture_output=True, check=False).returncode == 0:
+        pytest.skip(f"{BUSYBOX} is not the static one")
+    from shim.analysis.derive import derive  # noqa: PLC0415  # only where it is needed: it takes a second
+    from shim.launch.compose import compose  # noqa: PLC0415
+    from shim.launch.plan import encode  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("plans")
+    profile = derive(BUSYBOX.read_bytes(), str(BUSYBOX))
+
+    def make(arguments: list[str]) -> Path:
+        target = folder / str(len(list(folder.iterdir())))
+        target.write_bytes(encode(compose(profile, str(BUSYBOX), ["busybox", *arguments], {})))
+        return target
+
+    return make

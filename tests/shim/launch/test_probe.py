@@ -1,0 +1,69 @@
+"""Facts of this machine: each a value or a reason, and none of the questions leaves a trace."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from shim.launch.probe import Facts, Unknown, _answer, probe
+
+
+def test_facts_of_this_kernel() -> None:
+    facts = probe()
+    assert facts.kernel == platform.release()
+    assert isinstance(facts.seccomp_actions, tuple)
+    assert {"kill_process", "errno", "allow"} <= set(facts.seccomp_actions)
+    assert ("user_notif" in facts.seccomp_actions) == (facts.user_notification == 1)
+    assert all(
+        isinstance(value, int | str | tuple | Unknown)
+        for value in (getattr(facts, n) for n in Facts.__slots__)
+    )
+
+
+def test_asking_leaves_no_trace() -> None:
+    before = (os.listdir("/proc/self/fd"), Path("/proc/self/status").read_text().splitlines()[-20:-2])  # noqa: PTH208
+    for _ in range(20):
+        probe()
+    after = (os.listdir("/proc/self/fd"), Path("/proc/self/status").read_text().splitlines()[-20:-2])  # noqa: PTH208
+    assert [len(files) for files, _ in (before, after)] == [len(before[0])] * 2
+    seccomp = [line for line in after[1] if line.startswith(("Seccomp", "NoNewPrivs"))]
+    assert seccomp == [line for line in before[1] if line.startswith(("Seccomp", "NoNewPrivs"))]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_settings_that_are_not_there(tmp_path: Path) -> None:
+    facts = probe(tmp_path)
+    assert isinstance(facts.seccomp_actions, Unknown)
+    assert str(tmp_path) in facts.seccomp_actions.reason
+    assert facts.ptrace_scope == 0
+
+
+def test_yama_is_read(tmp_path: Path) -> None:
+    (tmp_path / "yama").mkdir()
+    (tmp_path / "yama" / "ptrace_scope").write_text("2\n")
+    assert probe(tmp_path).ptrace_scope == 2
+    (tmp_path / "yama" / "ptrace_scope").write_text("much\n")
+    assert isinstance(probe(tmp_path).ptrace_scope, Unknown)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSYS, "this kernel does not have it"),
+        (errno.EINVAL, "this kernel does not know it"),
+        (errno.EPERM, "forbidden here: a container's filter, Yama, or missing rights"),
+        (errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_reasons(code: int, words: str) -> None:
+    assert _answer(-code) == Unknown(words)
+
+
+@pytest.mark.parametrize("value", [0, 1, 7])
+def test_values(value: int) -> None:
+    assert _answer(value) == value
