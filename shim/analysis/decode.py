@@ -8,7 +8,7 @@ reachability: it turns bytes at an address into a `Block`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, auto
+from typing import Final
 
 from iced_x86 import (
     Code,
@@ -19,6 +19,7 @@ from iced_x86 import (
     MemorySizeExt,
     Mnemonic,
     OpAccess,
+    OpCodeOperandKind,
     OpKind,
     Register,
 )
@@ -26,35 +27,35 @@ from iced_x86 import (
 from shim.elf.memory import Memory
 
 
-class Ending(IntEnum):
-    """How control leaves a block."""
+class Ending:
+    """How control leaves a block.  Plain numbers: they are compared a million times in one analysis."""
 
-    FALL = auto()
-    JUMP = auto()
-    BRANCH = auto()
-    CALL = auto()
-    CALL_INDIRECT = auto()
-    JUMP_INDIRECT = auto()
-    RETURN = auto()
-    STOP = auto()
-    INVALID = auto()
+    FALL: Final = 1
+    JUMP: Final = 2
+    BRANCH: Final = 3
+    CALL: Final = 4
+    CALL_INDIRECT: Final = 5
+    JUMP_INDIRECT: Final = 6
+    RETURN: Final = 7
+    STOP: Final = 8
+    INVALID: Final = 9
 
 
-class Use(IntEnum):
+class Use:
     """How an instruction names an address: itself, by a scalar access, or by one with a register in it."""
 
-    ADDRESS = auto()
-    READ = auto()
-    WRITE = auto()
-    INDEXED = auto()
+    ADDRESS: Final = 1
+    READ: Final = 2
+    WRITE: Final = 3
+    INDEXED: Final = 4
 
 
-class Abi(IntEnum):
+class Abi:
     """Which way into the kernel an instruction takes."""
 
-    SYSCALL = auto()
-    INT80 = auto()
-    SYSENTER = auto()
+    SYSCALL: Final = 1
+    INT80: Final = 2
+    SYSENTER: Final = 3
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ class Reference:
 
     ip: int
     address: int
-    use: Use
+    use: int
     size: int
 
 
@@ -79,10 +80,10 @@ class Block:
     start: int
     end: int
     last: int
-    ending: Ending
+    ending: int
     target: int
     references: list[Reference]
-    kernel_entries: list[tuple[int, Abi]]
+    kernel_entries: list[tuple[int, int]]
 
     def split(self, address: int) -> Block:
         """Cut the block at `address`, an instruction boundary inside it, and return the second part."""
@@ -114,10 +115,11 @@ _ABIS = {Code.SYSCALL: Abi.SYSCALL, Code.SYSENTER: Abi.SYSENTER}
 _IMMEDIATES = (OpKind.IMMEDIATE32, OpKind.IMMEDIATE64, OpKind.IMMEDIATE32TO64)
 _WRITES = (OpAccess.WRITE, OpAccess.COND_WRITE)
 
-# What an opcode can be, as bits: an address-sized immediate (its operand number in the bits above), an
-# `Ending` in the bits above that, or a kernel entry, padding and the like that `_special` looks at.
-_SPECIAL, _IMMEDIATE, _OPERAND_SHIFT, _ENDING_SHIFT = 1, 2, 2, 8
-_ENDING_OF = (Ending.FALL, *Ending)
+# What an opcode can be, as bits: one that `_special` looks at (kernel entries, padding), one with an
+# address-sized immediate (its operand number in the bits above), one that may have a memory operand; and in
+# the bits from 8 up the `Ending` that it makes.
+_SPECIAL, _IMMEDIATE, _MEMORY, _OPERAND_SHIFT, _ENDING_SHIFT = 1, 2, 4, 3, 8
+_OPERAND_KINDS = {value: name for name, value in vars(OpCodeOperandKind).items() if isinstance(value, int)}
 _DIRECT = (Ending.JUMP, Ending.BRANCH, Ending.CALL)
 
 
@@ -175,26 +177,26 @@ class Disassembler:
         traits = self._traits
         instruction = Instruction()
         decode = decoder.decode_out
-        while decoder.can_decode:
+        while True:  # bytes that are no instruction, and the end of the segment, decode as INVALID
             decode(instruction)
-            trait = traits.get(instruction.code)
-            if trait is None:
+            try:
+                trait = traits[instruction.code]
+            except KeyError:
                 trait = self._learn(instruction)
-            if instruction.memory_displ_size > 1:
-                self._memory_reference(instruction, block.references)
             if trait:
+                if trait & _MEMORY and instruction.memory_displ_size > 1:
+                    self._memory_reference(instruction, block.references)
                 if trait & _IMMEDIATE:
                     self._immediate_reference(instruction, trait >> _OPERAND_SHIFT & 7, block.references)
                 ending = trait >> _ENDING_SHIFT
                 if ending:
-                    return self._finish(block, instruction, _ENDING_OF[ending])
+                    return self._finish(block, instruction, ending)
                 if trait & _SPECIAL and self._special(instruction, block):
                     return block
             block.end = decoder.ip
             if block.end in stops:
                 block.ending = Ending.FALL
                 return block
-        return block
 
     def _learn(self, instruction: Instruction) -> int:
         """Look one opcode up."""
@@ -214,10 +216,12 @@ class Disassembler:
             for operand in range(instruction.op_count):
                 if instruction.op_kind(operand) in _IMMEDIATES:
                     trait |= _IMMEDIATE | operand << _OPERAND_SHIFT
+        if any("MEM" in _OPERAND_KINDS[kind] for kind in instruction.op_code().op_kinds()):
+            trait |= _MEMORY
         self._traits[code] = trait
         return trait
 
-    def _finish(self, block: Block, instruction: Instruction, ending: Ending) -> Block:
+    def _finish(self, block: Block, instruction: Instruction, ending: int) -> Block:
         block.ending, block.last, block.end = ending, instruction.ip, instruction.next_ip
         if ending in _DIRECT:
             block.target = instruction.near_branch_target

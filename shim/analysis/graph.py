@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from shim.analysis.decode import Block, Ending, Use
+from shim.analysis.decode import Block, Ending
 from shim.analysis.reach import Reach
 
 
@@ -18,7 +18,7 @@ class Access:
 
     address: int
     size: int
-    use: Use
+    use: int
     block: Block
     ip: int
 
@@ -50,17 +50,17 @@ class Graph:
     accesses: list[Access] = field(default_factory=list)
 
 
+_CALLS = (Ending.CALL, Ending.CALL_INDIRECT)
+
+
 def build_graph(reach: Reach) -> Graph:
     """Return the flow graph of everything that `reach` reached."""
     graph = Graph()
-    for start, block in reach.blocks.items():
-        owner = reach.owner.get(start)
-        if owner is None:
-            continue
+    for start, owner in reach.owner.items():
+        block = reach.blocks[start]
         for reference in block.references:
-            graph.accesses.append(
-                Access(reference.address, reference.size, reference.use, block, reference.ip)
-            )
+            access = Access(reference.address, reference.size, reference.use, block, reference.ip)
+            graph.accesses.append(access)
         _connect(graph, reach, block, owner.entry)
     graph.accesses.sort(key=lambda access: access.address)
     return graph
@@ -68,17 +68,22 @@ def build_graph(reach: Reach) -> Graph:
 
 def _connect(graph: Graph, reach: Reach, block: Block, owner: int) -> None:
     ending = block.ending
-    if ending in (Ending.FALL, Ending.BRANCH):
+    if ending == Ending.FALL:
         _flow(graph, reach, block, block.end, owner)
-    if ending in (Ending.JUMP, Ending.BRANCH):
+    elif ending == Ending.BRANCH:
+        _flow(graph, reach, block, block.end, owner)
         _flow(graph, reach, block, block.target, owner)
-    elif ending in (Ending.CALL, Ending.CALL_INDIRECT):
+    elif ending == Ending.JUMP:
+        _flow(graph, reach, block, block.target, owner)
+    elif ending in _CALLS:
         target = block.target if ending == Ending.CALL else reach.constant_pointer(block)
         if target is not None and target != block.end:
             graph.callee[block.start] = target
             graph.callers.setdefault(target, []).append(block)
         if block.end in reach.owner:
             graph.behind_call.setdefault(block.end, []).append(block)
+    elif ending == Ending.RETURN:
+        graph.returns.setdefault(owner, []).append(block)
     elif ending == Ending.JUMP_INDIRECT:
         target = reach.constant_pointer(block)
         targets = (target,) if target is not None else reach.jump_targets.get(block.start, ())
@@ -86,8 +91,6 @@ def _connect(graph: Graph, reach: Reach, block: Block, owner: int) -> None:
             _flow(graph, reach, block, destination, owner)
         if not targets:
             graph.unknown_tails.setdefault(owner, []).append(block)
-    elif ending == Ending.RETURN:
-        graph.returns.setdefault(owner, []).append(block)
 
 
 def _flow(graph: Graph, reach: Reach, block: Block, target: int, owner: int) -> None:

@@ -47,7 +47,7 @@ def kernel_entries(program: Program) -> list[KernelEntry]:
     return sorted(unique.values(), key=lambda entry: entry.address)
 
 
-def _entry(program: Program, block: Block, address: int, abi: Abi, function: int) -> KernelEntry:
+def _entry(program: Program, block: Block, address: int, abi: int, function: int) -> KernelEntry:
     if abi != Abi.SYSCALL:
         return KernelEntry(address, function, {}, "", FOREIGN[abi])
     answer = program.values.before(block, address, RAX, NUMBER_MASK)

@@ -19,8 +19,10 @@ from shim.elf.image import SHF_EXECINSTR
 from shim.elf.memory import Memory
 from shim.elf.unwind import landing_pads
 
-PAGE_BITS = 7
-MAX_BLOCK_PAGES = 64
+MAX_BLOCK = 8192
+# Marks in the map of decoded bytes: the first byte of a block, and any other.
+_START = 2
+_INSIDE = b"\x01"
 MAX_COMPUTED_EXTENT = 65536
 
 
@@ -72,7 +74,6 @@ class Reach:
         self._objects = objects
         self.blocks: dict[int, Block] = {}
         self._decoded = bytearray(memory.highest_code - memory.lowest)
-        self._pages: dict[int, list[int]] = {}
         self.functions: dict[int, Function] = {}
         self.owner: dict[int, Function] = {}
         self._came_from: dict[int, int] = {}
@@ -114,10 +115,9 @@ class Reach:
         block = self.blocks.get(address)
         if block is not None:
             return block
-        low = self._memory.lowest
-        before = (
-            self._around(address) if self._decoded[address - low : address - low + 1] == b"\x01" else None
-        )
+        offset = address - self._memory.lowest
+        mapped = 0 <= offset < len(self._decoded)
+        before = self._around(address) if mapped and self._decoded[offset] else None
         if before is not None and self._is_boundary(before, address):
             block = before.split(address)
             if before.start in self.owner:
@@ -127,26 +127,30 @@ class Reach:
                 self.jump_targets[address] = self.jump_targets.pop(before.start)
         else:
             block = self._disassembler.block(address, self.blocks)
-            self._decoded[address - low : block.end - low] = b"\x01" * (block.end - address)
         self.blocks[address] = block
-        page = self._pages.get(address >> PAGE_BITS)
-        if page is None:
-            self._pages[address >> PAGE_BITS] = [address]
-        else:
-            page.append(address)
+        if mapped:
+            if before is None:
+                self._mark(offset, offset + block.end - address)
+            self._decoded[offset] = _START
         return block
+
+    def _mark(self, low: int, high: int) -> None:
+        """Mark bytes as decoded, without forgetting blocks that start among them."""
+        if self._decoded.find(_START, low, high) < 0:
+            self._decoded[low:high] = _INSIDE * (high - low)
+        else:
+            self._decoded[low:high] = bytes(mark or 1 for mark in self._decoded[low:high])
 
     def _around(self, address: int) -> Block | None:
         """Return the block with `address` inside whose start is nearest, or None."""
-        page = address >> PAGE_BITS
-        for number in range(page, page - MAX_BLOCK_PAGES, -1):
-            starts = [start for start in self._pages.get(number, ()) if start <= address]
-            for start in sorted(starts, reverse=True):
-                block = self.blocks[start]
-                if address < block.end:
-                    return block
-            if starts:
-                return None
+        low = self._memory.lowest
+        end = address - low + 1
+        lowest = max(end - MAX_BLOCK, 0)
+        while (offset := self._decoded.rfind(_START, lowest, end)) >= 0:
+            block = self.blocks[offset + low]
+            if address < block.end:
+                return block
+            end = offset
         return None
 
     def containing(self, address: int) -> Block | None:
@@ -274,7 +278,7 @@ class Reach:
                 self._set_returns(function)
                 return
             targets = table.targets
-        known = self.jump_targets.get(block.start, ())
+        known = dict.fromkeys(self.jump_targets.get(block.start, ()))
         new = [target for target in dict.fromkeys(targets) if target not in known]
         self.jump_targets[block.start] = (*known, *new)
         for destination in new:
