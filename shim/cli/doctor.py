@@ -142,4 +142,4 @@ def render(findings: list[Finding]) -> str:
     console = Console(width=118, highlight=False)
     with console.capture() as captured:
         console.print(shown)
-    return captured.get()
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

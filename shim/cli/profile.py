@@ -73,7 +73,8 @@ def render(profile: Profile, *, why: bool) -> str:
         console.print(shown)
     state = "complete" if profile.complete else "INCOMPLETE"
     summary = f"{profile.program.path}: {count} syscalls, {state}; sha256 {profile.program.sha256}"
-    return f"{captured.get()}\n{summary}\n"
+    rows = "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return f"{rows}\n\n{summary}\n"
 
 
 def _sites(rule: SyscallRule) -> str:

@@ -26,7 +26,8 @@ def _measure(program: Path, runs: int) -> dict[str, object]:
     for _ in range(runs):
         started = time.perf_counter()
         with subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "profile", "--format", "names", str(program)], stdout=subprocess.PIPE
+            [sys.executable, "-c", COMMAND, "profile", "--format", "names", str(program)],
+            stdout=subprocess.PIPE,
         ) as process:
             names = process.communicate()[0]
             # The kernel keeps the peak of the largest child; with one child at a time it is this one's.

@@ -1,0 +1,69 @@
+# shim: every target works from a clean clone and is safe to repeat. `make` alone prints this list.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+APT_PACKAGES := gcc libc6-dev make musl-tools python3-venv python3-dev busybox-static
+NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)
+T ?= tests
+CHECKED := shim attestation native tests setup.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types format build bench corpus tables golden sanitize fuzz clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.ready ## set everything up and run the main job on a real program
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/examples/demo.sh
+
+test: $(VENV)/.ready ## set everything up and run all tests (T=path K=pattern: fail fast)
+	$(BIN)/python -m pytest $(T) $(if $(K),-x -k "$(K)",-n 2 --dist loadfile)
+	$(if $(K),,$(BIN)/python -O -W ignore -m pytest -q -p no:cacheprovider -W ignore::pytest.PytestConfigWarning tests/attestation)
+
+check: lint types test ## lint, types and tests: what must hold before a commit
+
+lint: $(VENV)/.ready ## formatting, ruff, the C compiler's analyzer
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
+	$(MAKE) -C native analyze
+
+types: $(VENV)/.ready ## mypy --strict
+	$(BIN)/mypy
+
+format: $(VENV)/.ready ## rewrite the formatting
+	$(BIN)/ruff format $(CHECKED)
+	$(BIN)/ruff check --fix $(CHECKED)
+
+build: $(VENV)/.ready ## the extension and the static launcher
+	@ls -l shim/launch/shim-launch shim/launch/_native*.so
+
+bench: $(VENV)/.ready ## measure against the peers that are installed; writes bench/results.json
+	$(BIN)/python -m tests.benchmarks
+
+corpus: $(VENV)/.ready ## build the shared corpus (root, Debian 12) and compare every profile with its traced truth
+	$(BIN)/python -m tests.benchmarks.corpus
+
+tables: $(VENV)/.ready ## regenerate the syscall tables; see shim/syscalls/README.md
+	$(BIN)/python -m shim.syscalls.generate --help
+
+golden: $(VENV)/.ready ## rewrite golden files and show what changed
+	$(BIN)/python -m tests.golden
+	git diff --stat -- tests docs
+
+sanitize: $(VENV)/.ready ## the native readers under ASan and UBSan
+	$(MAKE) -C native sanitize
+
+fuzz: $(VENV)/.ready ## longer campaigns: S=seconds per target
+	$(MAKE) -C native fuzz
+
+clean: ## remove everything that was built
+	rm -rf $(VENV) build dist bench *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f shim/launch/_native*.so shim/launch/_native.c shim/launch/shim-launch
+	$(MAKE) -s -C native clean
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.ready: pyproject.toml setup.py $(NATIVE)
+	@PYTHON="$(PYTHON)" sh native/system-packages.sh $(APT_PACKAGES)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

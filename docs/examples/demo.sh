@@ -1,0 +1,57 @@
+#!/bin/sh
+# The main job from end to end: profile, plan, policy, evidence, appraisal, launch; then the two refusals.
+set -eu
+exec 2>&1 # refusals stand where they happen
+here=$(cd "$(dirname "$0")" && pwd)
+program=${1:-/usr/bin/busybox}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+run() {
+	printf '$ %s\n' "$*"
+	status=0
+	"$@" || status=$?
+}
+want() { [ "$status" = "$1" ] || { echo "demo: found exit status $status, want $1" >&2; exit 1; }; }
+
+if ! [ -x "$program" ]; then
+	echo "demo: found no $program, want a static program: sudo apt install busybox-static, or demo.sh PROGRAM" >&2
+	exit 1
+fi
+
+say "What does this machine offer?"
+run shim doctor
+
+say "What may $program ask of the kernel? Derived from its machine code, with the reason for every line."
+printf '$ shim profile %s | head -12; … | tail -1\n' "$program"
+shim profile "$program" >"$work/profile"
+head -12 "$work/profile"
+echo "…"
+tail -1 "$work/profile"
+
+say "The launch plan: filter, digest, arguments. shim-launch needs nothing else."
+run shim plan -o "$work/plan" "$program" uname -m
+want 0
+
+say "The policy of the simulated machine (a real one: docs/examples/policy-snp.toml)"
+policy=$(python3 -c 'import attestation.simulated as s; print(s.__path__[0])')/policy.toml
+head -12 "$policy"
+
+say "Evidence bound to a fresh nonce and the plan is appraised; it affirms; the program runs, confined."
+run shim run --tee simulated --policy "$policy" -- "$program" uname -m
+want 0
+
+say "A policy that wants another measurement: nothing runs."
+sed 's/digest = "[0-9a-f]\{8\}/digest = "00000000/' "$policy" >"$work/other.toml"
+run shim run --tee simulated --policy "$work/other.toml" -- "$program" uname -m
+want 125
+
+say "A program that is taken over while it runs: its new code makes a call that the profile does not have."
+if command -v musl-gcc >/dev/null; then
+	musl-gcc -static -Os -o "$work/injected" "$here/injected.c"
+	run shim run --tee simulated -- "$work/injected"
+	want 159
+else
+	echo "musl-gcc is not installed; left out: sudo apt install musl-tools"
+fi

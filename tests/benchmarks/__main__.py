@@ -1,0 +1,95 @@
+"""
+`make bench`: every number the project names, measured in one run, beside the number that was asked for.
+
+Writes bench/results.json and prints a table.  Ratios are taken within the run: the machine may be busy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import corpus, filter as filters, launch, profile, verify
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "bench" / "results.json"
+
+
+def main() -> int:
+    """Measure, write, print; 1 if a number falls short of what was asked for."""
+    built = corpus.built()
+    programs = [profile.BUSYBOX, *sorted(built.glob("*-static"))]
+    results: dict[str, Any] = {
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "kernel": platform.release()},
+        "profile": profile.measure(programs),
+        "truth": corpus.measure(built),
+        "launch": launch.measure(300),
+        "verify": verify.measure(50),
+        "filter": filters.measure(),
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    console = Console(width=118, highlight=False)
+    rows = list(_asked(results))
+    _print(console, results, rows)
+    return 0 if all(holds for *_, holds in rows) else 1
+
+
+def _asked(results: dict[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
+    """Yield (what, measured, asked for, whether it holds)."""
+    busybox = results["profile"].get("busybox")
+    if busybox is not None:
+        seconds, peak = busybox["seconds"], busybox["peak_mb"]
+        yield "profile of busybox, empty cache", f"{seconds} s", "at most 2 s", seconds <= 2
+        yield "peak memory of that", f"{peak} MB", "at most 400 MB", peak <= 400
+    for name, row in results["truth"].items():
+        missed = len(row["missed"])
+        yield f"traced calls missed, {name}", str(missed), "0", missed == 0
+    ratio = results["launch"]["rows"]["shim-launch PLAN"]["ratio"]
+    yield "shim-launch, by minimum", f"{ratio} x fork+exec", "at most 3 x", ratio <= 3
+    milliseconds = results["verify"].get("real_cold_ms", results["verify"]["cold_ms"])
+    yield "verification of one SNP report, cold", f"{milliseconds:.2f} ms", "at most 5 ms", milliseconds <= 5
+
+
+def _print(console: Console, results: dict[str, Any], rows: list[tuple[str, str, str, bool]]) -> None:
+    table = Table(title="asked for and measured", box=None, header_style="bold")
+    for heading in ("what", "measured", "asked for", ""):
+        table.add_column(heading)
+    for what, measured, asked, holds in rows:
+        table.add_row(what, measured, asked, "" if holds else "SHORT")
+    console.print(table)
+    _table(console, "launching a static musl hello, microseconds", results["launch"]["rows"])
+    console.print(f"not measured: {results['launch']['skipped']}")
+    _table(console, "profiles", results["profile"])
+    _table(console, "against traced truth", results["truth"])
+    console.print({"verify": results["verify"], "filter": results["filter"]})
+    console.print(f"written to {RESULTS.relative_to(ROOT)}")
+
+
+def _table(console: Console, title: str, rows: dict[str, dict[str, Any]]) -> None:
+    table = Table(title=title, box=None, header_style="bold")
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    for heading in ("", *columns):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, row in rows.items():
+        table.add_row(name, *(str(row.get(column, "")) for column in columns))
+    console.print(table)
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""
+The shared corpus: real programs, and what they were traced to call.
+
+`make corpus` builds it (as root, Debian 12: it installs packages), compares every profile with the trace,
+and runs every workload under the generated list.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from shim.analysis.derive import derive
+from shim.errors import UnsupportedElfError
+from shim.profile.profile import Profile
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared" / "corpus"
+BUILD = ROOT / "build" / "corpus"
+
+
+def built() -> Path:
+    """Return the folder with the corpus's programs; empty or missing where `make corpus` has not run."""
+    return BUILD / "bin" / "open"
+
+
+def measure(programs: Path) -> dict[str, dict[str, Any]]:
+    """Return found, traced, missed calls, precision and F1 for every static program of the corpus that is there."""
+    if not SHARED.is_dir() or not programs.is_dir():
+        return {}
+    truth = json.loads((SHARED / "truth" / "open.json").read_text())
+    stated = json.loads((SHARED / "truth" / "static_truth.json").read_text())
+    rows = {}
+    for name, traced in truth.items():
+        path = programs / name
+        if not path.exists():
+            continue
+        try:
+            profile = derive(path.read_bytes(), name)
+        except UnsupportedElfError:
+            continue
+        rows[name] = _compare(profile, set(traced["syscalls"]), stated.get(name, {}))
+    return rows
+
+
+def _compare(profile: Profile, traced: set[str], stated: dict[str, list[str]]) -> dict[str, Any]:
+    found = {rule.name for phase in profile.phases for rule in phase.rules}
+    common = len(found & traced)
+    precision, recall = common / len(found), common / len(traced)
+    return {
+        "found": len(found),
+        "traced": len(traced),
+        "missed": sorted((traced | set(stated.get("must_include", ()))) - found),
+        "wrong": sorted(set(stated.get("should_exclude", ())) & found),
+        "precision": round(precision, 2),
+        "F1": round(2 * precision * recall / (precision + recall), 2),
+        "complete": profile.complete,
+    }
+
+
+def main() -> int:
+    """Build the corpus, print the comparison, run the workloads under the lists."""
+    if not SHARED.is_dir():
+        sys.stderr.write("shim: ../shared/corpus: found nothing, want the shared corpus beside the project\n")
+        return 1
+    subprocess.run(["cp", "-rT", SHARED, BUILD], check=True)
+    subprocess.run(["chmod", "-R", "u+w", BUILD], check=True)
+    subprocess.run(
+        ["bash", BUILD / "build.sh"], check=True, env={**os.environ, "CORPUS_BIN": str(BUILD / "bin")}
+    )
+    rows = measure(built())
+    sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+    lists = BUILD / "lists"
+    lists.mkdir(exist_ok=True)
+    for name in rows:
+        profile = derive((built() / name).read_bytes(), name)
+        names = [rule.name for rule in profile.phases[0].rules]
+        (lists / name).write_text("\n".join(names) + "\n")
+    survived = subprocess.run(
+        [sys.executable, "survive.py", "open", BUILD / "bin", lists], cwd=BUILD, check=False
+    )
+    short = [name for name, row in rows.items() if row["missed"] or row["wrong"] or not row["complete"]]
+    return 1 if short or survived.returncode else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
