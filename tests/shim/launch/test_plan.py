@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -150,7 +151,7 @@ def test_both_readers_name_the_place(name: str) -> None:
     assert place_in_c(data) == where
 
 
-UNHOLDABLE = {
+UNHOLDABLE: dict[str, tuple[dict[str, Any], str]] = {
     "relative path": ({"program": b"bin/a"}, "program"),
     "root": ({"program": b"/"}, "program"),
     "NUL in the path": ({"program": b"/a\0b"}, "program"),

@@ -1,0 +1,100 @@
+/*
+ * What is true of x86-64 alone: registers, numbers, instructions.  Everything
+ * else in this folder knows no architecture.
+ */
+#ifndef SHIM_ARCH_X86_64_H
+#define SHIM_ARCH_X86_64_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ARCH_PLAN 1		/* struct plan header, field arch */
+#define ARCH_AUDIT 0xc000003eU	/* AUDIT_ARCH_X86_64, linux/audit.h v6.18 */
+
+/* Bytes below the stack pointer that a function may use without moving it
+ * (System V ABI, AMD64 supplement, section 3.2.2, "The Stack Frame"). */
+#define ARCH_RED_ZONE 128
+
+#define ARCH_SYSCALL_SIZE 2
+static inline int arch_is_syscall(const uint8_t at[ARCH_SYSCALL_SIZE])
+{
+	return at[0] == 0x0f && at[1] == 0x05;
+}
+
+/*
+ * Every number by which this kernel executes a file: execve and execveat, and
+ * the same two of the x32 ABI, which share AUDIT_ARCH_X86_64
+ * (arch/x86/entry/syscalls/syscall_64.tbl, v6.18).
+ */
+#define ARCH_EXEC_NUMBERS { 59, 322, 0x40000000U | 520, 0x40000000U | 545 }
+
+/* struct user_regs_struct, arch/x86/include/asm/user_64.h v6.18 */
+struct arch_registers {
+	uint64_t r15, r14, r13, r12, bp, bx, r11, r10, r9, r8;
+	uint64_t ax, cx, dx, si, di, orig_ax;
+	uint64_t ip, cs, flags, sp, ss;
+	uint64_t fs_base, gs_base, ds, es, fs, gs;
+};
+_Static_assert(sizeof(struct arch_registers) == 27 * 8, "user_regs_struct");
+_Static_assert(offsetof(struct arch_registers, ip) == 16 * 8, "rip");
+
+static inline long arch_syscall(long nr, long a, long b, long c, long d,
+				long e, long f)
+{
+	long result;
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8),
+			   "r"(r9)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+/*
+ * clone3 whose child calls ENTRY on the stack that the arguments name.  It
+ * cannot be a C function's return: the child's stack is empty.
+ */
+static inline long arch_spawn(void *clone_args, size_t size,
+			      void (*entry)(void *), void *argument)
+{
+	long result = 435; /* clone3 */
+	register void (*r8)(void *) __asm__("r8") = entry;
+	register void *r9 __asm__("r9") = argument;
+
+	__asm__ volatile("syscall\n\t"
+			 "test %%rax, %%rax\n\t"
+			 "jnz 1f\n\t"
+			 "xor %%ebp, %%ebp\n\t"
+			 "mov %%r9, %%rdi\n\t"
+			 "call *%%r8\n\t"
+			 "hlt\n"
+			 "1:"
+			 : "+a"(result)
+			 : "D"(clone_args), "S"(size), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+/* Turn REGISTERS into those of a call about to be made at INSTRUCTION. */
+static inline void arch_stage_call(struct arch_registers *registers,
+				   uint64_t instruction, uint64_t nr,
+				   const uint64_t arguments[3])
+{
+	registers->ip = instruction;
+	registers->ax = nr;
+	registers->orig_ax = UINT64_MAX;	/* in no call: nothing to restart */
+	registers->di = arguments[0];
+	registers->si = arguments[1];
+	registers->dx = arguments[2];
+}
+
+static inline int64_t arch_call_result(const struct arch_registers *registers)
+{
+	return (int64_t)registers->ax;
+}
+
+#endif

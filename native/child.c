@@ -1,0 +1,171 @@
+/*
+ * What the child does before it becomes the program.  It runs in its parent's
+ * memory, beside its parent: raw system calls and its own stack only.
+ */
+#include "load.h"
+#include "steps.h"
+
+/* Die with the launcher, also before it traces us.  The order closes the gap:
+ * a launcher that died before the prctl is no longer our parent. */
+static long die_with_launcher(const struct child *child)
+{
+	long error = sys_prctl(UAPI_PR_SET_PDEATHSIG, 9 /* SIGKILL */, 0);
+
+	if (error < 0)
+		return error;
+	return sys0(SYS_getppid) == child->launcher ? 0 : -3 /* ESRCH */;
+}
+
+static long wait_until_traced(const struct child *child)
+{
+	while (__atomic_load_n(&child->go, __ATOMIC_ACQUIRE) == 0)
+		sys_futex(&child->go, UAPI_FUTEX_WAIT_PRIVATE, 0);
+	return 0;
+}
+
+static long leave_session(const struct child *child)
+{
+	long session;
+
+	if (!(child->plan->flags & PLAN_NEW_SESSION))
+		return 0;
+	session = sys0(SYS_setsid);
+	return session < 0 ? session : 0;
+}
+
+static long refuse_new_privileges(const struct child *child)
+{
+	(void)child; /* the same for every plan */
+	return sys_prctl(UAPI_PR_SET_NO_NEW_PRIVS, 1, 0);
+}
+
+/* What takes CAP_SETPCAP: the bounding set, and locking securebits so that
+ * being uid 0 means nothing. */
+static long drop_bounding_set(void)
+{
+	enum { INVALID = -22, LAST_POSSIBLE = 63, GET_SECUREBITS = 27 };
+	long error = 0;
+	long bits;
+
+	for (unsigned long cap = 0; error == 0 && cap <= LAST_POSSIBLE; cap++)
+		error = sys_prctl(UAPI_PR_CAPBSET_DROP, cap, 0);
+	if (error != INVALID) /* the kernel's way to say: no such capability */
+		return error;
+	bits = sys_prctl(GET_SECUREBITS, 0, 0);
+	if (bits < 0)
+		return bits;
+	return sys_prctl(UAPI_PR_SET_SECUREBITS,
+			 (unsigned long)bits | UAPI_SECUREBITS_ALL_LOCKED, 0);
+}
+
+static long drop_capabilities(const struct child *child)
+{
+	struct uapi_cap_header header = { UAPI_CAPABILITY_VERSION_3, 0 };
+	struct uapi_cap_data data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+	long error = sys2(SYS_capget, (long)&header, (long)data);
+
+	(void)child; /* the same for every plan */
+	if (error < 0)
+		return error;
+	if (data[0].effective & 1U << UAPI_CAP_SETPCAP)
+		error = drop_bounding_set();
+	if (error < 0)
+		return error;
+	error = sys_prctl(UAPI_PR_CAP_AMBIENT, UAPI_PR_CAP_AMBIENT_CLEAR_ALL,
+			  0);
+	if (error < 0)
+		return error;
+	data[0] = data[1] = (struct uapi_cap_data){ 0, 0, 0 };
+	return sys2(SYS_capset, (long)&header, (long)data);
+}
+
+static long set_limit(uint32_t resource, struct uapi_rlimit limit)
+{
+	return arch_syscall(SYS_prlimit64, 0, resource, (long)&limit, 0, 0, 0);
+}
+
+/* A limit of 1 byte, not 0: the kernel still feeds a core pattern that is a
+ * pipe when the limit is 0, but not when it is 1 (fs/coredump.c, v6.18). */
+static long refuse_core_dumps(void)
+{
+	struct uapi_rlimit now;
+	long error = arch_syscall(SYS_prlimit64, 0, UAPI_RLIMIT_CORE, 0,
+				  (long)&now, 0, 0);
+	uint64_t size = now.hard < 1 ? 0 : 1;
+
+	if (error < 0)
+		return error;
+	return set_limit(UAPI_RLIMIT_CORE, (struct uapi_rlimit){ size, size });
+}
+
+static long set_limits(const struct child *child)
+{
+	long error = refuse_core_dumps();
+
+	for (size_t i = 0; error == 0 && i < child->plan->limit_count; i++) {
+		const uint8_t *limit = child->plan->limits +
+				       i * PLAN_LIMIT_SIZE;
+
+		error = set_limit(load32_le(limit), (struct uapi_rlimit){
+			load64_le(limit + 8), load64_le(limit + 16) });
+	}
+	return error;
+}
+
+/* Handlers vanish at exec, but ignored signals stay ignored.  The mask stays
+ * full until the launcher lets go, and is emptied then. */
+static long reset_dispositions(const struct child *child)
+{
+	static const struct uapi_sigaction standard; /* SIG_DFL */
+	long error = 0;
+
+	(void)child; /* the same for every plan */
+	for (int signal = 1; error == 0 && signal <= UAPI_NSIG; signal++)
+		if (signal != 9 /* SIGKILL */ && signal != 19 /* SIGSTOP */)
+			error = sys_sigaction(signal, &standard, NULL);
+	return error;
+}
+
+static long close_files(const struct child *child)
+{
+	(void)child; /* the same for every plan */
+	return sys3(SYS_close_range, 3, ~0U, UAPI_CLOSE_RANGE_CLOEXEC);
+}
+
+static long become_program(const struct child *child)
+{
+	return sys3(SYS_execve, (long)child->plan->program, (long)child->argv,
+		    (long)child->environment);
+}
+
+static const struct {
+	const char *name;
+	long (*run)(const struct child *child);
+} child_steps[] = {
+	{ "die-with-launcher", die_with_launcher },
+	{ "wait-until-traced", wait_until_traced },
+	{ "leave-session", leave_session },
+	/* Before capabilities: from here on exec raises nothing. */
+	{ "refuse-new-privileges", refuse_new_privileges },
+	{ "drop-capabilities", drop_capabilities },
+	/* After capabilities: a plan lowers limits, it cannot raise them. */
+	{ "set-limits", set_limits },
+	{ "reset-dispositions", reset_dispositions },
+	{ "close-files", close_files },
+	{ "exec", become_program },
+};
+
+void child_main(void *argument)
+{
+	struct child *child = argument;
+
+	for (size_t i = 0; i < sizeof(child_steps) / sizeof(child_steps[0]);
+	     i++) {
+		child->error = child_steps[i].run(child);
+		if (child->error < 0) {
+			child->step = child_steps[i].name;
+			break;
+		}
+	}
+	sys_exit(LAUNCH_FAILED); /* a successful exec does not come here */
+}

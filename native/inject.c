@@ -1,0 +1,270 @@
+/*
+ * Calls that the held program's own thread makes for the launcher, at a syscall
+ * instruction of the vDSO, one single step each.
+ */
+#include <string.h>
+
+#include "steps.h"
+
+_Static_assert(PLAN_MAX_FILTER * PLAN_INSTRUCTION_SIZE +
+	       sizeof(struct uapi_sock_fprog) <= LAUNCH_CHUNK, "restore_program");
+
+enum { TRAP = 5, FAULT = -14 };
+
+static int store_registers(struct launch_state *launch,
+			   const struct arch_registers *registers)
+{
+	struct arch_registers copy = *registers;
+	struct iovec vector = { &copy, sizeof(copy) };
+
+	return (int)sys_ptrace(UAPI_PTRACE_SETREGSET, launch->pid,
+			       UAPI_NT_PRSTATUS, &vector);
+}
+
+static int start_call(struct launch_state *launch, uint64_t nr,
+		      const uint64_t arguments[3])
+{
+	struct arch_registers registers = launch->held.registers;
+	int error;
+
+	arch_stage_call(&registers, launch->held.gate, nr, arguments);
+	error = store_registers(launch, &registers);
+	return error < 0 ? error : resume(launch, UAPI_PTRACE_SINGLESTEP);
+}
+
+/*
+ * Wait until the program stands behind the gate.  A SIGTRAP that somebody sent
+ * looks like the end of a step, so the address decides, and is asked again a
+ * few times at most.
+ */
+static int finish_call(struct launch_state *launch, int64_t *result)
+{
+	struct arch_registers registers;
+	struct iovec vector = { &registers, sizeof(registers) };
+	int status;
+	int error;
+
+	for (int tries = 0; tries < 16; tries++) {
+		error = await_stop(launch, UAPI_PTRACE_SINGLESTEP, &status);
+		if (error < 0)
+			return error;
+		if ((status >> 8 & 0xff) != TRAP)
+			break;
+		error = (int)sys_ptrace(UAPI_PTRACE_GETREGSET, launch->pid,
+					UAPI_NT_PRSTATUS, &vector);
+		if (error < 0)
+			return error;
+		if (registers.ip == launch->held.gate + ARCH_SYSCALL_SIZE) {
+			*result = arch_call_result(&registers);
+			return 0;
+		}
+		if (registers.ip != launch->held.gate)
+			break;
+		error = resume(launch, UAPI_PTRACE_SINGLESTEP);
+		if (error < 0)
+			return error;
+	}
+	return refuse(launch, "the program did not stop behind its call");
+}
+
+static int call(struct launch_state *launch, uint64_t nr,
+		const uint64_t arguments[3], int64_t *result)
+{
+	int error = start_call(launch, nr, arguments);
+
+	return error < 0 ? error : finish_call(launch, result);
+}
+
+int refuse_exec_gain(struct launch_state *launch)
+{
+	static const uint64_t arguments[3] = {
+		UAPI_PR_SET_MDWE, UAPI_PR_MDWE_REFUSE_EXEC_GAIN, 0
+	};
+	int64_t result;
+	int error;
+
+	if (!(launch->plan->flags & PLAN_NO_EXEC_GAIN))
+		return 0;
+	error = call(launch, SYS_prctl, arguments, &result);
+	return error != 0 ? error : (int)result;
+}
+
+/* Write HEAD, then TAIL, to the scratch room.  Does not grow the stack. */
+static int write_scratch(struct launch_state *launch, const void *head,
+			 size_t head_size, const void *tail, size_t tail_size)
+{
+	union {
+		const void *read_only;
+		void *unchanged;	/* process_vm_writev reads it */
+	} first = { head }, second = { tail };
+	struct iovec local[2] = { { first.unchanged, head_size },
+				  { second.unchanged, tail_size } };
+	struct iovec remote = { (void *)(uintptr_t)launch->held.scratch,
+				launch->held.scratch_size };
+	long done = sys_vm_writev(launch->pid, local, 2, &remote, 1);
+
+	if (done >= 0 && (size_t)done != head_size + tail_size)
+		return FAULT;
+	return done < 0 ? (int)done : 0;
+}
+
+/*
+ * Only the program's own accesses grow its stack: let it ask the kernel to
+ * write 8 bytes, its pending signals, to the lowest address.
+ */
+static int grow_stack(struct launch_state *launch)
+{
+	const uint64_t arguments[3] = { launch->held.scratch, 8, 0 };
+	int64_t result;
+	int error = call(launch, SYS_rt_sigpending, arguments, &result);
+
+	return error != 0 ? error : (int)result;
+}
+
+/*
+ * The filter goes below the stack pointer.  The kernel leaves 128 KiB of room
+ * there, less the tables of pointers that it puts on top (fs/exec.c,
+ * setup_arg_pages, v6.18), and less still where RLIMIT_STACK is small.
+ */
+int lend_filter(struct launch_state *launch)
+{
+	struct held *held = &launch->held;
+	size_t size = launch->plan->filter_count * PLAN_INSTRUCTION_SIZE;
+	struct uapi_sock_fprog program;
+	int error;
+
+	memset(&program, 0, sizeof(program));
+	held->scratch_size = sizeof(program) + size;
+	held->scratch = (held->registers.sp - ARCH_RED_ZONE -
+			 held->scratch_size) & ~(uint64_t)15;
+	program.len = (uint16_t)launch->plan->filter_count;
+	program.filter = held->scratch + sizeof(program);
+	error = write_scratch(launch, &program, sizeof(program),
+			      launch->plan->filter, size);
+	if (error == FAULT) {
+		error = grow_stack(launch);
+		if (error == 0)
+			error = write_scratch(launch, &program, sizeof(program),
+					      launch->plan->filter, size);
+	}
+	if (error == FAULT)
+		return refuse(launch, "the stack limit leaves no room for the "
+			      "filter");
+	return error;
+}
+
+int install_filter(struct launch_state *launch)
+{
+	uint64_t flags = launch->plan->flags & PLAN_NO_EVENTS ? 0 :
+			 UAPI_SECCOMP_FILTER_NEW_LISTENER |
+			 UAPI_SECCOMP_FILTER_WAIT_KILLABLE_RECV;
+	const uint64_t arguments[3] = { UAPI_SECCOMP_SET_MODE_FILTER, flags,
+					launch->held.scratch };
+	int64_t result;
+	int error = call(launch, SYS_seccomp, arguments, &result);
+
+	if (error != 0)
+		return error;
+	if (result < 0)
+		return (int)result;
+	launch->held.remote_listener = (int)result;
+	return 0;
+}
+
+int take_listener(struct launch_state *launch)
+{
+	long fd;
+
+	if (launch->plan->flags & PLAN_NO_EVENTS)
+		return 0;
+	fd = sys_pidfd_getfd(launch->pidfd, launch->held.remote_listener);
+	if (fd < 0)
+		return (int)fd;
+	launch->listener = (int)fd;
+	return 0;
+}
+
+/* The program waits in its close until the launcher says: go on. */
+static int answer_close(struct launch_state *launch)
+{
+	union {		/* a newer kernel may write more than we know */
+		struct uapi_seccomp_notif notification;
+		uint8_t room[512];
+	} request;
+	union {
+		struct uapi_seccomp_notif_resp response;
+		uint8_t room[512];
+	} answer;
+	struct pollfd polled[2] = { { launch->listener, POLLIN, 0 },
+				    { launch->pidfd, POLLIN, 0 } };
+	long error = sys_ppoll(polled, 2, NULL);
+
+	if (error < 0)
+		return (int)error;
+	if (polled[1].revents != 0)
+		return -3; /* ESRCH: killed meanwhile */
+	memset(&request, 0, sizeof(request));
+	error = sys_ioctl(launch->listener, UAPI_SECCOMP_IOCTL_NOTIF_RECV,
+			  &request);
+	if (error < 0)
+		return (int)error;
+	if ((int)request.notification.pid != launch->pid ||
+	    request.notification.data.nr != SYS_close)
+		return refuse(launch, "the filter reports a call that was not "
+			      "made");
+	memset(&answer, 0, sizeof(answer));
+	answer.response.id = request.notification.id;
+	answer.response.flags = UAPI_SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+	return (int)sys_ioctl(launch->listener, UAPI_SECCOMP_IOCTL_NOTIF_SEND,
+			      &answer);
+}
+
+/*
+ * The listener must not stay with the program, or it could answer its own
+ * notifications.  This close already meets the new filter, which is asked
+ * beforehand what it will say.
+ */
+int close_listener(struct launch_state *launch)
+{
+	const uint64_t arguments[3] = { (uint64_t)launch->held.remote_listener,
+					launch->held.registers.si,
+					launch->held.registers.dx };
+	const struct arch_registers *rest = &launch->held.registers;
+	const struct uapi_seccomp_data data = {
+		SYS_close, ARCH_AUDIT, launch->held.gate + ARCH_SYSCALL_SIZE,
+		{ arguments[0], rest->si, rest->dx, rest->r10, rest->r8,
+		  rest->r9 },
+	};
+	int64_t result = 0;
+	uint32_t action;
+	int error;
+
+	if (launch->plan->flags & PLAN_NO_EVENTS)
+		return 0;
+	action = bpf_run(launch->plan->filter, launch->plan->filter_count,
+			 &data) & UAPI_SECCOMP_RET_ACTION_FULL;
+	if (action != UAPI_SECCOMP_RET_ALLOW && action != UAPI_SECCOMP_RET_LOG &&
+	    action != UAPI_SECCOMP_RET_USER_NOTIF)
+		return refuse(launch, "the filter neither allows nor reports "
+			      "the closing of its own listener");
+	error = start_call(launch, SYS_close, arguments);
+	if (error == 0 && action == UAPI_SECCOMP_RET_USER_NOTIF)
+		error = answer_close(launch);
+	if (error == 0)
+		error = finish_call(launch, &result);
+	return error != 0 ? error : (int)result;
+}
+
+/* Nothing below the stack pointer has been written since the kernel gave it
+ * out, so what was there is zeros. */
+int restore_program(struct launch_state *launch)
+{
+	uint8_t *zeros = launch->memory->chunk;
+	size_t size = launch->held.scratch_size;
+	int error;
+
+	memset(zeros, 0, size);
+	error = write_scratch(launch, zeros, size, zeros, 0);
+	return error != 0 ? error :
+			    store_registers(launch, &launch->held.registers);
+}

@@ -1,0 +1,77 @@
+/*
+ * Run one program, once, under one filter: what shim-launch, the Python
+ * extension and (later) PID 1 share.
+ */
+#ifndef SHIM_LAUNCH_H
+#define SHIM_LAUNCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf.h"
+#include "plan.h"
+
+#define LAUNCH_REASON_SIZE 256
+#define LAUNCH_CHILD_STACK (30 << 10)
+#define LAUNCH_CHUNK (64 << 10)
+#define LAUNCH_FAILED 125	/* before the program ran */
+#define LAUNCH_CANNOT_EXECUTE 126
+#define LAUNCH_NOT_FOUND 127
+
+enum launch_option {
+	LAUNCH_HIDE = 1 << 0,		/* make the launcher non-dumpable */
+	LAUNCH_JOB_CONTROL = 1 << 1,	/* stop when the program stops */
+	LAUNCH_ALL_OPTIONS = (1 << 2) - 1,
+};
+
+/* One call that the filter refused; numbers only, names are others' work. */
+struct launch_violation {
+	uint64_t time_ns;	/* CLOCK_REALTIME */
+	uint64_t address;	/* of the instruction after the call */
+	uint64_t arguments[6];
+	int32_t pid;		/* the thread's, as the launcher sees it */
+	int32_t syscall;
+	uint32_t arch;		/* AUDIT_ARCH_* */
+	uint32_t reserved;	/* 0 */
+};
+
+/* Called on the launching thread, before the offender is killed. */
+typedef void launch_on_violation(void *context,
+				 const struct launch_violation *violation);
+
+struct launch_result {
+	int32_t exit_code;	/* as a shell sees it: native/README.md */
+	int32_t status;		/* the program's own, if it exited */
+	int32_t signal;		/* that ended it, SIGSYS for a violation, or 0 */
+	int32_t pid;
+	int32_t violation;	/* 1 if a refused call ended it */
+	int32_t error;		/* errno of the failed step, or 0 */
+	const char *step;	/* that failed, or null: then the program ran */
+	char reason[LAUNCH_REASON_SIZE];	/* empty: errno says it */
+};
+
+/*
+ * What a launch needs besides the plan; its contents mean nothing before.
+ * Where it starts on a page, the used end of the stack and the first strings
+ * share one: touching a page for the first time costs 2 to 3 us.
+ */
+struct launch_memory {
+	uint8_t child_stack[LAUNCH_CHILD_STACK] __attribute__((aligned(16)));
+	char *strings[2 * (PLAN_MAX_STRINGS + 1)]; /* argv, then environment */
+	union {		/* one at a time */
+		struct bpf_state states[PLAN_MAX_FILTER];
+		uint8_t chunk[LAUNCH_CHUNK];
+	};
+};
+
+/*
+ * Run the program of PLAN and wait for its end.  Returns 0 if it ran, -1 with
+ * the failing step in RESULT if it did not.  On every path its process is
+ * reaped, all files are closed, and the calling thread has its signal mask and
+ * its CPUs back.  ON_VIOLATION may be null.
+ */
+int launch(const struct plan *plan, uint32_t options,
+	   launch_on_violation *on_violation, void *context,
+	   struct launch_memory *memory, struct launch_result *result);
+
+#endif

@@ -1,0 +1,127 @@
+/* shim-launch PLAN: the launcher as a program of its own. */
+#include <string.h>
+
+#include "faults.h"
+#include "launch.h"
+#include "sys.h"
+#include "text.h"
+
+#define LINE_SIZE 768
+
+static uint8_t plan_bytes[PLAN_MAX_SIZE + 1];
+static struct launch_memory memory __attribute__((aligned(4096)));
+
+/* One line, one write: lines of several launchers do not mix. */
+static void say(const char *step, const char *reason, const char *detail)
+{
+	char line[LINE_SIZE];
+	struct text text = { line, sizeof(line) - 1, 0 };
+
+	text_add(&text, "shim: ");
+	text_add(&text, step);
+	text_add(&text, ": ");
+	text_add(&text, reason);
+	text_add(&text, detail);
+	line[text.size++] = '\n';
+	sys_write(2, line, text.size);
+}
+
+static void report(void *context, const struct launch_violation *violation)
+{
+	char line[LINE_SIZE];
+	struct text text = { line, sizeof(line) - 1, 0 };
+
+	(void)context; /* standard error is all there is */
+	text_add(&text, "{\"event\":\"violation\",\"time_ns\":");
+	text_add_decimal(&text, violation->time_ns);
+	text_add(&text, ",\"pid\":");
+	text_add_signed(&text, violation->pid);
+	text_add(&text, ",\"syscall\":");
+	text_add_signed(&text, violation->syscall);
+	text_add(&text, ",\"arch\":");
+	text_add_decimal(&text, violation->arch);
+	text_add(&text, ",\"address\":\"");
+	text_add_hex(&text, violation->address);
+	text_add(&text, "\",\"arguments\":[");
+	for (int i = 0; i < 6; i++) {
+		text_add(&text, i == 0 ? "\"" : ",\"");
+		text_add_hex(&text, violation->arguments[i]);
+		text_add(&text, "\"");
+	}
+	text_add(&text, "]}");
+	line[text.size++] = '\n';
+	sys_write(2, line, text.size);
+}
+
+/* Returns the size read, or -errno; more than PLAN_MAX_SIZE is read as one
+ * byte more, which plan_read refuses. */
+static long read_plan(const char *path)
+{
+	long fd = sys_open(path, 02000000 /* O_RDONLY | O_CLOEXEC */);
+	size_t size = 0;
+	long got;
+
+	if (fd < 0)
+		return fd;
+	do {
+		got = sys_read((int)fd, plan_bytes + size,
+			       sizeof(plan_bytes) - size);
+		size += got > 0 ? (size_t)got : 0;
+	} while (got > 0 && size < sizeof(plan_bytes));
+	sys_close((int)fd);
+	return got < 0 ? got : (long)size;
+}
+
+static int run(const char *path)
+{
+	static const struct uapi_sigaction standard; /* SIG_DFL */
+	static const uint64_t all = UINT64_MAX;
+	struct plan plan;
+	struct plan_fault fault;
+	struct launch_result result;
+	long size = read_plan(path);
+
+	if (size < 0) {
+		say("read-plan", strerror((int)-size), "");
+		return LAUNCH_FAILED;
+	}
+	if (plan_read(plan_bytes, (size_t)size, &plan, &fault) != 0) {
+		say(fault.where, "want ", fault.want);
+		return LAUNCH_FAILED;
+	}
+	/* Whoever started us may ignore SIGCHLD, and a launcher cannot.  Signals
+	 * stay blocked to the end: one that comes after the program's must not
+	 * take its exit code away. */
+	if (sys_sigaction(17 /* SIGCHLD */, &standard, NULL) < 0 ||
+	    sys_sigmask(2 /* SIG_SETMASK */, &all, NULL) < 0)
+		return LAUNCH_FAILED;
+	if (launch(&plan, LAUNCH_HIDE | LAUNCH_JOB_CONTROL, report, NULL,
+		   &memory, &result) != 0)
+		say(result.step, result.reason[0] != 0 ?
+		    result.reason : strerror(result.error), "");
+	return result.exit_code;
+}
+
+#ifdef SHIM_FAULTS
+static const char *fault_step;
+
+void fault_point(const char *step)
+{
+	if (strcmp(step, fault_step) == 0)
+		sys2(SYS_kill, sys0(SYS_getpid), 9 /* SIGKILL */);
+}
+#endif
+
+int main(int argc, char **argv)
+{
+#ifdef SHIM_FAULTS
+	fault_step = argc == 3 ? argv[1] : "";
+	argv += argc - 2;
+	argc = 2;
+#endif
+	if (argc != 2) {
+		say("usage", "shim-launch PLAN", "");
+		return LAUNCH_FAILED;
+	}
+	return run(argv[1]);
+}

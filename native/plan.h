@@ -1,0 +1,88 @@
+/*
+ * The launch plan: what to run, exactly, as one file.
+ *
+ * Little-endian.  Header of 32 bytes, then a table of sections, then the
+ * sections themselves, which tile the rest: each starts at the next multiple
+ * of 8 after the one before, and what lies between is zero.  So each plan has
+ * one encoding, and a digest of the file is a digest of its meaning.
+ *
+ *   header            section table entry
+ *    0  "SHIMPLAN"     0  u32 kind, strictly increasing
+ *    8  u16 version    4  u32 offset from the start of the file
+ *   10  u16 arch       8  u32 size in bytes, not 0
+ *   12  u32 file size 12  u32 reserved, 0
+ *   16  u32 sections
+ *   20  u32 flags
+ *   24  u64 reserved, 0
+ *
+ * A kind, flag or version this reader has never heard of is refused: each says
+ * something about the launch that would then not be done.
+ */
+#ifndef SHIM_PLAN_H
+#define SHIM_PLAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PLAN_MAGIC "SHIMPLAN"
+#define PLAN_VERSION 1
+#define PLAN_HEADER_SIZE 32
+#define PLAN_ENTRY_SIZE 16
+#define PLAN_MAX_SIZE (4U << 20)	/* twice what execve takes by default */
+#define PLAN_MAX_PATH 4096		/* PATH_MAX, with its NUL */
+#define PLAN_MAX_FILTER 4096		/* BPF_MAXINSNS */
+#define PLAN_MAX_STRINGS 65536		/* arguments and environment, each */
+#define PLAN_DIGEST_SIZE 32
+#define PLAN_INSTRUCTION_SIZE 8
+#define PLAN_LIMIT_SIZE 24
+
+enum plan_kind {
+	PLAN_PROGRAM = 1,	/* absolute path, one NUL at its end */
+	PLAN_DIGEST = 2,	/* SHA-256 of the program's file */
+	PLAN_FILTER = 3,	/* struct sock_filter[] */
+	PLAN_ARGV = 4,		/* NUL-terminated strings, at least one */
+	PLAN_ENVIRONMENT = 5,	/* NAME=VALUE, NUL-terminated; absent if none */
+	PLAN_LIMITS = 6,	/* u32 resource, u32 0, u64 soft, u64 hard */
+	PLAN_KINDS = 6,
+};
+
+enum plan_flag {
+	PLAN_EXEC_ALLOWED = 1 << 0,	/* the filter may allow execve */
+	PLAN_NO_EVENTS = 1 << 1,	/* the kernel kills; no listener */
+	PLAN_NEW_SESSION = 1 << 2,	/* setsid: away from the terminal */
+	PLAN_LOADER_ENVIRONMENT = 1 << 3, /* LD_* and its like may be passed */
+	PLAN_NO_EXEC_GAIN = 1 << 4,	/* PR_SET_MDWE; its absence is an error */
+	PLAN_ALL_FLAGS = (1 << 5) - 1,
+};
+
+/* Pointers into the plan's own bytes, which must outlive this. */
+struct plan {
+	uint32_t flags;
+	const char *program;
+	const uint8_t *digest;
+	const uint8_t *filter;
+	size_t filter_count;		/* instructions */
+	const char *argv;
+	size_t argv_size;
+	size_t argc;
+	const char *environment;
+	size_t environment_size;
+	size_t environment_count;
+	const uint8_t *limits;
+	size_t limit_count;
+};
+
+struct plan_fault {
+	const char *where;	/* the same words as shim/launch/plan.py */
+	const char *want;
+	uint32_t offset;	/* of the field in the file */
+};
+
+/*
+ * Read SIZE BYTES.  Returns 0 with PLAN filled, or -1 with FAULT filled.
+ * Not checked: that the filter is well-formed (bpf.h), that the path exists.
+ */
+int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
+	      struct plan_fault *fault);
+
+#endif

@@ -1,0 +1,107 @@
+/* A launch in progress, as the files that make it up share it. */
+#ifndef SHIM_STEPS_H
+#define SHIM_STEPS_H
+
+#include "launch.h"
+#include "sys.h"
+
+/* Returned by a step that has written its own reason; else -errno, or 0. */
+#define REFUSED 1
+
+#define CPU_WORDS 128	/* 8192 CPUs, CONFIG_NR_CPUS of large kernels */
+
+/* Shared with the child through the memory both run in, until it execs. */
+struct child {
+	const struct plan *plan;
+	char **argv;
+	char **environment;
+	int launcher;		/* its pid */
+	uint32_t go;		/* futex: 1 once the child is traced */
+	const char *step;	/* the one that failed, or null */
+	long error;		/* its -errno */
+};
+
+struct held {
+	struct arch_registers registers;	/* at the first instruction */
+	uint64_t entry;		/* address of that instruction */
+	uint64_t vdso;		/* AT_SYSINFO_EHDR */
+	uint64_t gate;		/* address of a syscall instruction in it */
+	uint64_t scratch;	/* address of what is borrowed of its stack */
+	size_t scratch_size;
+	int remote_listener;	/* its number in the program */
+	int stop_wanted;	/* somebody sent SIGSTOP meanwhile */
+};
+
+struct launch_state {
+	const struct plan *plan;
+	struct launch_memory *memory;
+	struct launch_result *result;
+	launch_on_violation *on_violation;
+	void *context;
+	uint32_t options;
+	struct child child;
+	struct held held;
+	int pid;
+	int pidfd;
+	int listener;
+	int ended;		/* reaped, and STATUS is its wait status */
+	int status;
+	uint64_t mask;		/* of the caller */
+	int masked;
+	unsigned long cpus[CPU_WORDS];	/* of the caller */
+	size_t cpus_size;	/* bytes; 0 when not narrowed */
+};
+
+struct step {
+	const char *name;
+	int (*run)(struct launch_state *launch);
+};
+
+/* prepare.c: before there is a child, and its birth */
+int prove_filter(struct launch_state *launch);
+int lay_out_strings(struct launch_state *launch);
+int block_signals(struct launch_state *launch);
+int require_child_status(struct launch_state *launch);
+int share_one_cpu(struct launch_state *launch);
+int spawn_child(struct launch_state *launch);
+int seize_child(struct launch_state *launch);
+int hide_launcher(struct launch_state *launch);
+int return_cpus(struct launch_state *launch);
+
+/* child.c: in the child, until it becomes the program */
+void child_main(void *child);
+
+/* hold.c: while the program stands before its first instruction */
+int let_child_exec(struct launch_state *launch);
+int reach_first_instruction(struct launch_state *launch);
+int measure_file(struct launch_state *launch);
+int check_stack(struct launch_state *launch);
+int find_gate(struct launch_state *launch);
+int let_go(struct launch_state *launch);
+
+/* inject.c: calls that the held program makes on the launcher's behalf */
+int refuse_exec_gain(struct launch_state *launch);
+int lend_filter(struct launch_state *launch);
+int install_filter(struct launch_state *launch);
+int take_listener(struct launch_state *launch);
+int close_listener(struct launch_state *launch);
+int restore_program(struct launch_state *launch);
+
+/*
+ * stops.c: REQUEST is how the program goes on.  Each returns 0, or -errno with
+ * ESRCH if the program is no more, and then it is reaped.
+ */
+int resume(struct launch_state *launch, long request);
+int await_stop(struct launch_state *launch, long request, int *status);
+int resume_until_stop(struct launch_state *launch, long request, int *status);
+
+/* supervise.c: until the program's end */
+int supervise(struct launch_state *launch);
+void end_program(struct launch_state *launch);
+
+/* reason.c */
+int refuse(struct launch_state *launch, const char *reason);
+int refuse_digest(struct launch_state *launch, const uint8_t found[32]);
+int refuse_at(struct launch_state *launch, const char *reason, size_t at);
+
+#endif

@@ -1,0 +1,234 @@
+/*
+ * The program runs.  Wait for its end, for a call that its filter refused, and
+ * for signals that it should have.
+ */
+#include <string.h>
+
+#include "steps.h"
+
+enum {
+	SIGNAL_HUP = 1, SIGNAL_INT = 2, SIGNAL_QUIT = 3, SIGNAL_KILL = 9,
+	SIGNAL_PIPE = 13, SIGNAL_CHLD = 17, SIGNAL_CONT = 18, SIGNAL_STOP = 19,
+	SIGNAL_TSTP = 20, SIGNAL_TTIN = 21, SIGNAL_TTOU = 22, SIGNAL_WINCH = 28,
+	NO_HANG = 1, UNTRACED = 2, WALL = 0x40000000, STOPPED = 0x7f,
+};
+
+static uint64_t bit(int signal)
+{
+	return UINT64_C(1) << (signal - 1);
+}
+
+/* What a terminal sends, to a whole process group. */
+static uint64_t terminal_signals(void)
+{
+	return bit(SIGNAL_HUP) | bit(SIGNAL_INT) | bit(SIGNAL_QUIT) |
+	       bit(SIGNAL_CONT) | bit(SIGNAL_TSTP) | bit(SIGNAL_TTIN) |
+	       bit(SIGNAL_TTOU) | bit(SIGNAL_WINCH);
+}
+
+static void record_end(struct launch_state *launch, int status)
+{
+	launch->status = status;
+	launch->ended = 1;
+}
+
+static int reap(struct launch_state *launch)
+{
+	int status = 0;
+	long error;
+
+	do
+		error = sys_wait4(launch->pid, &status, WALL);
+	while (error >= 0 && (status & 0xff) == STOPPED);
+	if (error < 0)
+		return refuse(launch, "somebody else has reaped the program");
+	record_end(launch, status);
+	return 0;
+}
+
+/* Post: the child is no more, and is reaped. */
+void end_program(struct launch_state *launch)
+{
+	if (launch->pid == 0 || launch->ended)
+		return;
+	sys_pidfd_kill(launch->pidfd, SIGNAL_KILL);
+	(void)reap(launch); /* the launch has failed already, for a reason */
+	launch->ended = 1;
+}
+
+/* Kill the process of the thread that made the refused call.  It waits in that
+ * call, so its number cannot have passed to another while ID is valid. */
+static void kill_offender(struct launch_state *launch, uint64_t id, int thread)
+{
+	long fd = arch_syscall(SYS_pidfd_open, thread, UAPI_PIDFD_THREAD, 0, 0,
+			       0, 0);
+	long valid = sys_ioctl(launch->listener,
+			       UAPI_SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
+
+	if (fd >= 0 && valid >= 0)
+		arch_syscall(SYS_pidfd_send_signal, (int)fd, SIGNAL_KILL, 0,
+			     UAPI_PIDFD_SIGNAL_THREAD_GROUP, 0, 0);
+	else if (valid >= 0) /* before v6.9: no pidfd of a thread */
+		sys2(SYS_kill, thread, SIGNAL_KILL);
+	if (fd >= 0)
+		sys_close((int)fd);
+}
+
+static void describe(struct launch_violation *violation,
+		     const struct uapi_seccomp_notif *notification)
+{
+	struct timespec now = { 0, 0 };
+
+	sys2(SYS_clock_gettime, 0 /* CLOCK_REALTIME */, (long)&now);
+	memset(violation, 0, sizeof(*violation));
+	violation->time_ns = (uint64_t)now.tv_sec * 1000000000U +
+			     (uint64_t)now.tv_nsec;
+	violation->address = notification->data.instruction_pointer;
+	memcpy(violation->arguments, notification->data.args,
+	       sizeof(violation->arguments));
+	violation->pid = (int32_t)notification->pid;
+	violation->syscall = notification->data.nr;
+	violation->arch = notification->data.arch;
+}
+
+/*
+ * The call is never answered: its thread stays in it until it is dead.  The
+ * program is stopped before the report, so that its other threads do nothing
+ * meanwhile and its memory map can still be read; and killed after it.
+ */
+static int end_by_violation(struct launch_state *launch)
+{
+	union {		/* a newer kernel may write more than we know */
+		struct uapi_seccomp_notif notification;
+		uint8_t room[512];
+	} request;
+	struct launch_violation violation;
+	long error;
+
+	memset(&request, 0, sizeof(request));
+	error = sys_ioctl(launch->listener, UAPI_SECCOMP_IOCTL_NOTIF_RECV,
+			  &request);
+	if (error == -2 /* ENOENT: its thread was killed meanwhile */)
+		return 0;
+	if (error < 0)
+		return (int)error;
+	sys_pidfd_kill(launch->pidfd, SIGNAL_STOP);
+	describe(&violation, &request.notification);
+	if (launch->on_violation != NULL)
+		launch->on_violation(launch->context, &violation);
+	sys_pidfd_kill(launch->pidfd, SIGNAL_KILL);
+	kill_offender(launch, request.notification.id,
+		      (int)request.notification.pid);
+	launch->result->violation = 1;
+	return reap(launch);
+}
+
+/*
+ * Would the terminal have sent SIGNAL to the program as well?  It sends its
+ * signals to a whole process group, in which launcher and program are together
+ * unless the program has its own session.  Only a hangup goes to the session's
+ * leader alone.
+ */
+static int reached_both(const struct launch_state *launch,
+			const struct uapi_signalfd_siginfo *info)
+{
+	int signal = (int)info->signo;
+
+	if (info->code != UAPI_SI_KERNEL || !(terminal_signals() & bit(signal)) ||
+	    launch->plan->flags & PLAN_NEW_SESSION)
+		return 0;
+	return (signal != SIGNAL_HUP && signal != SIGNAL_CONT) ||
+	       sys1(SYS_getsid, 0) != launch->child.launcher;
+}
+
+/* A shell waits for the launcher: it must stop when the program stops. */
+static void stop_with_program(struct launch_state *launch)
+{
+	int status;
+	long pid = sys_wait4(launch->pid, &status, WALL | UNTRACED | NO_HANG);
+
+	if (pid != launch->pid)
+		return;
+	if ((status & 0xff) == STOPPED)
+		sys2(SYS_kill, launch->child.launcher, SIGNAL_STOP);
+	else
+		record_end(launch, status);
+}
+
+static void pass_on_signals(struct launch_state *launch, int signals)
+{
+	struct uapi_signalfd_siginfo info;
+
+	while (sys_read(signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.signo == SIGNAL_CHLD)
+			stop_with_program(launch);
+		else if (!reached_both(launch, &info))
+			sys_pidfd_kill(launch->pidfd, (int)info.signo);
+	}
+}
+
+static long open_signals(int fd, uint64_t mask)
+{
+	return arch_syscall(SYS_signalfd4, fd, (long)&mask, sizeof(mask),
+			    02004000 /* SFD_CLOEXEC | SFD_NONBLOCK */, 0, 0);
+}
+
+/*
+ * SIGCHLD stays pending unless job control needs it: the caller's other
+ * children are not ours.  So does SIGPIPE: the launcher's own writes cause it.
+ */
+static uint64_t watched_signals(const struct launch_state *launch)
+{
+	uint64_t mask = ~bit(SIGNAL_PIPE);
+
+	return launch->options & LAUNCH_JOB_CONTROL ? mask
+						    : mask & ~bit(SIGNAL_CHLD);
+}
+
+/*
+ * The interrupt key that ended the program is pending here as well, and would
+ * end the launcher once its mask is restored, before it can say how the program
+ * ended.  Other signals came to the caller, and stay pending for it.
+ */
+static void forget_terminal_signals(int signals)
+{
+	struct uapi_signalfd_siginfo info;
+
+	if (open_signals(signals, terminal_signals()) != signals)
+		return;
+	while (sys_read(signals, &info, sizeof(info)) == sizeof(info))
+		continue;
+}
+
+int supervise(struct launch_state *launch)
+{
+	enum { LISTENER, PROGRAM, SIGNALS, FILES };
+	long signals = open_signals(-1, watched_signals(launch));
+	struct pollfd polled[FILES] = {
+		[LISTENER] = { launch->listener, POLLIN, 0 },
+		[PROGRAM] = { launch->pidfd, POLLIN, 0 },
+		[SIGNALS] = { (int)signals, POLLIN, 0 },
+	};
+	int error = signals < 0 ? (int)signals : 0;
+
+	while (error == 0 && !launch->ended) {
+		long ready = sys_ppoll(polled, FILES, NULL);
+
+		/* A violation before an end: the end may be due to it. */
+		if (ready < 0)
+			error = (int)ready;
+		else if (polled[LISTENER].revents & POLLIN)
+			error = end_by_violation(launch);
+		else if (polled[PROGRAM].revents != 0)
+			error = reap(launch);
+		else if (polled[LISTENER].revents != 0)
+			polled[LISTENER].fd = -1; /* nobody is left to refuse */
+		else
+			pass_on_signals(launch, (int)signals);
+	}
+	if (signals < 0)
+		return error;
+	forget_terminal_signals((int)signals);
+	sys_close((int)signals);
+	return error;
+}

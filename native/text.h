@@ -1,0 +1,67 @@
+/* Lines of text in fixed room, without a formatter. */
+#ifndef SHIM_TEXT_H
+#define SHIM_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What does not fit is cut; the text always ends in a NUL. */
+struct text {
+	char *at;
+	size_t room;	/* bytes, at least 1 */
+	size_t size;
+};
+
+static inline void text_add(struct text *text, const char *more)
+{
+	while (*more != 0 && text->size + 1 < text->room)
+		text->at[text->size++] = *more++;
+	text->at[text->size] = 0;
+}
+
+static inline void text_add_decimal(struct text *text, uint64_t value)
+{
+	char digits[21];
+	size_t at = sizeof(digits) - 1;
+
+	digits[at] = 0;
+	do
+		digits[--at] = (char)('0' + value % 10);
+	while ((value /= 10) != 0);
+	text_add(text, digits + at);
+}
+
+static inline void text_add_signed(struct text *text, int64_t value)
+{
+	if (value < 0)
+		text_add(text, "-");
+	text_add_decimal(text, value < 0 ? 0 - (uint64_t)value
+					 : (uint64_t)value);
+}
+
+static inline void text_add_hex(struct text *text, uint64_t value)
+{
+	char digits[19];
+	size_t at = sizeof(digits) - 1;
+
+	digits[at] = 0;
+	do
+		digits[--at] = "0123456789abcdef"[value % 16];
+	while ((value /= 16) != 0);
+	text_add(text, "0x");
+	text_add(text, digits + at);
+}
+
+static inline void text_add_bytes(struct text *text, const uint8_t *bytes,
+				  size_t size)
+{
+	char pair[3] = { 0 };
+
+	for (size_t i = 0; i < size; i++) {
+		pair[0] = "0123456789abcdef"[bytes[i] >> 4];
+		pair[1] = "0123456789abcdef"[bytes[i] & 15];
+		text_add(text, pair);
+	}
+}
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * Kernel constants that musl's headers lack, each with its file and version,
+ * and the structures shared with the kernel.  Nothing here is ours.
+ */
+#ifndef SHIM_UAPI_H
+#define SHIM_UAPI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* linux/sched.h, v6.18 */
+#define UAPI_CLONE_VM 0x00000100U
+#define UAPI_CLONE_PIDFD 0x00001000U
+struct uapi_clone_args {	/* struct clone_args, VER0 */
+	uint64_t flags;
+	uint64_t pidfd;
+	uint64_t child_tid;
+	uint64_t parent_tid;
+	uint64_t exit_signal;
+	uint64_t stack;
+	uint64_t stack_size;
+	uint64_t tls;
+};
+_Static_assert(sizeof(struct uapi_clone_args) == 64, "clone_args");
+
+/* linux/ptrace.h, v6.18 */
+#define UAPI_PTRACE_CONT 7
+#define UAPI_PTRACE_SINGLESTEP 9
+#define UAPI_PTRACE_DETACH 17
+#define UAPI_PTRACE_SYSCALL 24
+#define UAPI_PTRACE_GETREGSET 0x4204
+#define UAPI_PTRACE_SETREGSET 0x4205
+#define UAPI_PTRACE_SEIZE 0x4206
+#define UAPI_PTRACE_SETSIGMASK 0x420b
+#define UAPI_PTRACE_O_TRACESYSGOOD 0x00000001
+#define UAPI_PTRACE_O_TRACEEXEC 0x00000010
+#define UAPI_PTRACE_O_EXITKILL 0x00100000
+#define UAPI_PTRACE_EVENT_EXEC 4
+#define UAPI_PTRACE_EVENT_STOP 128
+#define UAPI_NT_PRSTATUS 1	/* linux/elf.h */
+
+/* linux/seccomp.h, v6.18 */
+#define UAPI_SECCOMP_SET_MODE_FILTER 1
+#define UAPI_SECCOMP_GET_ACTION_AVAIL 2
+#define UAPI_SECCOMP_FILTER_NEW_LISTENER (1U << 3)
+#define UAPI_SECCOMP_FILTER_WAIT_KILLABLE_RECV (1U << 5)
+#define UAPI_SECCOMP_RET_KILL_PROCESS 0x80000000U
+#define UAPI_SECCOMP_RET_KILL_THREAD 0x00000000U
+#define UAPI_SECCOMP_RET_TRAP 0x00030000U
+#define UAPI_SECCOMP_RET_ERRNO 0x00050000U
+#define UAPI_SECCOMP_RET_USER_NOTIF 0x7fc00000U
+#define UAPI_SECCOMP_RET_TRACE 0x7ff00000U
+#define UAPI_SECCOMP_RET_LOG 0x7ffc0000U
+#define UAPI_SECCOMP_RET_ALLOW 0x7fff0000U
+#define UAPI_SECCOMP_RET_ACTION_FULL 0xffff0000U
+#define UAPI_SECCOMP_USER_NOTIF_FLAG_CONTINUE 1U
+#define UAPI_SECCOMP_IOCTL_NOTIF_RECV 0xc0502100UL
+#define UAPI_SECCOMP_IOCTL_NOTIF_SEND 0xc0182101UL
+#define UAPI_SECCOMP_IOCTL_NOTIF_ID_VALID 0x40082102UL
+struct uapi_seccomp_data {
+	int32_t nr;
+	uint32_t arch;
+	uint64_t instruction_pointer;
+	uint64_t args[6];
+};
+struct uapi_seccomp_notif {
+	uint64_t id;
+	uint32_t pid;
+	uint32_t flags;
+	struct uapi_seccomp_data data;
+};
+struct uapi_seccomp_notif_resp {
+	uint64_t id;
+	int64_t val;
+	int32_t error;
+	uint32_t flags;
+};
+_Static_assert(sizeof(struct uapi_seccomp_data) == 64, "seccomp_data");
+_Static_assert(sizeof(struct uapi_seccomp_notif) == 80, "seccomp_notif");
+_Static_assert(sizeof(struct uapi_seccomp_notif_resp) == 24, "notif_resp");
+
+/* linux/filter.h, v6.18 */
+struct uapi_sock_fprog {
+	uint16_t len;
+	uint64_t filter __attribute__((aligned(8)));
+};
+_Static_assert(sizeof(struct uapi_sock_fprog) == 16, "sock_fprog");
+
+/* linux/prctl.h, linux/securebits.h, linux/capability.h, v6.18 */
+#define UAPI_PR_SET_PDEATHSIG 1
+#define UAPI_PR_SET_DUMPABLE 4
+#define UAPI_PR_CAPBSET_DROP 24
+#define UAPI_PR_SET_SECUREBITS 28
+#define UAPI_PR_SET_NO_NEW_PRIVS 38
+#define UAPI_PR_CAP_AMBIENT 47
+#define UAPI_PR_CAP_AMBIENT_CLEAR_ALL 4
+#define UAPI_PR_SET_MDWE 65
+#define UAPI_PR_GET_MDWE 66
+#define UAPI_PR_MDWE_REFUSE_EXEC_GAIN 1
+#define UAPI_SECUREBITS_ALL_LOCKED 0xefU	/* all but KEEP_CAPS, all locked */
+#define UAPI_CAPABILITY_VERSION_3 0x20080522U
+#define UAPI_CAP_SETPCAP 8
+struct uapi_cap_header {
+	uint32_t version;
+	int32_t pid;
+};
+struct uapi_cap_data {
+	uint32_t effective;
+	uint32_t permitted;
+	uint32_t inheritable;
+};
+
+/* asm-generic/resource.h, v6.18 */
+#define UAPI_RLIMIT_CORE 4
+#define UAPI_RLIM_NLIMITS 16
+struct uapi_rlimit {
+	uint64_t soft;
+	uint64_t hard;
+};
+
+/* asm/signal.h (x86, arm64), asm-generic/siginfo.h, linux/signalfd.h, v6.18 */
+#define UAPI_NSIG 64
+#define UAPI_SIG_IGN 1
+#define UAPI_SA_NOCLDWAIT 2
+#define UAPI_SI_KERNEL 0x80
+#define UAPI_CLD_STOPPED 5
+struct uapi_sigaction {
+	uint64_t handler;
+	uint64_t flags;
+	uint64_t restorer;
+	uint64_t mask;
+};
+struct uapi_signalfd_siginfo {
+	uint32_t signo;
+	int32_t error;
+	int32_t code;
+	uint32_t pid;
+	uint8_t rest[112];
+};
+_Static_assert(sizeof(struct uapi_signalfd_siginfo) == 128, "signalfd");
+
+/* linux/close_range.h, linux/pidfd.h, linux/futex.h, linux/auxvec.h, v6.18 */
+#define UAPI_CLOSE_RANGE_CLOEXEC (1U << 2)
+#define UAPI_PIDFD_THREAD 0200	/* O_EXCL, v6.9 */
+#define UAPI_PIDFD_SIGNAL_THREAD_GROUP (1U << 1)	/* v6.9 */
+#define UAPI_FUTEX_WAIT_PRIVATE 128
+#define UAPI_FUTEX_WAKE_PRIVATE 129
+#define UAPI_AT_NULL 0
+#define UAPI_AT_SECURE 23
+#define UAPI_AT_HWCAP2 26
+#define UAPI_AT_SYSINFO_EHDR 33
+
+/* asm/unistd_64.h and asm-generic/unistd.h agree, v6.18 */
+#define UAPI_NR_mseal 462
+
+/* linux/landlock.h, v6.18 */
+#define UAPI_LANDLOCK_CREATE_RULESET_VERSION 1U
+
+#endif
