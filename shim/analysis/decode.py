@@ -144,6 +144,7 @@ class Disassembler:
         self._traits: dict[int, int] = {}
         self._write_only: dict[int, bool] = {}
         self._info = InstructionInfoFactory()
+        self._instruction = Instruction()
 
     def _at(self, address: int) -> Decoder | None:
         for low, high, decoder in self._decoders:
@@ -175,7 +176,7 @@ class Disassembler:
         if decoder is None:
             return block
         traits = self._traits
-        instruction = Instruction()
+        instruction = self._instruction
         decode = decoder.decode_out
         while True:  # bytes that are no instruction, and the end of the segment, decode as INVALID
             decode(instruction)
@@ -193,9 +194,9 @@ class Disassembler:
                     return self._finish(block, instruction, ending)
                 if trait & _SPECIAL and self._special(instruction, block):
                     return block
-            block.end = decoder.ip
-            if block.end in stops:
-                block.ending = Ending.FALL
+            end = decoder.ip
+            if end in stops:
+                block.ending, block.end = Ending.FALL, end
                 return block
 
     def _learn(self, instruction: Instruction) -> int:
@@ -233,6 +234,7 @@ class Disassembler:
         """Record a kernel entry, or finish the block; return whether it is finished."""
         code = instruction.code
         if code == Code.INVALID:
+            block.end = instruction.ip
             return True
         if code in _ABIS:
             block.kernel_entries.append((instruction.ip, _ABIS[code]))

@@ -18,13 +18,14 @@ from shim.syscalls import ALWAYS, SyscallTable, table, with_fallbacks
 X32_BIT = 0x4000_0000
 
 
-def derive(data: bytes, path: str) -> Profile:
+def derive(data: bytes, path: str, *, assume: bool = True) -> Profile:
     """
     Return the syscall profile of the static program whose file holds `data`.
 
     Args:
         data: The whole file.
         path: How the profile and messages call it; it is not opened.
+        assume: Where a number cannot be bounded otherwise, take named assumptions; they are in the result.
 
     Raises:
         BinaryError: the file is not a static x86-64 ELF program whose headers are consistent.
@@ -36,7 +37,7 @@ def derive(data: bytes, path: str) -> Profile:
     image = parse_elf(data, path)
     syscalls = table("x86_64")
     program = load_program(image)
-    entries = kernel_entries(program)
+    entries = kernel_entries(program, assume=assume)
     chains = Chains(program.reach, program.functions, image.base)
     rules, unknown = _rules(program, entries, chains, syscalls)
     return Profile(
@@ -45,7 +46,7 @@ def derive(data: bytes, path: str) -> Profile:
         phases=(Phase("startup", None, rules),),
         unresolved=tuple(sorted({*_unresolved(program, entries), *unknown})),
         foreign_abi=tuple(sorted(_foreign(program, entries))),
-        assumptions=(),
+        assumptions=tuple(sorted({entry.assumed for entry in entries if entry.assumed})),
         tool_version=shim.__version__,
     )
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from iced_x86 import Instruction, Mnemonic, OpKind, Register
 
+from shim.analysis.assumptions import Assumptions
 from shim.analysis.decode import Block, Ending, Use
 from shim.analysis.frames import Listing, Listings, Place, place_of_memory
 from shim.analysis.graph import Graph
@@ -45,15 +46,23 @@ class Flow:
     """Finds all callers of functions whose address is taken."""
 
     def __init__(
-        self, reach: Reach, graph: Graph, listings: Listings, objects: DataObjects, *, go: bool
+        self,
+        reach: Reach,
+        graph: Graph,
+        listings: Listings,
+        objects: DataObjects,
+        assumptions: Assumptions,
+        *,
+        go: bool,
     ) -> None:
         self._reach = reach
         self._graph = graph
         self._listings = listings
         self._objects = objects
         self._go = go
+        self._assumptions = assumptions
         self._access_addresses = [access.address for access in graph.accesses]
-        self._known: dict[int, list[CallSite] | None] = {}
+        self._known: dict[tuple[int, bool], list[CallSite] | None] = {}
 
     def callers_of(self, entry: int) -> list[CallSite] | None:
         """
@@ -62,9 +71,10 @@ class Flow:
         None if the address of the function goes somewhere that is not followed, or if the kernel or the
         startup code enters it.
         """
-        if entry not in self._known:
-            self._known[entry] = self._find(entry)
-        return self._known[entry]
+        key = (entry, self._assumptions.separate_variables)
+        if key not in self._known:
+            self._known[key] = self._find(entry)
+        return self._known[key]
 
     def _find(self, entry: int) -> list[CallSite] | None:
         if entry in self._reach.roots and not self._go:
@@ -158,7 +168,8 @@ class Flow:
         """Return where a holder goes on at a call: into the callee, and behind it if it survives."""
         following: list[tuple[int, Holder]] = []
         if isinstance(holder, tuple):
-            if self._listings.address_taken(self._reach.owner[block.start].entry, holder):
+            exact = self._assumptions.separate_variables
+            if self._listings.address_taken(self._reach.owner[block.start].entry, holder, exact=exact):
                 raise _EscapesError
         elif self._go or holder in ARGUMENTS:
             self._into_callee(block, holder, following)
@@ -248,6 +259,8 @@ class Flow:
             if access.address >= extent.stop:
                 break
             if access.use in (Use.ADDRESS, Use.INDEXED):
+                if self._assumptions.separate_variables and access.address != address:
+                    continue
                 raise _EscapesError
             if access.use == Use.READ and access.address == address:
                 self._load(access.block, access.ip, trace)

@@ -53,6 +53,19 @@ class Listing:
         return len(self.instructions) - (1 if self.block.last else 0)
 
 
+# Their first operand is read; Go's functions begin by comparing rsp with a limit.
+_ONLY_READ = frozenset(
+    {
+        Mnemonic.CMP,
+        Mnemonic.TEST,
+        Mnemonic.PUSH,
+        Mnemonic.CALL,
+        Mnemonic.JMP,
+        Mnemonic.BT,
+        Mnemonic.MUL,
+        Mnemonic.DIV,
+    }
+)
 _STORES = (OpAccess.WRITE, OpAccess.COND_WRITE, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE)
 _LOADS = (OpAccess.READ, OpAccess.COND_READ, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE)
 _KERNEL_CLOBBERS = frozenset({RAX, RCX, R11})
@@ -90,12 +103,12 @@ class Listings:
             return False
         return self._info.info(instruction).op0_access in _STORES
 
-    def address_taken(self, entry: int, place: Place) -> bool:
+    def address_taken(self, entry: int, place: Place, *, exact: bool) -> bool:
         """
         Whether the function at `entry` computes an address from which `place` may be reached.
 
         An object extends upward from the address that is taken of it, so an address counts if it is the place
-        or lies below it by less than `REACH_OF_ADDRESS` bytes.
+        or lies below it by less than `REACH_OF_ADDRESS` bytes; with `exact`, only if it is the place.
         """
         taken = self._taken.get(entry)
         if taken is None:
@@ -111,6 +124,8 @@ class Listings:
                         if named is not None:
                             taken.add(named)
             self._taken[entry] = taken
+        if exact:
+            return place in taken
         return any(base == place[0] and 0 <= place[1] - offset < REACH_OF_ADDRESS for base, offset in taken)
 
     def _make(self, block: Block) -> Listing:
@@ -156,9 +171,9 @@ def step(frame: Frame, instruction: Instruction) -> Frame:
     """Return the frame after `instruction`, which is no call."""
     mnemonic = instruction.mnemonic
     rsp, rbp = frame.rsp, frame.rbp
-    destination = (
-        instruction.op0_register if instruction.op_count and instruction.op0_kind == OpKind.REGISTER else 0
-    )
+    destination: int = NONE
+    if instruction.op_count and instruction.op0_kind == OpKind.REGISTER and mnemonic not in _ONLY_READ:
+        destination = instruction.op0_register
     if mnemonic == Mnemonic.LEAVE:
         return Frame(_moved(rbp, 8), None)
     if destination == RBP:

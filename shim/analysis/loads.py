@@ -13,6 +13,7 @@ from collections.abc import Callable
 from iced_x86 import Instruction, OpKind
 
 from shim.analysis.answers import MAX_VALUES, Answer, Question, Slot, Step
+from shim.analysis.assumptions import Assumptions
 from shim.analysis.decode import Use
 from shim.analysis.frames import Listing, Listings
 from shim.analysis.graph import Access, Graph
@@ -29,7 +30,7 @@ WIDEST_ACCESS = 64
 class Loads:
     """Follows loads for `Values`, whose `ask` it is given."""
 
-    def __init__(  # the parts of a program, each its own type
+    def __init__(  # noqa: PLR0913, PLR0917  # the parts of a program, each its own type
         self,
         memory: Memory,
         reach: Reach,
@@ -37,6 +38,7 @@ class Loads:
         listings: Listings,
         objects: DataObjects,
         ask: Callable[[Step, Question], Answer],
+        assumptions: Assumptions,
     ) -> None:
         self._memory = memory
         self._reach = reach
@@ -45,6 +47,7 @@ class Loads:
         self._listings = listings
         self._objects = objects
         self._ask = ask
+        self._assumptions = assumptions
 
     def load(self, effect: Load, listing: Listing, index: int, step: Step, question: Question) -> list[Step]:
         """Return the steps that a load leads to; what it yields at once goes into the question's answer."""
@@ -117,6 +120,8 @@ class Loads:
         steps = []
         for access in self._accesses_around(address, size):
             if access.use in {Use.ADDRESS, Use.INDEXED}:
+                if self._assumptions.separate_variables and not address <= access.address < address + size:
+                    continue
                 answer.fail(access.ip, "a variable whose address is taken")
                 return []
             if access.address + access.size <= address or address + size <= access.address:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shim.analysis.assumptions import SEPARATE_VARIABLES
 from shim.analysis.decode import Abi, Block
 from shim.analysis.program import Program
 from shim.analysis.registers import RAX
@@ -24,7 +25,7 @@ class KernelEntry:
     One reachable site: `numbers` maps a number to the addresses where it is put into a register.
 
     `unresolved` says why the numbers are not all known, `foreign` which other ABI the instruction belongs
-    to; both are "" for a plain, bounded `syscall`.
+    to; both are "" for a plain, bounded `syscall`.  `assumed` names the assumption that bounded it, or "".
     """
 
     address: int
@@ -32,25 +33,35 @@ class KernelEntry:
     numbers: dict[int, tuple[int, ...]]
     unresolved: str
     foreign: str
+    assumed: str
 
 
-def kernel_entries(program: Program) -> list[KernelEntry]:
-    """Return every reachable kernel entry of the program, by address."""
+def kernel_entries(program: Program, *, assume: bool) -> list[KernelEntry]:
+    """Return every reachable kernel entry by address; with `assume`, under named assumptions."""
     entries = []
     for block in list(program.reach.blocks.values()):
         owner = program.reach.owner.get(block.start)
         if owner is None:
             continue
         for address, abi in block.kernel_entries:
-            entries.append(_entry(program, block, address, abi, owner.entry))
+            entries.append(_entry(program, block, address, abi, owner.entry, assume=assume))
     unique = {entry.address: entry for entry in entries}
     return sorted(unique.values(), key=lambda entry: entry.address)
 
 
-def _entry(program: Program, block: Block, address: int, abi: int, function: int) -> KernelEntry:
+def _entry(
+    program: Program, block: Block, address: int, abi: int, function: int, *, assume: bool
+) -> KernelEntry:
     if abi != Abi.SYSCALL:
-        return KernelEntry(address, function, {}, "", FOREIGN[abi])
+        return KernelEntry(address, function, {}, "", FOREIGN[abi], "")
     answer = program.values.before(block, address, RAX, NUMBER_MASK)
+    assumed = ""
+    if answer.unknown and assume:
+        program.assumptions.separate_variables = True
+        second = program.values.before(block, address, RAX, NUMBER_MASK)
+        program.assumptions.separate_variables = False
+        if not second.unknown:
+            answer, assumed = second, SEPARATE_VARIABLES
     reason = ""
     if answer.unknown:
         place, why = answer.unknown[0]
@@ -60,4 +71,4 @@ def _entry(program: Program, block: Block, address: int, abi: int, function: int
     elif not answer.values and not answer.faults:
         reason = "no value reaches it"
     numbers = {number: tuple(sorted(origins)) for number, origins in sorted(answer.values.items())}
-    return KernelEntry(address, function, numbers, reason, "")
+    return KernelEntry(address, function, numbers, reason, "", assumed)

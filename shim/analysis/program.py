@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shim.analysis.assumptions import Assumptions
 from shim.analysis.decode import Disassembler
 from shim.analysis.flow import Flow
 from shim.analysis.frames import Listings
@@ -35,6 +36,7 @@ class Program:
     reach: Reach
     graph: Graph
     values: Values
+    assumptions: Assumptions
 
 
 def load_program(image: ElfImage) -> Program:
@@ -56,9 +58,12 @@ def load_program(image: ElfImage) -> Program:
     graph = build_graph(reach)
     listings = Listings(reach, disassembler)
     go = bool(functions.go)
-    flow = Flow(reach, graph, listings, objects, go=go)
-    values = Values(memory, reach, graph, listings, objects, flow.callers_of, callee_saved=not go)
-    return Program(image, memory, functions, reach, graph, values)
+    assumptions = Assumptions()
+    flow = Flow(reach, graph, listings, objects, assumptions, go=go)
+    values = Values(
+        memory, reach, graph, listings, objects, flow.callers_of, assumptions, callee_saved=not go
+    )
+    return Program(image, memory, functions, reach, graph, values, assumptions)
 
 
 def refuse_dynamic(image: ElfImage) -> None:

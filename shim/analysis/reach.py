@@ -86,6 +86,7 @@ class Reach:
         self._queue: deque[tuple[int, Function, int]] = deque()
         self._seen_objects: set[int] = set()
         self._joined: set[tuple[int, int]] = set()
+        self._boundaries: dict[int, frozenset[int]] = {}
         self._decodable: dict[int, bool] = {}
         self._tables = JumpTables(memory, disassembler, self.parent, functions.extent, objects.named)
         self._code = sorted(
@@ -241,10 +242,8 @@ class Reach:
     def _call(self, target: int, block: Block, function: Function) -> int | None:
         if target == block.end:  # `call next; pop` reads the instruction pointer
             return block.end
-        if not self._memory.executable(
-            target
-        ):  # a weak symbol that nobody defines: the guarded call would fault
-            return None
+        if not self._memory.executable(target):
+            return None  # a weak symbol that nobody defines: the guarded call would fault
         self.edges.append(Edge(function.entry, target, block.last, "calls"))
         callee = self._enter(target)
         if callee.returns:
@@ -348,14 +347,26 @@ class Reach:
 
         Known functions need not cover all code (busybox is built without unwind tables, next to a libc that
         has them), so an address in a gap counts unless the processor would fault before the first jump.
+        Inside a known function a number in data is an address only if an instruction begins there.
         """
         if not any(low <= address < high for low, high in self._code):
             return False
         if address in self._known.starts or address in self.blocks:
             return True
         if address not in self._decodable:
-            self._decodable[address] = self._disassembler.block(address, self.blocks).ending != Ending.INVALID
+            whole = self._disassembler.block(address, self.blocks).ending != Ending.INVALID
+            self._decodable[address] = whole and self._begins_instruction(address)
         return self._decodable[address]
+
+    def _begins_instruction(self, address: int) -> bool:
+        """Whether an instruction of the known function around `address` begins there; outside any, it may."""
+        if not self._known.inside_known(address):
+            return True
+        extent = self._known.extent(address)
+        if extent.start not in self._boundaries:
+            instructions = self._disassembler.instructions(extent.start, extent.stop)
+            self._boundaries[extent.start] = frozenset(instruction.ip for instruction in instructions)
+        return address in self._boundaries[extent.start]
 
     def _take_code(self, address: int, source: int, ip: int, how: str) -> None:
         if address not in self.address_taken:

@@ -125,9 +125,20 @@ def effect_of(instruction: Instruction, register: int, frame: Frame) -> Effect:
         if mnemonic == Mnemonic.XCHG and instruction.op1_kind == OpKind.REGISTER:
             return _sized(Copy((FULL[destination],)), instruction.op1_register)
         return Opaque(f"written by {_name(instruction)}")
-    if destination in HIGH_BYTES or destination not in GENERAL:
+    if destination in HIGH_BYTES:
+        return _high_byte(instruction)
+    if destination not in GENERAL:
         return Opaque(f"written in {_name(instruction)}")
     return _sized(_result(instruction, destination, frame), destination)
+
+
+def _high_byte(instruction: Instruction) -> Effect:
+    """Follow constants into AH and its like, where dietlibc puts the upper half of a number."""
+    if instruction.mnemonic == Mnemonic.MOV and instruction.op1_kind == OpKind.IMMEDIATE8:
+        return Merge(Value(instruction.immediate8 << 8), 0xFF00)
+    if instruction.mnemonic == Mnemonic.XOR and _same_register(instruction):
+        return Merge(Value(0), 0xFF00)
+    return Opaque(f"written in {_name(instruction)}")
 
 
 def _sized(effect: Effect, destination: int) -> Effect:
@@ -275,6 +286,15 @@ def _load(instruction: Instruction, frame: Frame) -> Load | Opaque:
         place_of_memory(frame, instruction),
         opaque,
     )
+
+
+def part_of(effect: Effect, skipped: int) -> Effect:
+    """Return what a stored value leaves in memory from its byte number `skipped` on."""
+    if skipped == 0 or isinstance(effect, Opaque):
+        return effect
+    if isinstance(effect, (Merge, Operation)):
+        return Opaque("part of a computed value")
+    return Operation((effect,), lambda value: value >> 8 * skipped)
 
 
 def stored_operand(instruction: Instruction, frame: Frame) -> Stored | None:

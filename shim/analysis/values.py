@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from iced_x86 import Mnemonic, OpKind
 
 from shim.analysis.answers import MAX_VALUES, Address, Answer, Location, Question, Slot, Step
+from shim.analysis.assumptions import Assumptions
 from shim.analysis.decode import Block, Ending
 from shim.analysis.frames import Listing, Listings
 from shim.analysis.graph import Graph
@@ -30,6 +31,7 @@ from shim.analysis.semantics import (
     Operation,
     Value,
     effect_of,
+    part_of,
     stored_operand,
 )
 from shim.elf.memory import Memory
@@ -48,7 +50,7 @@ class Values:
         callee_saved: Whether functions keep the registers that the System V ABI says they keep; Go's do not.
     """
 
-    def __init__(  # noqa: PLR0913  # the parts of a program, each its own type
+    def __init__(  # noqa: PLR0913, PLR0917  # the parts of a program, each its own type
         self,
         memory: Memory,
         reach: Reach,
@@ -56,15 +58,17 @@ class Values:
         listings: Listings,
         objects: DataObjects,
         callers_of: Callable[[int], list[tuple[Block, bool]] | None],
+        assumptions: Assumptions,
         *,
         callee_saved: bool,
     ) -> None:
         self._reach = reach
         self._graph = graph
         self._listings = listings
+        self._assumptions = assumptions
         self._callers_of = callers_of
         self._saved = CALLEE_SAVED if callee_saved else frozenset({RSP})
-        self._loads = Loads(memory, reach, graph, listings, objects, self._ask)
+        self._loads = Loads(memory, reach, graph, listings, objects, self._ask, assumptions)
         self._active: set[tuple[int, int, Location, int]] = set()
         self._steps = 0
 
@@ -113,10 +117,11 @@ class Values:
             low, high = stored.place[1], stored.place[1] + stored.size
             if high <= slot.place[1] or slot.place[1] + slot.size <= low:
                 continue
-            if low != slot.place[1] or stored.size < slot.size:
+            if slot.place[1] < low or high < slot.place[1] + slot.size:
                 question.answer.fail(instruction.ip, "a stack slot is written in parts")
                 return []
-            return self._follow(stored.effect, listing, index, step, question)
+            effect = part_of(stored.effect, slot.place[1] - low)
+            return self._follow(effect, listing, index, step, question)
         return self._enter(step, question)
 
     def _follow(
@@ -197,7 +202,7 @@ class Values:
         low = self._answers(effect.low, listing, index, effect.mask, question)
         high = Answer(values={0: set()})
         if step.mask & ~effect.mask:
-            old = Step(listing.block, index, step.location, WORD & ~effect.mask)
+            old = Step(listing.block, index, step.location, step.mask & ~effect.mask)
             high = self._ask(old, Question(question.stop_at, question.depth + 1))
         if not low.only_numbers() or not high.only_numbers():
             ip = listing.instructions[index].ip
@@ -272,7 +277,10 @@ class Values:
         """Go on before a call: slots and saved registers pass by, others are results of the callee."""
         location, last = step.location, self._listings.listing(block).last_index
         if isinstance(location, Slot):
-            if self._listings.address_taken(self._reach.owner[block.start].entry, location.place):
+            exact = self._assumptions.separate_variables
+            if self._listings.address_taken(
+                self._reach.owner[block.start].entry, location.place, exact=exact
+            ):
                 question.answer.fail(block.last, "a stack slot whose address a call may have been given")
                 return []
             return [Step(block, last, location, step.mask, step.point)]

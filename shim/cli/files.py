@@ -75,9 +75,12 @@ def write_output(path: str, data: bytes) -> None:
     if path == "-":
         os.write(1, data)
         return
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
+        if target.exists() and not target.is_file():  # a device, a pipe: written into, never replaced
+            target.write_bytes(data)
+            return
         try:
             temporary.write_bytes(data)
             temporary.replace(target)

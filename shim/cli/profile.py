@@ -17,8 +17,9 @@ FORMATS = ("table", "json", "names", "oci", "docker")
 @click.argument("program")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("-o", "--output", default="-", help="File to write; standard output if not given.")
+@click.option("--no-assumptions", is_flag=True, help="Call unresolved what only a named assumption bounds.")
 @click.option("--why", is_flag=True, help="In the table: the whole call chain of every syscall.")
-def command(*, program: str, form: str, output: str, why: bool) -> int:
+def command(*, program: str, form: str, output: str, why: bool, no_assumptions: bool) -> int:
     """
     Derive the syscall profile of PROGRAM, a static x86-64 ELF file, from its machine code.
 
@@ -29,7 +30,7 @@ def command(*, program: str, form: str, output: str, why: bool) -> int:
     from shim.profile.codec import dumps
     from shim.profile.export import FORMATS as EXPORTS
 
-    profile = derive(read_program(program), program)
+    profile = derive(read_program(program), program, assume=not no_assumptions)
     if form == "json":
         write_output(output, dumps(profile) + b"\n")
     elif form == "table":
@@ -74,7 +75,8 @@ def render(profile: Profile, *, why: bool) -> str:
     state = "complete" if profile.complete else "INCOMPLETE"
     summary = f"{profile.program.path}: {count} syscalls, {state}; sha256 {profile.program.sha256}"
     rows = "\n".join(line.rstrip() for line in captured.get().splitlines())
-    return f"{rows}\n\n{summary}\n"
+    assumed = "".join(f"assumed: {assumption}\n" for assumption in profile.assumptions)
+    return f"{rows}\n\n{assumed}{summary}\n"
 
 
 def _sites(rule: SyscallRule) -> str:

@@ -153,6 +153,14 @@ def test_filters_up_to_the_kernels_limit(face: Face, probe: Probe, count: int) -
     assert (outcome.exit_code, outcome.errors) == (6, ())
 
 
+def test_stack_that_must_grow_for_the_filter(face: Face, probe: Probe) -> None:
+    """The pointers to 50,000 arguments take all the room that the kernel leaves below the stack pointer."""
+    arguments = ["b"] * 50_000
+    outcome = face.launch(plan_for(probe("count_arguments"), *arguments, filter=long_filter(4096)))
+    assert (outcome.exit_code, outcome.errors) == (0, ())
+    assert outcome.output.startswith("50001 ")
+
+
 def test_stack_too_small_for_the_filter(launcher: Face, probe: Probe) -> None:
     limits = (ResourceLimit(RLIMIT_STACK, 16384, 16384),)
     outcome = launcher.launch(plan_for(probe("exit_with_status"), filter=long_filter(4096), limits=limits))

@@ -96,6 +96,22 @@ BOUNDED = {
         + "\nw: mov eax, [rdi+4]\n syscall\n ret",
         {39, 60},
     ),
+    "number in the upper half of a wider store": (
+        "_start: sub rsp, 24\n movabs rax, 0x2700000001\n mov [rsp], rax\n mov rdi, rsp\n call w"
+        + END
+        + "\nw: mov eax, [rdi+4]\n syscall\n ret",
+        {39, 60},
+    ),
+    "two bytes of the number, as dietlibc": (
+        "_start: mov rax, [rsp]\n mov al, 39\n mov ah, 0\n movzx eax, ax\n syscall" + END,
+        {39, 60},
+    ),
+    "stack pointer compared, as Go's functions begin": (
+        "_start: push 39\n call w\n pop rcx"
+        + END
+        + "\nw: cmp rsp, [r14+16]\n jbe 1f\n push rbp\n mov rbp, rsp\n sub rsp, -128\n add rsp, -128\n mov eax, [rbp+16]\n syscall\n pop rbp\n1: ret",
+        {39, 60},
+    ),
     "saved register over a call": (
         "_start: mov ebx, 39\n call f\n mov eax, ebx\n syscall" + END + "\nf: ret",
         {39, 60},
@@ -271,9 +287,31 @@ def test_position_independent_and_stripped_are_the_same(name: str, assemble: Ass
 @pytest.mark.parametrize("name", OPEN)
 def test_what_is_not_bounded_is_said(name: str, assemble: Assemble) -> None:
     source, reason = OPEN[name]
-    profile = derive(assemble(source), "program")
+    profile = derive(assemble(source), "program", assume=False)
     assert not profile.complete
     assert any(reason in place.reason for place in profile.unresolved), profile.unresolved
+
+
+ASSUMED = (
+    "_start: lea rdi, [rip+other]\n call f\n mov dword ptr [rip+g], 39\n mov eax, [rip+g]\n syscall"
+    + END
+    + "\nf: mov [rdi], rsi\n ret\n.data\n.balign 8\nother: .quad 0\ng: .long 102"
+)
+
+
+def test_an_assumption_is_named_and_optional(assemble: Assemble) -> None:
+    data = assemble(ASSUMED, "-s")
+    profile = derive(data, "program")
+    assert profile.complete
+    assert found(profile) == {39, 102, 60}
+    assert [text.split(":")[0] for text in profile.assumptions] == ["separate-variables"]
+    strict = derive(data, "program", assume=False)
+    assert "address is taken" in strict.unresolved[0].reason
+    assert strict.assumptions == ()
+
+
+def test_no_assumption_is_named_where_none_was_needed(assemble: Assemble) -> None:
+    assert derive(assemble(BOUNDED["variable with one store"][0]), "program").assumptions == ()
 
 
 def test_always_allowed_calls_are_there(assemble: Assemble) -> None:

@@ -190,6 +190,27 @@ def test_incomplete_profile_needs_to_be_allowed(shim: Shim, compile_c: MakeC, tm
     assert stopped.returncode == 128 + signal.SIGSYS
 
 
+def test_output_goes_into_a_pipe_and_through_a_link(shim: Shim, hello: Path, tmp_path: Path) -> None:
+    """A device, a pipe or a link is written into; replacing it would take it away from everybody."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True)
+    assert shim("profile", "--format", "names", "-o", "pipe", hello).returncode == 0
+    assert "exit_group" in reader.communicate(timeout=20)[0]
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link").symlink_to("target")
+    assert shim("profile", "--format", "names", "-o", "link", hello).returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert "exit_group" in (tmp_path / "target").read_text()
+
+
+def test_output_that_cannot_be_written_leaves_nothing(shim: Shim, hello: Path, tmp_path: Path) -> None:
+    done = shim("profile", "-o", tmp_path, hello)
+    assert (done.returncode, len(lines(done.stderr))) == (1, 1)
+    assert "want a writable file" in done.stderr
+    assert shim("profile", "-o", "no/such/folder", hello).returncode == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hello"]
+
+
 # What a user may name by mistake, with the exit codes of `profile` and `run` and a piece of the message.
 def bad_inputs(tmp_path: Path) -> dict[str, tuple[Path | str, int, int, str]]:
     return {
