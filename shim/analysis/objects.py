@@ -57,10 +57,13 @@ class DataObjects:
         memory: The program's image.
         symbols: Its symbols; objects among them fix extents.
         named: Further addresses that begin an object, used where no symbol covers them.
+        packed: Whether pointers may be aligned to four bytes only; Go never does that, and has tables of
+            pairs of numbers that would be taken for pointers.
     """
 
-    def __init__(self, memory: Memory, symbols: tuple[Symbol, ...], named: set[int]) -> None:
+    def __init__(self, memory: Memory, symbols: tuple[Symbol, ...], named: set[int], *, packed: bool) -> None:
         self._memory = memory
+        self._packed = packed
         self.named = named
         self._symbol_starts: list[int] = []
         self._symbol_ends: list[int] = []
@@ -118,7 +121,7 @@ class DataObjects:
             return [memory.relocations.pointers[slot] for slot in self._slots[low:high]]
         raw = memory.read(extent.start, len(extent))
         found = []
-        for shift in (-extent.start % 8, (-extent.start + 4) % 8):
+        for shift in (-extent.start % 8, (-extent.start + 4) % 8)[: 2 if self._packed else 1]:
             whole = (len(raw) - shift) // 8 * 8
             for (word,) in _WORD.iter_unpack(raw[shift : shift + whole] if whole > 0 else b""):
                 if memory.lowest <= word < memory.highest:

@@ -51,7 +51,7 @@ def load_program(image: ElfImage) -> Program:
     memory = Memory(image)
     functions = Functions(memory)
     disassembler = Disassembler(memory)
-    objects = DataObjects(memory, functions.symbols, named_addresses(memory))
+    objects = DataObjects(memory, functions.symbols, named_addresses(memory), packed=not functions.go)
     reach = Reach(memory, functions, disassembler, objects)
     _add_roots(reach, image, memory, functions)
     reach.run()
