@@ -39,23 +39,27 @@ static long refuse_new_privileges(const struct child *child)
 	return sys_prctl(UAPI_PR_SET_NO_NEW_PRIVS, 1, 0);
 }
 
-/* What takes CAP_SETPCAP: the bounding set, and locking securebits so that
- * being uid 0 means nothing. */
-static long drop_bounding_set(void)
+/* Being uid 0 means nothing from here on, and cannot mean anything again. */
+static long lock_securebits(void)
 {
-	enum { INVALID = -22, LAST_POSSIBLE = 63, GET_SECUREBITS = 27 };
-	long error = 0;
-	long bits;
+	enum { GET_SECUREBITS = 27 };
+	long bits = sys_prctl(GET_SECUREBITS, 0, 0);
 
-	for (unsigned long cap = 0; error == 0 && cap <= LAST_POSSIBLE; cap++)
-		error = sys_prctl(UAPI_PR_CAPBSET_DROP, cap, 0);
-	if (error != INVALID) /* the kernel's way to say: no such capability */
-		return error;
-	bits = sys_prctl(GET_SECUREBITS, 0, 0);
 	if (bits < 0)
 		return bits;
 	return sys_prctl(UAPI_PR_SET_SECUREBITS,
 			 (unsigned long)bits | UAPI_SECUREBITS_ALL_LOCKED, 0);
+}
+
+static long drop_bounding_set(void)
+{
+	enum { INVALID = -22, LAST_POSSIBLE = 63 };
+	long error = 0;
+
+	for (unsigned long cap = 0; error == 0 && cap <= LAST_POSSIBLE; cap++)
+		error = sys_prctl(UAPI_PR_CAPBSET_DROP, cap, 0);
+	/* The kernel's way to say: no such capability. */
+	return error == INVALID ? 0 : error;
 }
 
 static long drop_capabilities(const struct child *child)
@@ -64,11 +68,17 @@ static long drop_capabilities(const struct child *child)
 	struct uapi_cap_data data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
 	long error = sys2(SYS_capget, (long)&header, (long)data);
 
-	(void)child; /* the same for every plan */
 	if (error < 0)
 		return error;
-	if (data[0].effective & 1U << UAPI_CAP_SETPCAP)
-		error = drop_bounding_set();
+	if (data[0].effective & 1U << UAPI_CAP_SETPCAP) {
+		error = lock_securebits();
+		/* The bounding set only limits what exec and the inheritable
+		 * set can bring: a program that may not exec, with no
+		 * permitted capability, has no use for it, and dropping it
+		 * takes 41 calls of 1 us. */
+		if (error == 0 && child->plan->flags & PLAN_EXEC_ALLOWED)
+			error = drop_bounding_set();
+	}
 	if (error < 0)
 		return error;
 	error = sys_prctl(UAPI_PR_CAP_AMBIENT, UAPI_PR_CAP_AMBIENT_CLEAR_ALL,

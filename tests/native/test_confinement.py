@@ -127,8 +127,14 @@ def test_state_of_the_program(face: Face, probe: Probe, tmp_path: Path) -> None:
     assert found["session-leader"] == ["0"]
     assert found["cpus"] == [str(len(os.sched_getaffinity(0)))]
     if os.geteuid() == 0:
-        assert found["CapBnd"] == ["0" * 16]
         assert int(found["securebits"][0]) & 0xEF == 0xEF
+
+
+def test_bounding_set_is_empty_where_exec_could_use_it(launcher: Face, probe: Probe) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: an ordinary user has no right to drop it, and nothing to drop")
+    plan = plan_for(probe("print_state"), flags=PlanFlag.EXEC_ALLOWED)
+    assert facts(launcher.launch(plan).output)["CapBnd"] == ["0" * 16]
 
 
 def test_what_a_plan_may_ask_for(launcher: Face, probe: Probe) -> None:

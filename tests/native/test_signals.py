@@ -34,6 +34,18 @@ def children_of(pid: int) -> list[str]:
         return []
 
 
+def wait_for_end(pid: int, seconds: float = 5) -> int:
+    """The exit code of a child; one that does not end is killed."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
 
@@ -166,7 +178,7 @@ class Terminal:
 
     def close(self) -> None:
         os.close(self.file)
-        os.waitpid(self.pid, 0)
+        wait_for_end(self.pid)
 
 
 @pytest.fixture
@@ -255,8 +267,7 @@ def test_hangup_of_the_terminal_ends_the_program(launcher: Face, probe: Probe) -
         seen += os.read(file, 100)
     program = program_of(pid)
     os.close(file)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    assert wait_for_end(pid) == 128 + signal.SIGHUP
     assert not is_running(program)
 
 
