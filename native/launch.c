@@ -115,7 +115,7 @@ int launch(const struct plan *plan, uint32_t options,
 	launch.listener = -1;
 	launch.cpus_size = 0;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		fault_point(steps[i].name);
+		fault_point(steps[i].name, launch.pid);
 		outcome = steps[i].run(&launch);
 		if (outcome == 0)
 			continue;

@@ -103,21 +103,29 @@ static int run(const char *path)
 }
 
 #ifdef SHIM_FAULTS
+static const char *fault;
 static const char *fault_step;
 
-void fault_point(const char *step)
+void fault_point(const char *step, int pid)
 {
-	if (strcmp(step, fault_step) == 0)
+	if (strcmp(step, fault_step) != 0)
+		return;
+	if (strcmp(fault, "die") == 0)
 		sys2(SYS_kill, sys0(SYS_getpid), 9 /* SIGKILL */);
+	else if (pid != 0)
+		sys2(SYS_kill, pid, 19 /* SIGSTOP */);
 }
 #endif
 
 int main(int argc, char **argv)
 {
 #ifdef SHIM_FAULTS
-	fault_step = argc == 3 ? argv[1] : "";
-	argv += argc - 2;
-	argc = 2;
+	if (argc == 4) {
+		fault = argv[1];
+		fault_step = argv[2];
+		argv += 2;
+		argc = 2;
+	}
 #endif
 	if (argc != 2) {
 		say("usage", "shim-launch PLAN", "");

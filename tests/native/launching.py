@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -175,3 +176,9 @@ def is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
+
+
+def step_names() -> list[str]:
+    """The steps of a launch as native/launch.c lists them."""
+    source = (ROOT / "native" / "launch.c").read_text(encoding="ascii")
+    return re.findall(r'^\t\{ "([a-z-]+)", [a-z_]+ \},$', source, re.MULTILINE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.native.launching import EXEC, GETPPID, ROOT, Face, all_but, is_running, plan_for
+from tests.native.launching import EXEC, GETPPID, Face, all_but, is_running, plan_for, step_names
 
 Probe = Callable[[str], Path]
 
@@ -20,11 +19,6 @@ Probe = Callable[[str], Path]
 # A dying launcher closes its listener a moment before its child is killed: in between a refused call comes
 # back with ENOSYS.  It is never answered.
 AFTER_RELEASE = {"", "started\n", "started\nrefused\n"}
-
-
-def step_names() -> list[str]:
-    source = (ROOT / "native" / "launch.c").read_text(encoding="ascii")
-    return re.findall(r'^\t\{ "([a-z-]+)", [a-z_]+ \},$', source, re.MULTILINE)
 
 
 def wait_until_gone(pattern: str, seconds: float = 5) -> list[int]:
@@ -61,7 +55,7 @@ def test_death_before_each_step(
 ) -> None:
     mark = f"mark-{step}-{os.getpid()}"
     launcher = native_build("faults") / "shim-launch-faults"
-    face = Face("faults", (str(launcher), step), tmp_path)
+    face = Face("faults", (str(launcher), "die", step), tmp_path)
     plan = plan_for(probe("run_on"), mark, filter=all_but((*EXEC, GETPPID)))
     process = face.start(plan)
     output, errors = process.communicate(timeout=10)

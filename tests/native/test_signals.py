@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
 import select
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from shim.launch.plan import PlanFlag
-from tests.native.launching import Face, is_running, plan_for
+from tests.native.launching import Face, is_running, plan_for, step_names
 
 Probe = Callable[[str], Path]
 CTRL_C, CTRL_Z, CTRL_BACKSLASH = b"\x03", b"\x1a", b"\x1c"
@@ -25,13 +24,6 @@ CTRL_C, CTRL_Z, CTRL_BACKSLASH = b"\x03", b"\x1a", b"\x1c"
 def program_of(launcher: int) -> int:
     (child,) = Path(f"/proc/{launcher}/task/{launcher}/children").read_text(encoding="ascii").split()
     return int(child)
-
-
-def children_of(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
 
 
 def wait_for_end(pid: int, seconds: float = 5) -> int:
@@ -106,25 +98,23 @@ def test_launcher_stops_when_the_program_stops(face: Face, probe: Probe) -> None
     assert process.returncode == 5
 
 
-def test_stop_at_many_moments(launcher: Face, probe: Probe) -> None:
-    """A stop that arrives while the program is held comes into force at its release, and is not lost."""
-    plan = plan_for(probe("exit_with_status"), "6")
-    stopped = 0
-    for moment in range(60):
-        process = launcher.start(plan)
-        end = time.perf_counter_ns() + 300_000 + moment * 10_000
-        while time.perf_counter_ns() < end:
-            pass
-        for child in children_of(process.pid):
-            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
-                os.kill(int(child), signal.SIGSTOP)
-                stopped += 1
-        while process.poll() is None:
-            os.kill(process.pid, signal.SIGCONT)
-            time.sleep(0.001)
-        assert process.returncode == 6
-        process.communicate()
-    assert stopped > 0
+HELD = step_names()[step_names().index("exec") : -1]
+
+
+@pytest.mark.parametrize("step", HELD)
+def test_stop_while_held_comes_into_force_at_the_release(
+    probe: Probe, native_build: Callable[[str], Path], tmp_path: Path, step: str
+) -> None:
+    face = Face("faults", (str(native_build("faults") / "shim-launch-faults"), "stop", step), tmp_path)
+    process = face.start(plan_for(probe("exit_with_status"), "6"))
+    try:
+        wait_for_state(process.pid, "T")
+        wait_for_state(program_of(process.pid), "T")
+        os.kill(process.pid, signal.SIGCONT)
+        output, errors = process.communicate(timeout=10)
+        assert (process.returncode, output, errors) == (6, "ran\n", "")
+    finally:
+        face.end()
 
 
 # A session leader with a terminal, which puts the launcher into the foreground as a shell does a job, waits
@@ -182,11 +172,11 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(launcher: Face) -> Iterator[Callable[[bytes], Terminal]]:
+def terminal(launcher: Face) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def start(plan: bytes) -> Terminal:
-        opened.append(Terminal(launcher.arguments(plan)))
+    def start(plan: bytes, job: Face = launcher) -> Terminal:
+        opened.append(Terminal(job.arguments(plan)))
         return opened[-1]
 
     yield start
@@ -213,12 +203,12 @@ def test_interrupt_key_ends_the_program(terminal: Callable[[bytes], Terminal], p
 
 
 def test_interrupt_key_never_ends_the_launcher_itself(
-    terminal: Callable[[bytes], Terminal], probe: Probe
+    terminal: Callable[[bytes, Face], Terminal], face: Face, probe: Probe
 ) -> None:
     """The program may be dead before the launcher looks at the same signal: its code must not be lost."""
     plan = plan_for(probe("report_signals"))
-    for _ in range(25):
-        screen = terminal(plan)
+    for _ in range(15):
+        screen = terminal(plan, face)
         screen.wait_for("ready")
         screen.type(CTRL_C)
         screen.wait_for("shell: code 130")

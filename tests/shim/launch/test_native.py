@@ -155,10 +155,24 @@ def test_signal_to_this_process_reaches_the_program(probe: Probe, tmp_path: Path
         "result = run(open(sys.argv[1], 'rb').read()); print(result.exit_code, result.signal)"
     )
     # In a process of its own: a thread of the test runner may take the signal, and it ends the runner.
-    command = [sys.executable, "-c", code, tmp_path / "plan"]
+    command = [sys.executable, "-c", code, str(tmp_path / "plan")]
     environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=20)
     assert done.stdout.splitlines()[-1] == "143 15"
+
+
+def test_interrupt_that_came_with_the_programs_end(probe: Probe, tmp_path: Path) -> None:  # noqa: F811
+    """The terminal sent it to both; the program is dead of something, and the result must not be lost to it."""
+    (tmp_path / "plan").write_bytes(refusing_getppid(probe("call_at_once")))
+    code = (
+        "import os, signal, sys; from shim.launch.native import run\n"
+        "def interrupt(event): os.kill(os.getpid(), signal.SIGINT)\n"
+        "print(run(open(sys.argv[1], 'rb').read(), on_event=interrupt).exit_code)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "plan")]
+    environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "159\n", "")
 
 
 def test_signals_of_the_caller_are_not_lost(probe: Probe) -> None:  # noqa: F811
