@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SEPARATE_VARIABLES = (
-    "separate-variables: what code reads and writes by its own address, a variable of a stripped file or a "
-    "stack slot, is not also reached through the address of something before it"
+    "separate-variables: in a stripped file, a variable that code reads and writes by its own address is not "
+    "also reached through the address of something before it"
 )
 
 

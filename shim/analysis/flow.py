@@ -168,8 +168,7 @@ class Flow:
         """Return where a holder goes on at a call: into the callee, and behind it if it survives."""
         following: list[tuple[int, Holder]] = []
         if isinstance(holder, tuple):
-            exact = self._assumptions.separate_variables
-            if self._listings.address_taken(self._reach.owner[block.start].entry, holder, exact=exact):
+            if self._listings.address_taken(self._reach.owner[block.start].entry, holder):
                 raise _EscapesError
         elif self._go or holder in ARGUMENTS:
             self._into_callee(block, holder, following)

@@ -18,7 +18,6 @@ from shim.analysis.registers import FULL, NONE, R11, RAX, RBP, RCX, RSP, signed
 # the stack pointer on entry, or minus the address of an instruction that aligned the stack pointer.
 Place = tuple[int, int]
 REACH_OF_ADDRESS = 256
-MAX_CHAIN = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,7 @@ _ONLY_READ = frozenset(
         Mnemonic.DIV,
     }
 )
+_STRING_TARGETS = (OpKind.MEMORY_ESRDI, OpKind.MEMORY_ESEDI, OpKind.MEMORY_ESDI)
 _STORES = (OpAccess.WRITE, OpAccess.COND_WRITE, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE)
 _LOADS = (OpAccess.READ, OpAccess.COND_READ, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE)
 _KERNEL_CLOBBERS = frozenset({RAX, RCX, R11})
@@ -99,16 +99,18 @@ class Listings:
 
     def stores_to_memory(self, instruction: Instruction) -> bool:
         """Whether the first operand of `instruction` is memory that it writes."""
+        if instruction.op_count and instruction.op0_kind in _STRING_TARGETS:
+            return True
         if instruction.op_count == 0 or instruction.op0_kind != OpKind.MEMORY:
             return False
         return self._info.info(instruction).op0_access in _STORES
 
-    def address_taken(self, entry: int, place: Place, *, exact: bool) -> bool:
+    def address_taken(self, entry: int, place: Place) -> bool:
         """
         Whether the function at `entry` computes an address from which `place` may be reached.
 
         An object extends upward from the address that is taken of it, so an address counts if it is the place
-        or lies below it by less than `REACH_OF_ADDRESS` bytes; with `exact`, only if it is the place.
+        or lies below it by less than `REACH_OF_ADDRESS` bytes.
         """
         taken = self._taken.get(entry)
         if taken is None:
@@ -124,8 +126,6 @@ class Listings:
                         if named is not None:
                             taken.add(named)
             self._taken[entry] = taken
-        if exact:
-            return place in taken
         return any(base == place[0] and 0 <= place[1] - offset < REACH_OF_ADDRESS for base, offset in taken)
 
     def _make(self, block: Block) -> Listing:
@@ -150,12 +150,13 @@ class Listings:
 
     def _incoming(self, block: Block) -> Frame:
         """Return the frame at the start of `block`: what its first discoverer left, from the entry on."""
-        chain = [block]
-        while (
-            (parent := self._reach.parent(chain[-1])) is not None
-            and parent.start not in self._outgoing
-            and len(chain) < MAX_CHAIN
-        ):
+        chain, seen = [block], {block.start}
+        while (parent := self._reach.parent(chain[-1])) is not None and parent.start not in self._outgoing:
+            if parent.start in seen:
+                return Frame(
+                    None, None
+                )  # damaged code can overlap itself so that its discovery runs in a circle
+            seen.add(parent.start)
             chain.append(parent)
         frame = Frame((chain[-1].start, 0), None) if parent is None else self._outgoing[parent.start]
         for current in reversed(chain[1:]):
@@ -218,3 +219,22 @@ def place_of_memory(frame: Frame, instruction: Instruction) -> Place | None:
     if instruction.memory_index != NONE or instruction.segment_prefix in (Register.FS, Register.GS):
         return None
     return _moved(_place_of(frame, instruction.memory_base), signed(instruction.memory_displacement))
+
+
+def indexed_place(frame: Frame, instruction: Instruction) -> Place | None:
+    """Return where an array of the frame begins that the memory operand indexes, or None."""
+    if instruction.memory_index == NONE:
+        return None
+    return _moved(_place_of(frame, instruction.memory_base), signed(instruction.memory_displacement))
+
+
+def is_absolute(instruction: Instruction) -> bool:
+    """Whether the memory operand is a variable or thread-local, so that it is in no frame."""
+    if instruction.op0_kind in _STRING_TARGETS:
+        return False
+    named = instruction.memory_base == NONE and instruction.memory_index == NONE
+    return (
+        named
+        or instruction.is_ip_rel_memory_operand
+        or instruction.segment_prefix in {Register.FS, Register.GS}
+    )

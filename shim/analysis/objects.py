@@ -119,7 +119,7 @@ class DataObjects:
         if memory.position_independent:
             low, high = bisect_left(self._slots, extent.start), bisect_left(self._slots, extent.stop)
             return [memory.relocations.pointers[slot] for slot in self._slots[low:high]]
-        raw = memory.read(extent.start, len(extent))
+        raw = memory.read_file(extent.start, len(extent))
         found = []
         for shift in (-extent.start % 8, (-extent.start + 4) % 8)[: 2 if self._packed else 1]:
             whole = (len(raw) - shift) // 8 * 8

@@ -15,7 +15,7 @@ from iced_x86 import Mnemonic, OpKind
 from shim.analysis.answers import MAX_VALUES, Address, Answer, Location, Question, Slot, Step
 from shim.analysis.assumptions import Assumptions
 from shim.analysis.decode import Block, Ending
-from shim.analysis.frames import Listing, Listings
+from shim.analysis.frames import REACH_OF_ADDRESS, Listing, Listings, indexed_place, is_absolute
 from shim.analysis.graph import Graph
 from shim.analysis.loads import Loads
 from shim.analysis.objects import DataObjects
@@ -65,7 +65,6 @@ class Values:
         self._reach = reach
         self._graph = graph
         self._listings = listings
-        self._assumptions = assumptions
         self._callers_of = callers_of
         self._saved = CALLEE_SAVED if callee_saved else frozenset({RSP})
         self._loads = Loads(memory, reach, graph, listings, objects, self._ask, assumptions)
@@ -112,7 +111,12 @@ class Values:
         for index in range(step.index - 1, -1, -1):
             instruction = listing.instructions[index]
             stored = stored_operand(instruction, listing.frames[index])
-            if stored is None or stored.place[0] != slot.place[0]:
+            if stored is None:
+                if self._may_reach(listing, index, slot):
+                    question.answer.fail(instruction.ip, "a stack slot that may be written through a pointer")
+                    return []
+                continue
+            if stored.place[0] != slot.place[0]:
                 continue
             low, high = stored.place[1], stored.place[1] + stored.size
             if high <= slot.place[1] or slot.place[1] + slot.size <= low:
@@ -123,6 +127,17 @@ class Values:
             effect = part_of(stored.effect, slot.place[1] - low)
             return self._follow(effect, listing, index, step, question)
         return self._enter(step, question)
+
+    def _may_reach(self, listing: Listing, index: int, slot: Slot) -> bool:
+        """Whether a store whose place is not known may be one to `slot`."""
+        instruction = listing.instructions[index]
+        if not self._listings.stores_to_memory(instruction) or is_absolute(instruction):
+            return False
+        indexed = indexed_place(listing.frames[index], instruction)
+        if indexed is not None:
+            return indexed[0] == slot.place[0] and 0 <= slot.place[1] - indexed[1] < REACH_OF_ADDRESS
+        owner = self._reach.owner[listing.block.start].entry
+        return self._listings.address_taken(owner, slot.place)
 
     def _follow(
         self, effect: Effect, listing: Listing, index: int, step: Step, question: Question
@@ -277,10 +292,7 @@ class Values:
         """Go on before a call: slots and saved registers pass by, others are results of the callee."""
         location, last = step.location, self._listings.listing(block).last_index
         if isinstance(location, Slot):
-            exact = self._assumptions.separate_variables
-            if self._listings.address_taken(
-                self._reach.owner[block.start].entry, location.place, exact=exact
-            ):
+            if self._listings.address_taken(self._reach.owner[block.start].entry, location.place):
                 question.answer.fail(block.last, "a stack slot whose address a call may have been given")
                 return []
             return [Step(block, last, location, step.mask, step.point)]

@@ -32,12 +32,18 @@ def find_program(name: str, search_path: str) -> str:
     Raises:
         UnreadableFileError: a name without a slash that is in no folder of `search_path`.
     """
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise UnreadableFileError(
+            name, "a working directory that was deleted", "one that is there", 127
+        ) from error
     if "/" in name:
-        return str(Path(name).absolute())
+        return str(here / name)
     found = shutil.which(name, path=search_path)
     if found is None:
         raise UnreadableFileError(name, "no such program in PATH", "a program", 127)
-    return str(Path(found).absolute())
+    return str(here / found)
 
 
 def read_program(path: str) -> bytes:
@@ -73,7 +79,13 @@ def write_output(path: str, data: bytes) -> None:
         UnwritableFileError: the file cannot be written; what stood there before still does.
     """
     if path == "-":
-        os.write(1, data)
+        try:
+            while data:
+                data = data[os.write(1, data) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UnwritableFileError("standard output", str(error.strerror), "a writable file") from error
         return
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}")

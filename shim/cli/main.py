@@ -7,6 +7,7 @@ disassembler.  What a command does is in the module of its name.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -18,7 +19,7 @@ import click
 import shim
 from shim.errors import ShimError
 
-EXIT_BROKEN_PIPE = 141
+EXIT_BROKEN_PIPE, EXIT_REFUSED = 141, 125
 COMMANDS = {
     "profile": ("shim.cli.profile", "What may this program ask of the kernel?"),
     "plan": ("shim.cli.plan", "Write the launch plan that shim-launch reads."),
@@ -73,30 +74,42 @@ def main(arguments: list[str] | None = None) -> None:
     """
     gc.disable()
     code = run(sys.argv[1:] if arguments is None else arguments)
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        code = code or EXIT_BROKEN_PIPE
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # it is None where the descriptor was closed from the start
+                stream.flush()
+        except (OSError, ValueError):
+            code = code or EXIT_BROKEN_PIPE
     os._exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; every error that is raised on purpose becomes one line."""
+    # A launch answers as env and docker do: what is refused before the start is 125, usage included.
+    launching = arguments[:1] == ["run"]
     try:
         result: Any = cli.main(arguments, prog_name="shim", standalone_mode=False)
     except ShimError as error:
         for line in str(error).splitlines() if hasattr(error, "problems") else [str(error)]:
-            click.echo(f"shim: {one_line(line)}", err=True)
+            say(line)
         return int(getattr(error, "exit_code", 1))
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        say(error.format_message())
+        return EXIT_REFUSED if launching else error.exit_code
     except click.Abort:
         return 130
     except BrokenPipeError:
         return EXIT_BROKEN_PIPE
+    except OSError as error:
+        say(f"{error.filename or 'output'}: found {error.strerror}, want it readable and writable")
+        return EXIT_REFUSED if launching else 1
     return result if isinstance(result, int) else 0
+
+
+def say(text: str) -> None:
+    """Write one line to standard error; where that is closed or full there is nobody to tell."""
+    with contextlib.suppress(OSError):
+        click.echo(f"shim: {one_line(text)}", err=True)
 
 
 def one_line(text: str) -> str:

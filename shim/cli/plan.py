@@ -49,7 +49,7 @@ def command(
     from shim.launch.plan import encode
 
     path = find_program(program, os.environ.get("PATH", os.defpath))
-    profile = cached_profile(read_program(path), path, default_directory(dict(os.environ)))
+    profile = cached_profile(read_program(path), path, default_directory(os.environ))
     plan = compose(
         profile,
         path,

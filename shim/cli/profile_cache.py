@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from shim.analysis.derive import derive
@@ -21,18 +23,20 @@ from shim.profile.profile import Profile
 _DECIDING = ("elf", "analysis", "syscalls", "profile")
 
 
-def cached_profile(data: bytes, path: str, directory: Path) -> Profile:
+def cached_profile(data: bytes, path: str, directory: Path | None) -> Profile:
     """
     Return the profile of the program with the bytes `data`, from `directory` if it is there.
 
     Args:
         data: The whole program file.
         path: Its path, as the profile shall name it.
-        directory: The cache; made if missing.  Where it cannot be used, the profile is derived and not kept.
+        directory: The cache; made if missing.  Where it cannot be used, or is None, nothing is kept.
 
     Raises:
         BinaryError: as `derive`.
     """
+    if directory is None:
+        return derive(data, path)
     digest = hashlib.sha256(data).hexdigest()
     place = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
     entry = directory / f"{digest}-{place}-{fingerprint()}.json"
@@ -44,10 +48,11 @@ def cached_profile(data: bytes, path: str, directory: Path) -> Profile:
     return profile
 
 
-def default_directory(environment: dict[str, str]) -> Path:
-    """Return where profiles are kept for this user: XDG_CACHE_HOME/shim/profiles."""
-    home = environment.get("XDG_CACHE_HOME") or str(Path(environment.get("HOME", "/nonexistent")) / ".cache")
-    return Path(home) / "shim" / "profiles"
+def default_directory(environment: Mapping[str, str]) -> Path | None:
+    """Return where profiles are kept for this user, or None where the environment names no absolute place."""
+    home = environment.get("HOME", "")
+    base = environment.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
+    return Path(base) / "shim" / "profiles" if base.startswith("/") else None
 
 
 def fingerprint() -> str:
@@ -60,13 +65,18 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
+def _is_ours(place: Path) -> bool:
+    """Whether only this user can have written `place`, which is no link."""
+    status = place.lstat()
+    kind = stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
+    return kind and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
 def _read(entry: Path, digest: str) -> Profile | None:
     """Return the cached profile if only this user can have written it; None is answered by deriving."""
     try:
-        for place in (entry.parent, entry):
-            status = place.lstat()
-            if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                return None
+        if not (_is_ours(entry.parent) and _is_ours(entry)):
+            return None
         profile = loads(entry.read_bytes(), str(entry))
     except (OSError, ProfileError):
         return None
@@ -74,13 +84,17 @@ def _read(entry: Path, digest: str) -> Profile | None:
 
 
 def _write(entry: Path, data: bytes) -> None:
-    temporary = entry.with_suffix(f".{os.getpid()}")
+    """Keep a profile, in a folder that is ours; a cache that cannot be written only costs time."""
     try:
         entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_ours(entry.parent):
+            return
+        descriptor, temporary = tempfile.mkstemp(dir=entry.parent, prefix=".")
         try:
-            temporary.write_bytes(data)
-            temporary.replace(entry)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            Path(temporary).replace(entry)
         finally:
-            temporary.unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
     except OSError:
-        return  # a cache that cannot be written only costs time
+        return

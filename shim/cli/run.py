@@ -70,6 +70,8 @@ def command(  # noqa: PLR0913  # one parameter per option
     """
     from shim.cli.files import find_program, read_program
 
+    if evidence is None and (nonce is not None or endorsements):
+        raise click.UsageError("--nonce and --endorsements mean nothing without --evidence")
     path = find_program(program, os.environ.get("PATH", os.defpath))
     data = read_program(path)
     try:
@@ -99,7 +101,7 @@ def _prepare(
     from shim.launch.compose import compose
     from shim.launch.plan import encode
 
-    profile = cached_profile(data, path, default_directory(dict(os.environ)))
+    profile = cached_profile(data, path, default_directory(os.environ))
     plan = compose(
         profile,
         path,
@@ -127,6 +129,8 @@ def _attest(
 
     plan_digest = hashlib.sha256(encoded).digest()
     now = datetime.now(UTC)
+    if policy is not None:
+        attest_here.kind_of(policy)  # a policy that cannot be used is said before anything about the machine
     if evidence is not None:
         rules = attest_here.policy_for(policy, attest_here.kind_of(policy) if tee == "auto" else tee)
         binding = None if nonce is None else Shim(nonce, None, plan_digest)

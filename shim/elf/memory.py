@@ -28,7 +28,9 @@ class Memory:
         self._starts = [segment.address for segment in image.segments]
         self.lowest = image.segments[0].address
         self.highest = image.segments[-1].end
-        self.highest_code = max(segment.end for segment in image.segments if segment.executable)
+        self.highest_code = max(
+            segment.address + segment.file_size for segment in image.segments if segment.executable
+        )
 
     def segment(self, address: int) -> Segment | None:
         """Return the segment that maps `address`, or None where nothing is mapped."""
@@ -60,6 +62,13 @@ class Memory:
             else b""
         )
         return from_file + bytes(size - len(from_file))
+
+    def read_file(self, address: int, size: int) -> bytes:
+        """Return what of `size` bytes at `address` the file holds; what is behind that is zero."""
+        segment = self.segment(address)
+        if segment is None:
+            return b""
+        return self.read(address, max(0, min(size, segment.address + segment.file_size - address)))
 
     def word(self, address: int, size: int) -> int | None:
         """Return the number of `size` bytes at `address`, relocated, or None where it is not mapped."""

@@ -62,7 +62,11 @@ class LaunchResult:
 
 
 def run(
-    plan: bytes, *, on_event: Callable[[ViolationEvent], None] | None = None, job_control: bool = False
+    plan: bytes,
+    *,
+    on_event: Callable[[ViolationEvent], None] | None = None,
+    job_control: bool = False,
+    hide: bool = True,
 ) -> LaunchResult:
     """
     Launch the program of an encoded plan and return how it ended.
@@ -75,6 +79,8 @@ def run(
         plan: What `shim.launch.plan.encode` returns.
         on_event: Called on this thread when a call is refused, while the program is stopped and can still be
             looked at; afterwards the program is killed.
+        hide: Make this process non-dumpable for good, so that the program cannot write into it through
+            /proc; a program of the same user that can has left its filter.
         job_control: Stop this process when the program stops, as a shell expects of its jobs.
 
     Raises:
@@ -91,7 +97,7 @@ def run(
     listener = _Listener(on_event)
     outcome = lib.launch(
         fields,
-        lib.LAUNCH_JOB_CONTROL if job_control else 0,
+        (lib.LAUNCH_JOB_CONTROL if job_control else 0) | (lib.LAUNCH_HIDE if hide else 0),
         lib.shim_on_violation,
         ffi.new_handle(listener),
         _uncleared("struct launch_memory *"),

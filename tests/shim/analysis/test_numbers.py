@@ -245,6 +245,21 @@ OPEN = {
         " mov eax, [rsp+12]\n syscall" + END + "\nf: mov [rdi], rsi\n ret",
         "a call may have been given",
     ),
+    "slot written through a pointer, without a call": (
+        "_start: sub rsp, 24\n mov dword ptr [rsp+8], 39\n lea rdi, [rsp+8]\n mov dword ptr [rdi], 110\n mov eax, [rsp+8]\n syscall"
+        + END,
+        "through a pointer",
+    ),
+    "slot that an indexed store may hit": (
+        "_start: sub rsp, 40\n mov dword ptr [rsp+8], 39\n and edi, 1\n mov dword ptr [rsp+rdi*4+8], 110\n mov eax, [rsp+8]\n syscall"
+        + END,
+        "through a pointer",
+    ),
+    "slot that a string instruction may hit": (
+        "_start: sub rsp, 40\n mov dword ptr [rsp+8], 39\n lea rdi, [rsp+8]\n mov ecx, 4\n rep movsb\n mov eax, [rsp+8]\n syscall"
+        + END,
+        "through a pointer",
+    ),
     "result of a call through a pointer": (
         "_start: mov rcx, [rip+p]\n call rcx\n syscall"
         + END
@@ -290,6 +305,27 @@ def test_what_is_not_bounded_is_said(name: str, assemble: Assemble) -> None:
     profile = derive(assemble(source), "program", assume=False)
     assert not profile.complete
     assert any(reason in place.reason for place in profile.unresolved), profile.unresolved
+
+
+@pytest.mark.parametrize("name", [name for name in OPEN if "may hit" in name or "without a call" in name])
+def test_no_assumption_covers_the_place_itself(name: str, assemble: Assemble) -> None:
+    assert not derive(assemble(OPEN[name][0]), "program").complete
+
+
+def test_damaged_code_that_overlaps_itself(assemble: Assemble) -> None:
+    data = bytearray(
+        assemble("_start: mov eax, 39\n1: syscall\n mov eax, [rsp+8]\n syscall\n jmp 1b\n jmp 1b+1\n hlt")
+    )
+    for place in range(0x1000, 0x1000 + 24):
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[place] ^= 1 << bit
+            derive(bytes(damaged), "damaged")
+
+
+def test_zeros_behind_the_file_cost_nothing(assemble: Assemble) -> None:
+    source = "_start: lea rdi, [rip+big]\n mov rax, [rdi]" + END + "\n.bss\n.balign 8\nbig: .skip 0x7fff0000"
+    assert found(derive(assemble(source), "program")) == {60}
 
 
 ASSUMED = (

@@ -340,6 +340,98 @@ def test_the_cache_is_used_and_not_trusted_blindly(shim: Shim, hello: Path, tmp_
     assert shim("run", "--tee", "simulated", "--", hello).returncode == 7
 
 
+def test_the_cache_is_never_written_through_a_link_or_into_a_foreign_folder(
+    shim: Shim, hello: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / ".cache" / "shim" / "profiles"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    assert shim("run", "--tee", "simulated", "--", hello).returncode == 7
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert shim("run", "--tee", "simulated", "--", hello).returncode == 7
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("home_now", [None, "", "relative"])
+def test_no_cache_without_a_home(
+    home_now: str | None, home: dict[str, str], shim: Shim, hello: Path, tmp_path: Path
+) -> None:
+    del home["HOME"]
+    if home_now is not None:
+        home["HOME"] = home_now
+    assert shim("run", "--tee", "simulated", "--", hello).returncode == 7
+    assert [path.name for path in tmp_path.iterdir()] == ["hello"]
+
+
+def test_the_launcher_cannot_be_written_into(shim: Shim, compile_c: MakeC, tmp_path: Path) -> None:
+    source = """
+    #include <fcntl.h>
+    #include <stdio.h>
+    #include <unistd.h>
+    #include <sys/stat.h>
+    int main(void) { struct stat s; char p[64]; sprintf(p, "/proc/%d/mem", getppid()); return stat(p, &s) || s.st_uid != 0 ? 1 : 42; }
+    """
+    program = placed(tmp_path / "writer", compile_c(source, "-static", compiler="musl-gcc"))
+    if os.geteuid() == 0:
+        tmp_path.chmod(0o755)
+        pytest.skip("for root the owner of /proc/PID says nothing; as an ordinary user this runs")
+    assert shim("run", "--tee", "simulated", "--", program).returncode == 42
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["run", "--tee", "bogus", "x"], ["run", "--env", "=x", "--", "/bin/true"],
+                                       ["run", "--tee", "simulated", "--nonce", "00" * 32, "--", "/bin/true"]])  # fmt: skip
+def test_a_launch_that_is_asked_for_wrongly_is_125(arguments: list[str], shim: Shim) -> None:
+    done = shim(*arguments)
+    assert (done.returncode, len(lines(done.stderr))) == (125, 1)
+    assert shim("profile").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "command", ["profile {hello}", "profile --format json {hello}", "doctor", "plan -o - {hello}"]
+)
+@pytest.mark.parametrize("target", ["> /dev/full", ">&-"])
+def test_output_that_nobody_takes_is_said(
+    command: str, target: str, home: dict[str, str], hello: Path, tmp_path: Path
+) -> None:
+    line = (
+        f"{sys.executable} -c 'from shim.cli.main import main; main()' {command.format(hello=hello)} {target}"
+    )
+    done = subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, env=home, cwd=tmp_path, check=False, timeout=60
+    )
+    assert "Traceback" not in done.stderr
+    if target != ">&-" or command != "doctor":
+        assert (done.returncode, len(lines(done.stderr))) == (1, 1), done.stderr
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_launch_with_closed_streams_keeps_the_status(
+    streams: str, home: dict[str, str], compile_c: MakeC, tmp_path: Path
+) -> None:
+    program = placed(
+        tmp_path / "quiet", compile_c("int main(void) { return 9; }", "-static", compiler="musl-gcc")
+    )
+    line = f"{sys.executable} -c 'from shim.cli.main import main; main()' run --tee simulated -- {program} {streams}"
+    done = subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, env=home, cwd=tmp_path, check=False, timeout=60
+    )
+    assert done.returncode == 9, done.stderr
+
+
+def test_a_deleted_working_directory_gets_one_line(home: dict[str, str], hello: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    line = f"rmdir ../gone; {sys.executable} -c 'from shim.cli.main import main; main()' run --tee simulated -- ./x"
+    done = subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, env=home, cwd=gone, check=False, timeout=60
+    )
+    assert (done.returncode, len(lines(done.stderr))) == (127, 1), done.stderr
+    assert hello.exists()
+
+
 BUSYBOX = Path("/usr/bin/busybox")
 APPLETS = [
     (["echo", "hi"], 0), (["true"], 0), (["false"], 1), (["uname", "-s"], 0), (["ls", "/"], 0), (["cat", "/etc/passwd"], 0),
