@@ -124,14 +124,14 @@ static long set_limits(const struct child *child)
 
 /* Handlers vanish at exec, but ignored signals stay ignored.  The mask stays
  * full until the launcher lets go, and is emptied then.  Real-time signals
- * keep what the launcher inherited: 33 calls for what nobody ignores. */
+ * too: some environments hand signal 32 down ignored. */
 static long reset_dispositions(const struct child *child)
 {
 	static const struct uapi_sigaction standard; /* SIG_DFL */
 	long error = 0;
 
 	(void)child; /* the same for every plan */
-	for (int signal = 1; error == 0 && signal < UAPI_SIGRTMIN; signal++)
+	for (int signal = 1; error == 0 && signal <= UAPI_NSIG; signal++)
 		if (signal != 9 /* SIGKILL */ && signal != 19 /* SIGSTOP */)
 			error = sys_sigaction(signal, &standard, NULL);
 	return error;

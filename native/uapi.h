@@ -119,7 +119,7 @@ struct uapi_rlimit {
 };
 
 /* asm/signal.h (x86, arm64), asm-generic/siginfo.h, linux/signalfd.h, v6.18 */
-#define UAPI_SIGRTMIN 32	/* first real-time signal, asm/signal.h, v6.18 */
+#define UAPI_NSIG 64
 #define UAPI_SIG_IGN 1
 #define UAPI_SA_NOCLDWAIT 2
 #define UAPI_SI_KERNEL 0x80
