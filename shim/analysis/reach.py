@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shim.analysis.decode import Block, Disassembler, Ending, Reference, Use
 from shim.analysis.functions import Functions
@@ -41,8 +42,7 @@ class Function:
     returns_into: list[Function] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """How `target` is reached: from the code at `ip` (0 for data and roots), with a word for people."""
 
     source: int
@@ -242,7 +242,7 @@ class Reach:
     def _call(self, target: int, block: Block, function: Function) -> int | None:
         if target == block.end:  # `call next; pop` reads the instruction pointer
             return block.end
-        if not self._memory.executable(target):
+        if target not in self.functions and not self._memory.executable(target):
             return None  # a weak symbol that nobody defines: the guarded call would fault
         self.edges.append(Edge(function.entry, target, block.last, "calls"))
         callee = self._enter(target)
