@@ -15,8 +15,6 @@ from shim.elf.image import ElfImage, parse_elf
 from shim.profile.profile import AnalysedObject, Phase, Profile, Site, SyscallRule, UnresolvedSite
 from shim.syscalls import ALWAYS, SyscallTable, table, with_fallbacks
 
-X32_BIT = 0x4000_0000
-
 
 def derive(data: bytes, path: str, *, assume: bool = True) -> Profile:
     """
@@ -45,7 +43,7 @@ def derive(data: bytes, path: str, *, assume: bool = True) -> Profile:
         objects=(AnalysedObject(path, image.sha256, image.build_id),),
         phases=(Phase("startup", None, rules),),
         unresolved=tuple(sorted({*_unresolved(program, entries), *unknown})),
-        foreign_abi=tuple(sorted(_foreign(program, entries))),
+        foreign_abi=tuple(sorted(_foreign(program, entries, syscalls))),
         assumptions=tuple(sorted({entry.assumed for entry in entries if entry.assumed})),
         tool_version=shim.__version__,
     )
@@ -60,7 +58,7 @@ def _rules(
     unknown = []
     for entry in entries:
         for number, places in entry.numbers.items():
-            if number & X32_BIT:
+            if number & syscalls.foreign_from:
                 continue
             if number not in syscalls:
                 unknown.append(
@@ -149,10 +147,10 @@ def _writable_code(image: ElfImage) -> list[UnresolvedSite]:
     ]
 
 
-def _foreign(program: Program, entries: list[KernelEntry]) -> list[UnresolvedSite]:
+def _foreign(program: Program, entries: list[KernelEntry], syscalls: SyscallTable) -> list[UnresolvedSite]:
     found = [_site(program, entry, entry.foreign) for entry in entries if entry.foreign]
     for entry in entries:
-        x32 = [number for number in entry.numbers if number & X32_BIT]
+        x32 = [number for number in entry.numbers if number & syscalls.foreign_from]
         if x32:
             found.append(_site(program, entry, f"number {x32[0]:#x}: the x32 ABI"))
     return found

@@ -26,16 +26,6 @@ _Memory: TypeAlias = tuple[int, int, int]
 _Step: TypeAlias = tuple[Instruction, Block, Block | None]
 
 
-@dataclass(frozen=True, slots=True)
-class JumpTable:
-    """Targets of one indirect jump; `bounded` if a comparison gave the entry count, not plausibility."""
-
-    address: int
-    entry_size: int
-    targets: tuple[int, ...]
-    bounded: bool
-
-
 class ComputedJumpError(Exception):
     """The target of a jump is computed in a way that is not understood: no pointer and no known table."""
 
@@ -79,9 +69,9 @@ class JumpTables:
         self._extent = extent
         self._named = named
 
-    def resolve(self, block: Block, came_from: Block | None) -> JumpTable | None:
+    def resolve(self, block: Block, came_from: Block | None) -> tuple[int, ...] | None:
         """
-        Return the table behind the indirect jump that ends `block`; None if it is a jump through a pointer.
+        Return where the table behind the indirect jump that ends `block` leads; None for a jump by pointer.
 
         `came_from` is the block before it on the path to look at; None for the one that reached it first.
 
@@ -111,7 +101,7 @@ class JumpTables:
             if relative is not None:
                 raise ComputedJumpError
             return None
-        return JumpTable(address, load.entry_size, targets, limit is not None)
+        return targets
 
     def _path(self, block: Block, came_from: Block | None) -> Iterator[_Step]:
         """Yield the instructions before the jump, last first, with their block and the block after that."""

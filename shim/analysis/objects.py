@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_left, bisect_right
-from itertools import pairwise
 
 from shim.elf.image import SHF_ALLOC
 from shim.elf.memory import Memory
@@ -127,7 +126,3 @@ class DataObjects:
                 if memory.lowest <= word < memory.highest:
                     found.append(word)
         return found
-
-    def borders(self) -> list[tuple[int, int]]:
-        """Return all extents between borders, for reports and tests."""
-        return list(pairwise(self._borders))

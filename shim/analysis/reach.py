@@ -265,7 +265,7 @@ class Reach:
             self._jump(target, block, function)
             return
         try:
-            table = self._tables.resolve(block, came_from)
+            resolved = self._tables.resolve(block, came_from)
         except ComputedJumpError:
             targets = self._anywhere_in(block)
             if not targets:
@@ -273,10 +273,10 @@ class Reach:
                     (block.last, "a jump whose target is computed, in a function of unknown extent")
                 )
         else:
-            if table is None:
+            if resolved is None:
                 self._set_returns(function)
                 return
-            targets = table.targets
+            targets = resolved
         known = dict.fromkeys(self.jump_targets.get(block.start, ()))
         new = [target for target in dict.fromkeys(targets) if target not in known]
         self.jump_targets[block.start] = (*known, *new)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from shim.launch.plan import LaunchPlan
+    from shim.profile.profile import Profile
 
 
 @click.command(
@@ -43,30 +47,46 @@ def command(
 
     `shim-launch FILE` runs it.
     """
+    from shim.canonical import sha256_hex
     from shim.cli.files import find_program, read_program, write_output
-    from shim.cli.profile_cache import cached_profile, default_directory
-    from shim.launch.compose import compose
-    from shim.launch.plan import encode
 
     path = find_program(program, os.environ.get("PATH", os.defpath))
-    profile = cached_profile(read_program(path), path, default_directory(os.environ))
-    plan = compose(
-        profile,
+    profile, plan, data = prepare(
         path,
+        read_program(path),
         (program, *arguments),
-        environment(env, os.environ),
-        events=not no_events,
+        env,
+        no_events=no_events,
         allow_incomplete=allow_incomplete,
     )
-    data = encode(plan)
     write_output(output, data)
     if output != "-":
         rules = sum(len(phase.rules) for phase in profile.phases)
         click.echo(
             f"{output}: {len(data)} bytes, {rules} syscalls, {len(plan.filter) // 8} filter instructions, "
-            f"sha256 {hashlib.sha256(data).hexdigest()}"
+            f"sha256 {sha256_hex(data)}"
         )
     return 0
+
+
+def prepare(
+    path: str,
+    data: bytes,
+    argv: tuple[str, ...],
+    env: tuple[str, ...],
+    *,
+    no_events: bool,
+    allow_incomplete: bool,
+) -> tuple[Profile, LaunchPlan, bytes]:
+    """Return the profile of the program with the bytes `data`, its launch plan, and the plan's bytes."""
+    from shim.cli.profile_cache import cached_profile, default_directory
+    from shim.launch.compose import compose
+    from shim.launch.plan import encode
+
+    profile = cached_profile(data, path, default_directory(os.environ))
+    variables = environment(env, os.environ)
+    plan = compose(profile, path, argv, variables, events=not no_events, allow_incomplete=allow_incomplete)
+    return profile, plan, encode(plan)
 
 
 def environment(assignments: tuple[str, ...], own: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shim.analysis.derive import derive
+from shim.canonical import sha256_hex
 from shim.errors import ProfileError
 from shim.profile.codec import dumps, loads
 from shim.profile.profile import Profile
@@ -37,8 +38,8 @@ def cached_profile(data: bytes, path: str, directory: Path | None) -> Profile:
     """
     if directory is None:
         return derive(data, path)
-    digest = hashlib.sha256(data).hexdigest()
-    place = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
+    digest = sha256_hex(data)
+    place = sha256_hex(path.encode(errors="surrogateescape"))[:16]
     entry = directory / f"{digest}-{place}-{fingerprint()}.json"
     known = _read(entry, digest)
     if known is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shim.cli.arguments import hexadecimal
+from shim.cli.main import EXIT_REFUSED, say
 from shim.errors import BinaryError, IncompleteProfileError, LaunchError, ShimError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from shim.launch.plan import LaunchPlan
     from shim.profile.profile import Profile
 
-EXIT_REFUSED = 125
 ROOT = Path("/")
 
 
@@ -69,13 +69,14 @@ def command(  # noqa: PLR0913  # one parameter per option
     refusal before the start.
     """
     from shim.cli.files import find_program, read_program
+    from shim.cli.plan import prepare
 
     if evidence is None and (nonce is not None or endorsements):
         raise click.UsageError("--nonce and --endorsements mean nothing without --evidence")
     path = find_program(program, os.environ.get("PATH", os.defpath))
     data = read_program(path)
     try:
-        profile, plan, encoded = _prepare(path, data, (program, *arguments), env, no_events=no_events,
+        profile, plan, encoded = prepare(path, data, (program, *arguments), env, no_events=no_events,
                                           allow_incomplete=allow_incomplete)  # fmt: skip
         _attest(encoded, policy, tee, evidence, endorsements, nonce)
     except LaunchError:
@@ -84,33 +85,6 @@ def command(  # noqa: PLR0913  # one parameter per option
         _show_refusal(error)
         return EXIT_REFUSED
     return _launch(encoded, profile, plan, data)
-
-
-def _prepare(
-    path: str,
-    data: bytes,
-    argv: tuple[str, ...],
-    env: tuple[str, ...],
-    *,
-    no_events: bool,
-    allow_incomplete: bool,
-) -> tuple[Profile, LaunchPlan, bytes]:
-    """Return the profile, the plan and its bytes."""
-    from shim.cli.plan import environment
-    from shim.cli.profile_cache import cached_profile, default_directory
-    from shim.launch.compose import compose
-    from shim.launch.plan import encode
-
-    profile = cached_profile(data, path, default_directory(os.environ))
-    plan = compose(
-        profile,
-        path,
-        argv,
-        environment(env, os.environ),
-        events=not no_events,
-        allow_incomplete=allow_incomplete,
-    )
-    return profile, plan, encode(plan)
 
 
 def _attest(
@@ -152,8 +126,6 @@ def _show_affirmed(result: AttestationResult) -> None:
 
 def _show_refusal(error: ShimError) -> None:
     """Say every reason why nothing ran, one line each."""
-    from shim.cli.main import one_line
-
     lines = [str(error)]
     if isinstance(error, IncompleteProfileError):
         lines = [f"{error.program}: incomplete profile: {place}" for place in error.unresolved]
@@ -167,7 +139,7 @@ def _show_refusal(error: ShimError) -> None:
     elif not isinstance(error, BinaryError):
         lines.append("nothing ran")
     for line in lines:
-        click.echo(f"shim: {one_line(line)}", err=True)
+        say(line)
 
 
 def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes) -> int:

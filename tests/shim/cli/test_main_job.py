@@ -284,7 +284,8 @@ def running(program: Path) -> Iterator[int]:
                 continue
 
 
-def test_nothing_is_left_when_the_launcher_dies(home: dict[str, str], stubborn: Path, tmp_path: Path) -> None:
+def started(home: dict[str, str], program: Path, folder: Path) -> tuple[subprocess.Popen[bytes], float]:
+    """Return `shim run` once its program runs, and by when everything must be over."""
     command = [
         sys.executable,
         "-c",
@@ -293,13 +294,18 @@ def test_nothing_is_left_when_the_launcher_dies(home: dict[str, str], stubborn: 
         "--tee",
         "simulated",
         "--",
-        str(stubborn),
+        str(program),
     ]
-    process = subprocess.Popen(command, env=home, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=home, cwd=folder, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 20
-    while not list(running(stubborn)):
+    while not list(running(program)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    return process, deadline
+
+
+def test_nothing_is_left_when_the_launcher_dies(home: dict[str, str], stubborn: Path, tmp_path: Path) -> None:
+    process, deadline = started(home, stubborn, tmp_path)
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     while list(running(stubborn)):
@@ -308,21 +314,7 @@ def test_nothing_is_left_when_the_launcher_dies(home: dict[str, str], stubborn: 
 
 
 def test_a_signal_is_passed_on(home: dict[str, str], stubborn: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "from shim.cli.main import main; main()",
-        "run",
-        "--tee",
-        "simulated",
-        "--",
-        str(stubborn),
-    ]
-    process = subprocess.Popen(command, env=home, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while not list(running(stubborn)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    process, _ = started(home, stubborn, tmp_path)
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 128 + signal.SIGTERM
