@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from shim.analysis.decode import Block
+from shim.analysis.blocks import Block
 from shim.analysis.frames import Place
 from shim.analysis.registers import WORD
 

@@ -2,11 +2,12 @@
 What does a straight run of instructions do to the control flow, and which addresses does it name?
 
 The only module beside `values` and `jumptables` that sees the disassembler.  It decides nothing about
-reachability: it turns bytes at an address into a `Block`.
+reachability: it turns bytes at an address into a `Run`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,11 +25,12 @@ from iced_x86 import (
     Register,
 )
 
+from shim.elf.image import ElfImage, Segment
 from shim.elf.memory import Memory
 
 
 class Ending:
-    """How control leaves a block.  Plain numbers: they are compared a million times in one analysis."""
+    """How control leaves a run or a block.  Plain numbers: they are compared a million times in one analysis."""
 
     FALL: Final = 1
     JUMP: Final = 2
@@ -69,12 +71,14 @@ class Reference:
 
 
 @dataclass(slots=True)
-class Block:
+class Run:
     """
-    Instructions `start`..`end` that run in order.
+    Instructions `start`..`end` that follow one another, conditional branches and calls that return included.
 
     `target` is the direct target of the last instruction, or the address of the pointer it goes through
-    when that is a constant, or 0.  `last` is the address of the last instruction.
+    when that is a constant, or 0.  `last` is the address of the last instruction, 0 if the run falls through.
+    `branches` are (address, target) of conditional branches, `calls` (address, callee) of direct calls whose
+    callee was known to return, `indirect_calls` addresses of calls through registers and computed pointers.
     """
 
     start: int
@@ -82,24 +86,40 @@ class Block:
     last: int
     ending: int
     target: int
+    branches: list[tuple[int, int]]
+    calls: list[tuple[int, int]]
+    indirect_calls: list[int]
     references: list[Reference]
     kernel_entries: list[tuple[int, int]]
 
-    def split(self, address: int) -> Block:
-        """Cut the block at `address`, an instruction boundary inside it, and return the second part."""
-        tail = Block(
-            address,
-            self.end,
-            self.last,
-            self.ending,
-            self.target,
-            [reference for reference in self.references if reference.ip >= address],
-            [entry for entry in self.kernel_entries if entry[0] >= address],
-        )
-        self.references = [reference for reference in self.references if reference.ip < address]
-        self.kernel_entries = [entry for entry in self.kernel_entries if entry[0] < address]
-        self.end, self.ending, self.target, self.last = address, Ending.FALL, 0, 0
-        return tail
+
+# What `Region.marks` holds for a byte: nothing decoded begins there, an instruction, one that something jumps to,
+# the first of a run.
+MARK: Final = 1
+MARK_LEADER: Final = 2
+MARK_RUN: Final = 3
+MAX_RUN: Final = 4096
+MAX_INSTRUCTION: Final = 15
+
+
+class Region:
+    """
+    The bytes that one executable segment has in its file, and which of them have been decoded.
+
+    `lowest`..`highest` is its image; with `absolute` the image has no choice where it is mapped, so that a number
+    in that range may be an address.
+    """
+
+    __slots__ = ("absolute", "decoder", "end", "highest", "lowest", "marks", "start")
+
+    def __init__(self, image: ElfImage, segment: Segment, decoder: Decoder) -> None:
+        self.start = segment.address
+        self.end = segment.address + segment.file_size
+        self.lowest = image.segments[0].address
+        self.highest = image.segments[-1].end
+        self.absolute = image.kind == "ET_EXEC"
+        self.decoder = decoder
+        self.marks = bytearray(segment.file_size + 16)
 
 
 _ENDINGS = {
@@ -120,84 +140,128 @@ _WRITES = (OpAccess.WRITE, OpAccess.COND_WRITE)
 # the bits from 8 up the `Ending` that it makes.
 _SPECIAL, _IMMEDIATE, _MEMORY, _OPERAND_SHIFT, _ENDING_SHIFT = 1, 2, 4, 3, 8
 _OPERAND_KINDS = {value: name for name, value in vars(OpCodeOperandKind).items() if isinstance(value, int)}
-_DIRECT = (Ending.JUMP, Ending.BRANCH, Ending.CALL)
 
 
 class Disassembler:
     """
-    Decodes blocks out of the executable segments of one program.
+    Decodes runs out of the executable segments of one process, each byte once.
 
     What an opcode can do is asked of the disassembler once per opcode and then looked up.
     """
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._decoders = [
-            (
-                segment.address,
-                segment.end,
+        self.regions = [
+            Region(
+                image,
+                segment,
                 Decoder(64, memory.read(segment.address, segment.file_size), ip=segment.address),
             )
-            for segment in memory.image.segments
+            for image in memory.images
+            for segment in image.segments
             if segment.executable
         ]
+        self.regions.sort(key=lambda region: region.start)
+        self._starts = [region.start for region in self.regions]
         self._traits: dict[int, int] = {}
         self._write_only: dict[int, bool] = {}
         self._info = InstructionInfoFactory()
         self._instruction = Instruction()
 
-    def _at(self, address: int) -> Decoder | None:
-        for low, high, decoder in self._decoders:
-            if low <= address < high:
-                if address - low > decoder.max_position:
-                    return None
-                decoder.ip = address
-                decoder.position = address - low
-                return decoder
-        return None
+    def region(self, address: int) -> Region | None:
+        """Return the region with `address` inside the bytes that the file has for it, or None."""
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return None
+        region = self.regions[index]
+        return region if address < region.end else None
 
     def instructions(self, start: int, end: int) -> list[Instruction]:
         """Return the instructions from `start` up to `end`."""
-        decoder = self._at(start)
+        region = self.region(start)
+        if region is None:
+            return []
+        decoder = region.decoder
+        decoder.ip, decoder.position = start, start - region.start
         result = []
-        while decoder is not None and decoder.can_decode and decoder.ip < end:
+        while decoder.can_decode and decoder.ip < end:
             result.append(decoder.decode())
         return result
 
-    def block(self, start: int, stops: dict[int, Block]) -> Block:
-        """
-        Return the block that begins at `start` and ends before the next key of `stops` at the latest.
+    def faults(self, start: int) -> bool:
+        """Whether code at `start` runs into bytes that are no instruction before it could jump anywhere."""
+        region = self.region(start)
+        if region is None:
+            return True
+        decoder, instruction = region.decoder, self._instruction
+        decoder.ip, decoder.position = start, start - region.start
+        while True:
+            decoder.decode_out(instruction)
+            if instruction.code == Code.INVALID:
+                return True
+            if instruction.flow_control != FlowControl.NEXT or region.marks[decoder.ip - region.start]:
+                return False
 
-        A block that runs into bytes that are no instruction, or out of the segment, ends in INVALID: the
-        processor would fault there.
+    def inside_instruction(self, address: int) -> bool:
+        """Whether an instruction that was decoded before `address` extends over it."""
+        region = self.region(address)
+        if region is None:
+            return False
+        offset = address - region.start
+        low = max(offset - MAX_INSTRUCTION + 1, 0)
+        before = region.marks[low:offset].rstrip(b"\0")
+        if not before:
+            return False
+        region.decoder.ip, region.decoder.position = (
+            region.start + low + len(before) - 1,
+            low + len(before) - 1,
+        )
+        region.decoder.decode_out(self._instruction)
+        return bool(self._instruction.next_ip > address)
+
+    def run(self, start: int, returning: set[int]) -> Run:
         """
-        decoder = self._at(start)
-        block = Block(start, start, 0, Ending.INVALID, 0, [], [])
-        if decoder is None:
-            return block
-        traits = self._traits
-        instruction = self._instruction
-        decode = decoder.decode_out
+        Return the run that begins at `start`, and mark what it covers.
+
+        It ends where control surely leaves, at a call of something that is not in `returning`, before bytes that were
+        decoded already, or after `MAX_RUN` bytes.  A run into bytes that are no instruction, or out of the segment,
+        ends in INVALID: the processor would fault there.
+        """
+        run = Run(start, start, 0, Ending.INVALID, 0, [], [], [], [], [])
+        region = self.region(start)
+        if region is None:
+            return run
+        decoder, marks, low = region.decoder, region.marks, region.start
+        decoder.ip, decoder.position = start, start - low
+        traits, instruction, decode = self._traits, self._instruction, decoder.decode_out
+        wanted = ~0 if region.absolute else ~_IMMEDIATE
+        limit = min(start + MAX_RUN, region.end)
+        marks[start - low] = MARK_RUN
         while True:  # bytes that are no instruction, and the end of the segment, decode as INVALID
             decode(instruction)
             try:
-                trait = traits[instruction.code]
+                trait = traits[instruction.code] & wanted
             except KeyError:
-                trait = self._learn(instruction)
+                trait = self._learn(instruction) & wanted
             if trait:
                 if trait & _MEMORY and instruction.memory_displ_size > 1:
-                    self._memory_reference(instruction, block.references)
+                    self._memory_reference(instruction, region, run.references)
                 if trait & _IMMEDIATE:
-                    self._immediate_reference(instruction, trait >> _OPERAND_SHIFT & 7, block.references)
+                    self._immediate_reference(
+                        instruction, region, trait >> _OPERAND_SHIFT & 7, run.references
+                    )
                 ending = trait >> _ENDING_SHIFT
-                if ending:
-                    return self._finish(block, instruction, ending)
-                if trait & _SPECIAL and self._special(instruction, block):
-                    return block
+                if ending == Ending.BRANCH:
+                    run.branches.append((instruction.ip, instruction.near_branch_target))
+                elif ending and self._leaves(run, instruction, ending, returning):
+                    return run
+                elif trait & _SPECIAL and self._special(instruction, run):
+                    return run
             end = decoder.ip
-            if end in stops:
-                block.ending, block.end = Ending.FALL, end
-                return block
+            if end >= limit or marks[end - low]:
+                run.ending, run.end = Ending.FALL, end
+                return run
+            marks[end - low] = MARK
 
     def _learn(self, instruction: Instruction) -> int:
         """Look one opcode up."""
@@ -213,39 +277,51 @@ class Disassembler:
             trait = _SPECIAL
         elif flow != FlowControl.NEXT:
             trait = _ENDINGS[flow] << _ENDING_SHIFT
-        if not self._memory.position_independent:
-            for operand in range(instruction.op_count):
-                if instruction.op_kind(operand) in _IMMEDIATES:
-                    trait |= _IMMEDIATE | operand << _OPERAND_SHIFT
+        for operand in range(instruction.op_count):
+            if instruction.op_kind(operand) in _IMMEDIATES:
+                trait |= _IMMEDIATE | operand << _OPERAND_SHIFT
         if any("MEM" in _OPERAND_KINDS[kind] for kind in instruction.op_code().op_kinds()):
             trait |= _MEMORY
         self._traits[code] = trait
         return trait
 
-    def _finish(self, block: Block, instruction: Instruction, ending: int) -> Block:
-        block.ending, block.last, block.end = ending, instruction.ip, instruction.next_ip
-        if ending in _DIRECT:
-            block.target = instruction.near_branch_target
-        elif ending in (Ending.CALL_INDIRECT, Ending.JUMP_INDIRECT) and instruction.op0_kind == OpKind.MEMORY:
-            block.target = self._constant_address(instruction)
-        return block
+    def _leaves(self, run: Run, instruction: Instruction, ending: int, returning: set[int]) -> bool:
+        """Record a call that goes on behind itself, or finish the run; return whether it is finished."""
+        target = 0
+        if ending in {Ending.JUMP, Ending.CALL}:
+            target = instruction.near_branch_target
+            if ending == Ending.CALL:
+                if target == instruction.next_ip:  # `call next; pop` reads the instruction pointer
+                    return False
+                if target in returning:
+                    run.calls.append((instruction.ip, target))
+                    return False
+        elif ending in {Ending.JUMP_INDIRECT, Ending.CALL_INDIRECT} and instruction.op0_kind == OpKind.MEMORY:
+            target = self._constant_address(instruction)
+        if ending == Ending.CALL_INDIRECT and not target:
+            run.indirect_calls.append(instruction.ip)
+            return False
+        self._finish(run, instruction, ending, target)
+        return True
 
-    def _special(self, instruction: Instruction, block: Block) -> bool:
-        """Record a kernel entry, or finish the block; return whether it is finished."""
+    def _finish(self, run: Run, instruction: Instruction, ending: int, target: int) -> None:
+        run.ending, run.last, run.end, run.target = ending, instruction.ip, instruction.next_ip, target
+
+    def _special(self, instruction: Instruction, run: Run) -> bool:
+        """Record a kernel entry, or finish the run; return whether it is finished."""
         code = instruction.code
         if code == Code.INVALID:
-            block.end = instruction.ip
+            run.end = instruction.ip
             return True
         if code in _ABIS:
-            block.kernel_entries.append((instruction.ip, _ABIS[code]))
+            run.kernel_entries.append((instruction.ip, _ABIS[code]))
         elif code == Code.INT_IMM8 and instruction.immediate8 == 0x80:
-            block.kernel_entries.append((instruction.ip, Abi.INT80))
+            run.kernel_entries.append((instruction.ip, Abi.INT80))
         elif instruction.mnemonic == Mnemonic.XBEGIN:
-            self._finish(block, instruction, Ending.BRANCH)
-            return True
+            run.branches.append((instruction.ip, instruction.near_branch_target))
         elif code == Code.INT3 and self._memory.read(instruction.next_ip, 1) == b"\xcc":
             # Padding is int3 after int3; a single one may be a breakpoint that a handler steps over.
-            self._finish(block, instruction, Ending.STOP)
+            self._finish(run, instruction, Ending.STOP, 0)
             return True
         return False
 
@@ -257,24 +333,24 @@ class Disassembler:
         return 0
 
     def _immediate_reference(
-        self, instruction: Instruction, operand: int, references: list[Reference]
+        self, instruction: Instruction, region: Region, operand: int, references: list[Reference]
     ) -> None:
         value = instruction.immediate(operand)
-        if self._memory.lowest <= value < self._memory.highest:
+        if region.lowest <= value < region.highest:
             references.append(Reference(instruction.ip, value, Use.ADDRESS, 0))
 
-    def _memory_reference(self, instruction: Instruction, references: list[Reference]) -> None:
+    def _memory_reference(
+        self, instruction: Instruction, region: Region, references: list[Reference]
+    ) -> None:
         scalar = True
         if instruction.is_ip_rel_memory_operand:
             address = instruction.ip_rel_memory_address
-        elif self._memory.position_independent:
+        elif not region.absolute:
             return
         else:
             address = instruction.memory_displacement
-            if not self._memory.lowest <= address < self._memory.highest:
-                return
             scalar = instruction.memory_base == Register.NONE and instruction.memory_index == Register.NONE
-        if not self._memory.lowest <= address < self._memory.highest or instruction.mnemonic == Mnemonic.NOP:
+        if not region.lowest <= address < region.highest or instruction.mnemonic == Mnemonic.NOP:
             return
         if instruction.mnemonic == Mnemonic.LEA:
             use, size = Use.ADDRESS, 0

@@ -101,9 +101,9 @@ def _why(
     """Return the shortest chain to a function that chooses the number, then the wrapper it goes through."""
     owners = {}
     for place in origins:
-        block = program.reach.containing(place)
-        if block is not None:
-            owners[program.reach.owner[block.start].entry] = place
+        run = program.reach.containing(place)
+        if run is not None:
+            owners[program.reach.owner[run.start].entry] = place
     if not owners:
         return ()
     nearest = min(owners, key=lambda entry: (chains.distance(entry), entry))

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeAlias
 
 from iced_x86 import Instruction, Mnemonic, OpKind, Register
 
 from shim.analysis.assumptions import Assumptions
-from shim.analysis.decode import Block, Ending, Use
+from shim.analysis.blocks import Block, Blocks
+from shim.analysis.decode import Ending, Use
 from shim.analysis.frames import Listing, Listings, Place, place_of_memory
 from shim.analysis.graph import Graph
 from shim.analysis.objects import DataObjects
@@ -48,6 +50,7 @@ class Flow:
     def __init__(
         self,
         reach: Reach,
+        blocks: Blocks,
         graph: Graph,
         listings: Listings,
         objects: DataObjects,
@@ -56,12 +59,12 @@ class Flow:
         go: bool,
     ) -> None:
         self._reach = reach
+        self._blocks = blocks
         self._graph = graph
         self._listings = listings
         self._objects = objects
         self._go = go
         self._assumptions = assumptions
-        self._access_addresses = [access.address for access in graph.accesses]
         self._known: dict[tuple[int, bool], list[CallSite] | None] = {}
 
     def callers_of(self, entry: int) -> list[CallSite] | None:
@@ -81,7 +84,7 @@ class Flow:
             return None
         sites = [
             (block, block.ending in (Ending.CALL, Ending.CALL_INDIRECT))
-            for block in self._graph.callers.get(entry, ())
+            for block in self._graph.callers(entry)
         ]
         try:
             for ip in self._reach.address_taken.get(entry, ()):
@@ -94,7 +97,7 @@ class Flow:
 
     def _follow(self, ip: int) -> list[CallSite]:
         """Return the calls that the address made at `ip` ends in."""
-        block = self._reach.containing(ip)
+        block = self._blocks.containing(ip)
         if block is None:
             raise _EscapesError
         listing = self._listings.listing(block)
@@ -149,7 +152,7 @@ class Flow:
             if block.ending == Ending.CALL_INDIRECT and self._is_operand(listing, holder):
                 trace.sites.append((block, True))
             following = self._over_call(block, holder)
-        elif block.ending == Ending.JUMP_INDIRECT and block.start not in self._reach.jump_targets:
+        elif block.ending == Ending.JUMP_INDIRECT and block.last not in self._reach.jump_targets:
             if self._is_operand(listing, holder):
                 trace.sites.append((block, False))
             elif holder in ARGUMENTS:
@@ -158,30 +161,33 @@ class Flow:
             if holder in {RAX, RDX} or (self._go and isinstance(holder, int)):
                 raise _EscapesError
         else:
-            following = [(target, holder) for target in self._graph.after.get(block.start, ())]
+            following = [(target, holder) for target in self._graph.after(block)]
         for place in following:
             if place not in trace.seen:
                 trace.seen.add(place)
-                trace.pending.append((self._reach.blocks[place[0]], 0, place[1]))
+                following_block = self._blocks.at(place[0])
+                if following_block is None:
+                    raise _EscapesError
+                trace.pending.append((following_block, 0, place[1]))
 
     def _over_call(self, block: Block, holder: Holder) -> list[tuple[int, Holder]]:
         """Return where a holder goes on at a call: into the callee, and behind it if it survives."""
         following: list[tuple[int, Holder]] = []
         if isinstance(holder, tuple):
-            if self._listings.address_taken(self._reach.owner[block.start].entry, holder):
+            if self._listings.address_taken(self._blocks.owner(block), holder):
                 raise _EscapesError
         elif self._go or holder in ARGUMENTS:
             self._into_callee(block, holder, following)
         survives = isinstance(holder, tuple) or (holder in CALLEE_SAVED and not self._go)
-        if survives and block.end in self._reach.owner:
+        if survives and self._blocks.at(block.end) is not None:
             following.append((block.end, holder))
         return following
 
     def _into_callee(self, block: Block, holder: Holder, following: list[tuple[int, Holder]]) -> None:
-        target = self._graph.callee.get(block.start)
+        target = self._graph.callee(block)
         if target is None or isinstance(holder, tuple):
             raise _EscapesError
-        if target in self._reach.owner:
+        if self._blocks.at(target) is not None:
             following.append((target, holder))
 
     def _is_operand(self, listing: Listing, holder: Holder) -> bool:
@@ -253,8 +259,8 @@ class Flow:
             else instruction.memory_displacement
         )
         extent = self._objects.extent(address)
-        first = bisect_left(self._access_addresses, extent.start)
-        for access in self._graph.accesses[first:]:
+        first = bisect_left(self._graph.reference_addresses, extent.start)
+        for access in islice(self._graph.references, first, None):
             if access.address >= extent.stop:
                 break
             if access.use in (Use.ADDRESS, Use.INDEXED):
@@ -262,9 +268,12 @@ class Flow:
                     continue
                 raise _EscapesError
             if access.use == Use.READ and access.address == address:
-                self._load(access.block, access.ip, trace)
+                self._load(access.ip, trace)
 
-    def _load(self, block: Block, ip: int, trace: _Trace) -> None:
+    def _load(self, ip: int, trace: _Trace) -> None:
+        block = self._blocks.containing(ip)
+        if block is None:
+            raise _EscapesError
         listing = self._listings.listing(block)
         index = next(i for i, item in enumerate(listing.instructions) if item.ip == ip)
         instruction = listing.instructions[index]

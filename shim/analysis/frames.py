@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from iced_x86 import Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register
 
-from shim.analysis.decode import Block, Disassembler, Ending
-from shim.analysis.reach import Reach
+from shim.analysis.blocks import Block, Blocks
+from shim.analysis.decode import Disassembler, Ending
+from shim.analysis.reach import Function
 from shim.analysis.registers import FULL, NONE, R11, RAX, RBP, RCX, RSP, signed
 
 # A place in a frame: (base, offset). The base is the address of the function's entry, where the offset 0 is
@@ -74,8 +75,8 @@ _KERNEL_CLOBBERS = frozenset({RAX, RCX, R11})
 class Listings:
     """Instructions with their frames, decoded again only where a question is asked, and then kept."""
 
-    def __init__(self, reach: Reach, disassembler: Disassembler) -> None:
-        self._reach = reach
+    def __init__(self, blocks: Blocks, disassembler: Disassembler) -> None:
+        self._blocks = blocks
         self._disassembler = disassembler
         self._listings: dict[int, Listing] = {}
         self._outgoing: dict[int, Frame] = {}
@@ -105,17 +106,17 @@ class Listings:
             return False
         return self._info.info(instruction).op0_access in _STORES
 
-    def address_taken(self, entry: int, place: Place) -> bool:
+    def address_taken(self, function: Function, place: Place) -> bool:
         """
-        Whether the function at `entry` computes an address from which `place` may be reached.
+        Whether `function` computes an address from which `place` may be reached.
 
         An object extends upward from the address that is taken of it, so an address counts if it is the place
         or lies below it by less than `REACH_OF_ADDRESS` bytes.
         """
-        taken = self._taken.get(entry)
+        taken = self._taken.get(function.entry)
         if taken is None:
             taken = set()
-            for block in self._reach.blocks_of(entry):
+            for block in self._blocks.of(function):
                 listing = self.listing(block)
                 for instruction, frame in zip(listing.instructions, listing.frames, strict=True):
                     if instruction.mnemonic == Mnemonic.LEA and instruction.op0_register not in (
@@ -125,7 +126,7 @@ class Listings:
                         named = place_of_memory(frame, instruction)
                         if named is not None:
                             taken.add(named)
-            self._taken[entry] = taken
+            self._taken[function.entry] = taken
         return any(base == place[0] and 0 <= place[1] - offset < REACH_OF_ADDRESS for base, offset in taken)
 
     def _make(self, block: Block) -> Listing:
@@ -151,7 +152,7 @@ class Listings:
     def _incoming(self, block: Block) -> Frame:
         """Return the frame at the start of `block`: what its first discoverer left, from the entry on."""
         chain, seen = [block], {block.start}
-        while (parent := self._reach.parent(chain[-1])) is not None and parent.start not in self._outgoing:
+        while (parent := self._blocks.parent(chain[-1])) is not None and parent.start not in self._outgoing:
             if parent.start in seen:
                 return Frame(
                     None, None

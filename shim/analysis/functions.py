@@ -16,13 +16,18 @@ from shim.elf.unwind import FrameEntry, frame_entries
 
 
 class Functions:
-    """The known functions of one program: extents, names, unwind entries."""
+    """The known functions of one process: extents, names, unwind entries."""
 
     def __init__(self, memory: Memory) -> None:
-        image = memory.image
-        self.symbols: tuple[Symbol, ...] = symbols(image)
-        self.frames: dict[int, FrameEntry] = {entry.start: entry for entry in frame_entries(image, memory)}
-        self.go: tuple[GoFunction, ...] = go_functions(image)
+        self.symbols: tuple[Symbol, ...] = tuple(
+            symbol
+            for image in sorted(memory.images, key=lambda image: image.segments[0].address)
+            for symbol in symbols(image)
+        )
+        self.frames: dict[int, FrameEntry] = {
+            entry.start: entry for image in memory.images for entry in frame_entries(image, memory)
+        }
+        self.go: tuple[GoFunction, ...] = go_functions(memory.images[0])
         ends: dict[int, int] = {}
         names: dict[int, str] = {}
         for frame in self.frames.values():
@@ -38,7 +43,7 @@ class Functions:
         self._sorted = sorted(ends)
         self._ends = ends
         self._names = names
-        self._base = image.base
+        self._memory = memory
 
     def extent(self, address: int) -> range:
         """Return the known extent around `address`, or the gap between known functions that holds it."""
@@ -63,5 +68,9 @@ class Functions:
         if index >= 0:
             start = self._sorted[index]
             if address < max(self._ends[start], start + 1):
-                return self._names.get(start, f"sub_{start - self._base:x}")
-        return f"sub_{address - self._base:x}"
+                return self._names.get(start) or self._unnamed(start)
+        return self._unnamed(address)
+
+    def _unnamed(self, address: int) -> str:
+        image = self._memory.image(address)
+        return f"sub_{address - (image.base if image else 0):x}"

@@ -1,106 +1,146 @@
 """
 Who comes before a block: predecessors inside functions, and callers of functions.
 
-Built once, when reachability is known.
+Filled in function by function, when a question about one comes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from shim.analysis.decode import Block, Ending
-from shim.analysis.reach import Reach
-
-
-@dataclass(slots=True)
-class Access:
-    """One instruction that names a variable's address, or reads or writes it."""
-
-    address: int
-    size: int
-    use: int
-    block: Block
-    ip: int
+from shim.analysis.blocks import Block, Blocks
+from shim.analysis.decode import Ending, Reference
+from shim.analysis.reach import Function, Reach
 
 
 @dataclass(slots=True)
-class Graph:
-    """
-    The flow between reachable blocks.
-
-    Attributes:
-        before: For each block the blocks that control comes from by jump or by falling through.
-        after: For each block the blocks that control goes to by jump or by falling through, entries included.
-        behind_call: For each block the block whose call it follows.
-        callers: For each function entry the blocks that call or jump to it.
-        callee: For each block that ends in a call or a jump through a constant pointer, where it goes.
-        returns: For each function entry its blocks that end in `ret`.
-        tails: For each function entry the functions whose entry it jumps to.
-        accesses: Everything that names writable or constant data, sorted by address.
-    """
+class _Flow:
+    """The flow inside one function."""
 
     before: dict[int, list[Block]] = field(default_factory=dict)
     after: dict[int, list[int]] = field(default_factory=dict)
     behind_call: dict[int, list[Block]] = field(default_factory=dict)
-    callers: dict[int, list[Block]] = field(default_factory=dict)
-    callee: dict[int, int] = field(default_factory=dict)
-    returns: dict[int, list[Block]] = field(default_factory=dict)
-    tails: dict[int, set[int]] = field(default_factory=dict)
-    unknown_tails: dict[int, list[Block]] = field(default_factory=dict)
-    accesses: list[Access] = field(default_factory=list)
+    returns: list[Block] = field(default_factory=list)
+    tails: set[int] = field(default_factory=set)
+    unknown_tails: list[Block] = field(default_factory=list)
 
 
 _CALLS = (Ending.CALL, Ending.CALL_INDIRECT)
 
 
-def build_graph(reach: Reach) -> Graph:
-    """Return the flow graph of everything that `reach` reached."""
-    graph = Graph()
-    for start, owner in reach.owner.items():
-        block = reach.blocks[start]
-        for reference in block.references:
-            access = Access(reference.address, reference.size, reference.use, block, reference.ip)
-            graph.accesses.append(access)
-        _connect(graph, reach, block, owner.entry)
-    graph.accesses.sort(key=lambda access: access.address)
-    return graph
+class Graph:
+    """The flow between the blocks of everything that `reach` reached; ask only when it has finished."""
 
+    def __init__(self, reach: Reach, blocks: Blocks) -> None:
+        self._reach = reach
+        self._blocks = blocks
+        self._flows: dict[int, _Flow] = {}
 
-def _connect(graph: Graph, reach: Reach, block: Block, owner: int) -> None:
-    ending = block.ending
-    if ending == Ending.FALL:
-        _flow(graph, reach, block, block.end, owner)
-    elif ending == Ending.BRANCH:
-        _flow(graph, reach, block, block.end, owner)
-        _flow(graph, reach, block, block.target, owner)
-    elif ending == Ending.JUMP:
-        _flow(graph, reach, block, block.target, owner)
-    elif ending in _CALLS:
-        target = block.target if ending == Ending.CALL else reach.constant_pointer(block)
-        if target is not None and target != block.end:
-            graph.callee[block.start] = target
-            graph.callers.setdefault(target, []).append(block)
-        if block.end in reach.owner:
-            graph.behind_call.setdefault(block.end, []).append(block)
-    elif ending == Ending.RETURN:
-        graph.returns.setdefault(owner, []).append(block)
-    elif ending == Ending.JUMP_INDIRECT:
-        target = reach.constant_pointer(block)
-        targets = (target,) if target is not None else reach.jump_targets.get(block.start, ())
-        for destination in targets:
-            _flow(graph, reach, block, destination, owner)
-        if not targets:
-            graph.unknown_tails.setdefault(owner, []).append(block)
+    def before(self, block: Block) -> Sequence[Block]:
+        """Return the blocks that control comes from by jump or by falling through, entries apart."""
+        return self._flow_of(self._blocks.owner(block)).before.get(block.start, ())
 
+    def after(self, block: Block) -> Sequence[int]:
+        """Return the starts of blocks that control goes to by jump or by falling through, entries included."""
+        return self._flow_of(self._blocks.owner(block)).after.get(block.start, ())
 
-def _flow(graph: Graph, reach: Reach, block: Block, target: int, owner: int) -> None:
-    if target not in reach.owner:
-        return
-    graph.after.setdefault(block.start, []).append(target)
-    if target in reach.functions:
-        graph.callers.setdefault(target, []).append(block)
-        graph.tails.setdefault(owner, set()).add(target)
-        return
-    graph.before.setdefault(target, []).append(block)
-    if reach.owner[target].entry != owner:
-        graph.tails.setdefault(owner, set()).add(reach.owner[target].entry)
+    def behind_call(self, block: Block) -> Sequence[Block]:
+        """Return the blocks behind whose call `block` lies."""
+        return self._flow_of(self._blocks.owner(block)).behind_call.get(block.start, ())
+
+    def callers(self, entry: int) -> list[Block]:
+        """Return the blocks that call, jump to or fall into the function at `entry`."""
+        sources = dict.fromkeys(self._reach.callers.get(entry, ()))
+        blocks = {}
+        for ip in sources:
+            block = self._blocks.containing(ip)
+            if block is not None:
+                blocks[block.start] = block
+        run = self._reach.containing(entry)
+        if run is not None and run.start != entry:
+            above = self._blocks.containing(entry - 1)
+            if above is not None and above.end == entry and above.ending in {Ending.FALL, Ending.BRANCH}:
+                blocks[above.start] = above
+        return list(blocks.values())
+
+    def callee(self, block: Block) -> int | None:
+        """Return what the call that ends `block` calls; None where that is not a constant, or it is no call."""
+        if block.ending == Ending.CALL:
+            return block.target if block.target != block.end else None
+        if block.ending == Ending.CALL_INDIRECT:
+            return self._reach.constant_pointer(block.target)
+        return None
+
+    def returns(self, entry: int) -> list[Block]:
+        """Return the blocks of the function at `entry` that end in `ret`."""
+        return self._at(entry).returns
+
+    def ends_elsewhere(self, entry: int) -> bool:
+        """Whether the function at `entry` also ends by jumping to another, known or not."""
+        flow = self._at(entry)
+        return bool(flow.tails or flow.unknown_tails)
+
+    @cached_property
+    def references(self) -> list[Reference]:
+        """Everything that names writable or constant data, sorted by address."""
+        found = [reference for run in self._reach.runs.values() for reference in run.references]
+        found.sort(key=lambda reference: reference.address)
+        return found
+
+    @cached_property
+    def reference_addresses(self) -> list[int]:
+        """The addresses of `references`."""
+        return [reference.address for reference in self.references]
+
+    def _at(self, entry: int) -> _Flow:
+        function = self._reach.functions.get(entry)
+        return _Flow() if function is None else self._flow_of(function)
+
+    def _flow_of(self, function: Function) -> _Flow:
+        flow = self._flows.get(function.entry)
+        if flow is None:
+            flow = self._flows[function.entry] = _Flow()
+            for block in self._blocks.of(function):
+                self._connect(flow, block, function)
+                for source in self._reach.entered.get(block.start, ()):
+                    jump = self._blocks.containing(source)
+                    if jump is not None:
+                        flow.before.setdefault(block.start, []).append(jump)
+        return flow
+
+    def _connect(self, flow: _Flow, block: Block, function: Function) -> None:
+        ending = block.ending
+        if ending == Ending.FALL:
+            self._flow(flow, block, block.end, function)
+        elif ending == Ending.BRANCH:
+            self._flow(flow, block, block.end, function)
+            self._flow(flow, block, block.target, function)
+        elif ending == Ending.JUMP:
+            self._flow(flow, block, block.target, function)
+        elif ending in _CALLS:
+            flow.behind_call.setdefault(block.end, []).append(block)
+        elif ending == Ending.RETURN:
+            flow.returns.append(block)
+        elif ending == Ending.JUMP_INDIRECT:
+            targets = self._reach.jump_targets.get(block.last, ())
+            for destination in targets:
+                self._flow(flow, block, destination, function)
+            if not targets:
+                flow.unknown_tails.append(block)
+
+    def _flow(self, flow: _Flow, block: Block, target: int, function: Function) -> None:
+        if target in self._reach.functions:
+            flow.after.setdefault(block.start, []).append(target)
+            flow.tails.add(target)
+            return
+        run = self._reach.containing(target)
+        if run is None:
+            return
+        flow.after.setdefault(block.start, []).append(target)
+        owner = self._reach.owner[run.start]
+        if owner is function:
+            flow.before.setdefault(target, []).append(block)
+        else:
+            flow.tails.add(owner.entry)

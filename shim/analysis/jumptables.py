@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from iced_x86 import Instruction, Mnemonic, OpKind, Register
+from iced_x86 import FlowControl, Instruction, Mnemonic, OpKind, Register
 
-from shim.analysis.decode import Block, Disassembler, Ending
+from shim.analysis.decode import Disassembler, Ending, Run
 from shim.analysis.registers import FULL, NONE, signed
 from shim.elf.memory import Memory
 
-MAX_PATH_BLOCKS = 512
+MAX_PATH_RUNS = 512
 MAX_ENTRIES = 4096
 _ABOVE = {Mnemonic.JA: 1, Mnemonic.JAE: 0}
 _BELOW = {Mnemonic.JBE: 1, Mnemonic.JB: 0}
 _ADDRESSES = (OpKind.IMMEDIATE32, OpKind.IMMEDIATE64, OpKind.IMMEDIATE32TO64)
 _Memory: TypeAlias = tuple[int, int, int]
-_Step: TypeAlias = tuple[Instruction, Block, Block | None]
+# An instruction, and whether the path leaves it by its branch: None where it is no conditional branch.
+_Step: TypeAlias = tuple[Instruction, bool | None]
 
 
 class ComputedJumpError(Exception):
@@ -48,9 +49,10 @@ class JumpTables:
     Resolves indirect jumps.
 
     Args:
-        memory: The program's image.
-        disassembler: For the instructions of blocks.
-        parent: Returns the block from which a block was first reached, or None at a function's entry.
+        memory: The mapped images.
+        disassembler: For the instructions of runs.
+        containing: Returns the run with an address inside, or None.
+        came_from: Returns the address from which a run was first reached, or 0 at a function's entry.
         extent: Returns the code range that is believed to be the function around an address.
         named: Data addresses that code names: a table of unknown length ends where another object begins.
     """
@@ -59,26 +61,29 @@ class JumpTables:
         self,
         memory: Memory,
         disassembler: Disassembler,
-        parent: Callable[[Block], Block | None],
+        containing: Callable[[int], Run | None],
+        came_from: Callable[[Run], int],
         extent: Callable[[int], range],
         named: set[int],
     ) -> None:
         self._memory = memory
         self._disassembler = disassembler
-        self._parent = parent
+        self._containing = containing
+        self._came_from = came_from
         self._extent = extent
         self._named = named
 
-    def resolve(self, block: Block, came_from: Block | None) -> tuple[int, ...] | None:
+    def resolve(self, run: Run, start: int, came_from: int) -> tuple[int, ...] | None:
         """
-        Return where the table behind the indirect jump that ends `block` leads; None for a jump by pointer.
+        Return where the table behind the indirect jump that ends `run` leads; None for a jump by pointer.
 
-        `came_from` is the block before it on the path to look at; None for the one that reached it first.
+        The path to look at enters the run at `start` and comes from the instruction at or around `came_from`, 0 if
+        it begins there.
 
         Raises:
             ComputedJumpError: the target is the result of arithmetic on something other than a table.
         """
-        path = _Path(self._path(block, came_from))
+        path = _Path(self._path(run, start, came_from))
         load = self._find_load(path)
         if load is None:
             return None
@@ -96,24 +101,29 @@ class JumpTables:
                 raise ComputedJumpError
         limit = 1 if load.index == NONE else path.limit_of(load.index, load.position)
         address = base + load.displacement
-        targets = self._read(address, load.entry_size, relative, limit, block)
+        targets = self._read(address, load.entry_size, relative, limit, run)
         if not targets:
             if relative is not None:
                 raise ComputedJumpError
             return None
         return targets
 
-    def _path(self, block: Block, came_from: Block | None) -> Iterator[_Step]:
-        """Yield the instructions before the jump, last first, with their block and the block after that."""
-        after: Block | None = None
-        current: Block | None = block
-        for _ in range(MAX_PATH_BLOCKS):
-            if current is None:
+    def _path(self, run: Run, start: int, came_from: int) -> Iterator[_Step]:
+        """Yield the instructions before the jump, last first."""
+        stop, after = run.end, 0
+        for _ in range(MAX_PATH_RUNS):
+            for instruction in reversed(self._disassembler.instructions(start, stop)):
+                conditional = instruction.flow_control == FlowControl.CONDITIONAL_BRANCH
+                yield (
+                    instruction,
+                    bool(after) and instruction.near_branch_target == after if conditional else None,
+                )
+                after = 0
+            parent = self._containing(came_from) if came_from else None
+            if parent is None:
                 return
-            for instruction in reversed(self._disassembler.instructions(current.start, current.end)):
-                yield instruction, current, after
-            parent = came_from if after is None and came_from is not None else self._parent(current)
-            after, current = current, parent
+            stop, after = came_from + 1, start
+            start, came_from = parent.start, self._came_from(parent)
 
     def _find_load(self, path: _Path) -> _Load | None:
         """Recognise `jmp [T+i*8]`, `mov r,[T+i*8]; jmp r` and `movsxd r,[T+i*4]; add r,T; jmp r`."""
@@ -153,9 +163,9 @@ class JumpTables:
         return None
 
     def _read(
-        self, address: int, entry_size: int, relative: int | None, limit: int | None, block: Block
+        self, address: int, entry_size: int, relative: int | None, limit: int | None, run: Run
     ) -> tuple[int, ...]:
-        extent = self._extent(block.start)
+        extent = self._extent(run.last)
         targets: dict[int, None] = {}
         for index in range(min(limit or MAX_ENTRIES, MAX_ENTRIES)):
             value = self._memory.word(address + index * entry_size, entry_size)
@@ -227,7 +237,7 @@ class _Path:
         return None if step is None else step[0]
 
     def step(self, position: int) -> _Step | None:
-        """Return the instruction with its block and the block after that."""
+        """Return the instruction with how the path leaves it."""
         while len(self._steps) <= position:
             following = next(self._source, None)
             if following is None:
@@ -285,22 +295,22 @@ class _Path:
         """Return how many entries the code admits for the index register, or None without a comparison."""
         held: int | _Memory = FULL[index]
         position = start + 1
-        guard: tuple[Block, int] | None = None
+        extra: int | None = None
         while (step := self.step(position)) is not None:
-            instruction, block, after = step
+            instruction, taken = step
             position += 1
             mnemonic = instruction.mnemonic
-            if block.ending == Ending.BRANCH and instruction.ip == block.last:
-                taken = after is not None and after.start == block.target
+            if taken is not None:
                 extra = (_BELOW if taken else _ABOVE).get(mnemonic)
-                guard = None if extra is None else (block, extra)
                 continue
+            if instruction.flow_control != FlowControl.NEXT:
+                extra = None
             if instruction.op_count < 2 or _first_operand(instruction) != held:
                 continue
             constant = instruction.op1_kind not in (OpKind.REGISTER, OpKind.MEMORY)
             if mnemonic == Mnemonic.CMP:
-                if guard is not None and guard[0] is block and constant:
-                    return int(instruction.immediate(1)) + guard[1]
+                if extra is not None and constant:
+                    return int(instruction.immediate(1)) + extra
             elif mnemonic == Mnemonic.AND and constant and instruction.immediate(1) < MAX_ENTRIES:
                 return int(instruction.immediate(1)) + 1
             elif mnemonic in (Mnemonic.MOV, Mnemonic.MOVZX, Mnemonic.MOVSXD) and not constant:

@@ -14,11 +14,11 @@ from iced_x86 import Instruction, OpKind
 
 from shim.analysis.answers import MAX_VALUES, Answer, Question, Slot, Step
 from shim.analysis.assumptions import Assumptions
-from shim.analysis.decode import Use
+from shim.analysis.blocks import Block, Blocks
+from shim.analysis.decode import Reference, Use
 from shim.analysis.frames import Listing, Listings
-from shim.analysis.graph import Access, Graph
+from shim.analysis.graph import Graph
 from shim.analysis.objects import DataObjects
-from shim.analysis.reach import Reach
 from shim.analysis.registers import FULL, GENERAL, NONE, WORD
 from shim.analysis.semantics import Load, Value
 from shim.elf.memory import Memory
@@ -33,7 +33,7 @@ class Loads:
     def __init__(  # noqa: PLR0913, PLR0917  # the parts of a program, each its own type
         self,
         memory: Memory,
-        reach: Reach,
+        blocks: Blocks,
         graph: Graph,
         listings: Listings,
         objects: DataObjects,
@@ -41,9 +41,8 @@ class Loads:
         assumptions: Assumptions,
     ) -> None:
         self._memory = memory
-        self._reach = reach
-        self._accesses = graph.accesses
-        self._addresses = [access.address for access in graph.accesses]
+        self._blocks = blocks
+        self._graph = graph
         self._listings = listings
         self._objects = objects
         self._ask = ask
@@ -70,9 +69,11 @@ class Loads:
             steps += self._variable((base + effect.displacement) & WORD, effect.size, mask, ip, answer)
         for address in bases.addresses:
             place = (address.place[0], address.place[1] + effect.displacement)
-            steps.append(
-                Step(self._reach.blocks[address.block], address.index, Slot(place, effect.size), mask)
-            )
+            wanted = self._blocks.at(address.block)
+            if wanted is None:
+                answer.fail(ip, "memory behind a pointer from an unknown place")
+                return []
+            steps.append(Step(wanted, address.index, Slot(place, effect.size), mask))
         return steps
 
     def _register(self, register: int, listing: Listing, index: int, question: Question) -> Answer:
@@ -126,7 +127,11 @@ class Loads:
                 return []
             if access.address + access.size <= address or address + size <= access.address:
                 continue
-            stored = self._stored(access, exact=access.address == address and access.size >= size)
+            block = self._blocks.containing(access.ip)
+            if block is None:
+                answer.fail(access.ip, "a variable that unknown code names")
+                return []
+            stored = self._stored(access, block, exact=access.address == address and access.size >= size)
             if stored is None:
                 continue
             if isinstance(stored, str):
@@ -136,23 +141,25 @@ class Loads:
                 answer.add(stored.number & mask, access.ip)
             else:
                 index, register = stored
-                steps.append(Step(access.block, index, register, mask))
+                steps.append(Step(block, index, register, mask))
         return steps
 
-    def _accesses_around(self, address: int, size: int) -> list[Access]:
+    def _accesses_around(self, address: int, size: int) -> list[Reference]:
         """Return everything that names the object of a variable, or bytes that overlap it."""
         extent = self._objects.extent(address)
-        low = bisect_left(self._addresses, min(extent.start, address - WIDEST_ACCESS))
-        high = bisect_left(self._addresses, max(extent.stop, address + size))
+        low = bisect_left(self._graph.reference_addresses, min(extent.start, address - WIDEST_ACCESS))
+        high = bisect_left(self._graph.reference_addresses, max(extent.stop, address + size))
         return [
             access
-            for access in self._accesses[low:high]
+            for access in self._graph.references[low:high]
             if access.address in extent or access.use not in {Use.ADDRESS, Use.INDEXED}
         ]
 
-    def _stored(self, access: Access, *, exact: bool) -> tuple[int, int] | Value | str | None:
+    def _stored(
+        self, access: Reference, block: Block, *, exact: bool
+    ) -> tuple[int, int] | Value | str | None:
         """Return what an access stores: (index, register), a constant, why unknown; None if it reads."""
-        listing = self._listings.listing(access.block)
+        listing = self._listings.listing(block)
         index = listing.index_of(access.ip)
         instruction = listing.instructions[index]
         if access.use == Use.READ and not self._listings.stores_to_memory(instruction):

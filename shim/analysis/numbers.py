@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shim.analysis.assumptions import SEPARATE_VARIABLES
-from shim.analysis.decode import Abi, Block
+from shim.analysis.blocks import Block
+from shim.analysis.decode import Abi
 from shim.analysis.program import Program
 from shim.analysis.registers import RAX
 
@@ -39,12 +40,12 @@ class KernelEntry:
 def kernel_entries(program: Program, *, assume: bool) -> list[KernelEntry]:
     """Return every reachable kernel entry by address; with `assume`, under named assumptions."""
     entries = []
-    for block in list(program.reach.blocks.values()):
-        owner = program.reach.owner.get(block.start)
-        if owner is None:
-            continue
-        for address, abi in block.kernel_entries:
-            entries.append(_entry(program, block, address, abi, owner.entry, assume=assume))
+    for run in program.reach.runs.values():
+        for address, abi in run.kernel_entries:
+            block = program.blocks.containing(address)
+            if block is not None:
+                entry = program.blocks.owner(block).entry
+                entries.append(_entry(program, block, address, abi, entry, assume=assume))
     unique = {entry.address: entry for entry in entries}
     return sorted(unique.values(), key=lambda entry: entry.address)
 
@@ -65,7 +66,7 @@ def _entry(
     reason = ""
     if answer.unknown:
         place, why = answer.unknown[0]
-        reason = f"{why} at {place - program.image.base:#x} in {program.functions.name(place)}"
+        reason = f"{why} at {program.in_file(place):#x} in {program.functions.name(place)}"
     elif answer.addresses or answer.entry:
         reason = "the number would be an address"
     elif not answer.values and not answer.faults:

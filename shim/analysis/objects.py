@@ -20,9 +20,8 @@ from shim.elf.symbols import Symbol
 FOLDED_INDEX = 64
 _WORD = struct.Struct("<Q")
 
-# lea r64,[rip+d32] | mov r32,i32 | mov r64,i32 | push i32
+# lea r64,[rip+d32]
 _RELATIVE = re.compile(rb"(?s)[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](....)")
-_ABSOLUTE = re.compile(rb"(?s)(?:[\xb8-\xbf]|\x48\xc7[\xc0-\xc7]|\x68)(?=(....))")
 
 
 def named_addresses(memory: Memory) -> set[int]:
@@ -32,28 +31,40 @@ def named_addresses(memory: Memory) -> set[int]:
     Found as byte patterns, without decoding; what is not found only makes objects and jump tables larger.
     """
     named: set[int] = set()
-    for segment in memory.image.segments:
-        if not segment.executable:
-            continue
-        code = memory.read(segment.address, segment.file_size)
-        for match in _RELATIVE.finditer(code):
-            target = segment.address + match.end() + int.from_bytes(match[1], "little", signed=True)
-            if target % 4 == 0 and memory.lowest <= target < memory.highest:
-                named.add(target)
-        if not memory.position_independent:
-            for match in _ABSOLUTE.finditer(code):
-                target = int.from_bytes(match[1], "little")
-                if target % 4 == 0 and memory.lowest <= target < memory.highest:
+    for image in memory.images:
+        lowest, highest = image.segments[0].address, image.segments[-1].end
+        absolute = _absolute(lowest, highest) if image.kind == "ET_EXEC" else None
+        for segment in image.segments:
+            if not segment.executable:
+                continue
+            code = memory.read(segment.address, segment.file_size)
+            from_bytes, start = int.from_bytes, segment.address
+            for match in _RELATIVE.finditer(code):
+                target = start + match.end() + from_bytes(match[1], "little", signed=True)
+                if not target & 3 and lowest <= target < highest:
                     named.add(target)
+            if absolute is not None:
+                words = {from_bytes(match, "little") for match in absolute.findall(code)}
+                named |= {word for word in words if lowest <= word < highest}
     return named
+
+
+def _absolute(lowest: int, highest: int) -> re.Pattern[bytes]:
+    """Return a pattern of `mov r32,i32`, `mov r64,i32` and `push i32` whose number is a multiple of 4 and mapped."""
+    low = b"[" + b"".join(re.escape(bytes((byte,))) for byte in range(0, 256, 4)) + b"]"
+    high = b".."
+    if lowest >> 24 == (highest - 1) >> 24 < 256:
+        third = b"[\\x%02x-\\x%02x]" % (lowest >> 16 & 255, (highest - 1) >> 16 & 255)
+        high = third + re.escape(bytes((lowest >> 24,)))
+    return re.compile(rb"(?s)(?:[\xb8-\xbf]|\x48\xc7[\xc0-\xc7]|\x68)(?=(" + low + b"." + high + b"))")
 
 
 class DataObjects:
     """
-    Splits the data of one program into objects.
+    Splits the data of one process into objects.
 
     Args:
-        memory: The program's image.
+        memory: Its images.
         symbols: Its symbols; objects among them fix extents.
         named: Further addresses that begin an object, used where no symbol covers them.
         packed: Whether pointers may be aligned to four bytes only; Go never does that, and has tables of
@@ -75,7 +86,8 @@ class DataObjects:
             self._symbol_ends.append(symbol.address + symbol.size)
         self._whole_sections = sorted(
             (section.address, section.address + section.size)
-            for section in memory.image.sections
+            for image in memory.images
+            for section in image.sections
             if section.flags & SHF_ALLOC and section.name.isidentifier()
         )
         # Objects that hold pointers are aligned, so other addresses begin none of interest.
@@ -84,11 +96,12 @@ class DataObjects:
             | set(self._symbol_starts)
             | set(self._symbol_ends)
         )
-        for section in memory.image.sections:
-            if section.flags & SHF_ALLOC:
-                borders |= {section.address, section.address + section.size}
-        for segment in memory.image.segments:
-            borders |= {segment.address, segment.end}
+        for image in memory.images:
+            for section in image.sections:
+                if section.flags & SHF_ALLOC:
+                    borders |= {section.address, section.address + section.size}
+            for segment in image.segments:
+                borders |= {segment.address, segment.end}
         self._borders = sorted(borders)
         self._slots = sorted(memory.relocations.pointers)
 
@@ -115,14 +128,17 @@ class DataObjects:
     def pointers(self, extent: range) -> list[int]:
         """Return the mapped addresses that the words of `extent` hold before the program starts."""
         memory = self._memory
-        if memory.position_independent:
-            low, high = bisect_left(self._slots, extent.start), bisect_left(self._slots, extent.stop)
-            return [memory.relocations.pointers[slot] for slot in self._slots[low:high]]
+        pointers = memory.relocations.pointers
+        low, high = bisect_left(self._slots, extent.start), bisect_left(self._slots, extent.stop)
+        found = [pointers[slot] for slot in self._slots[low:high]]
+        image = memory.image(extent.start)
+        if image is None or image.kind != "ET_EXEC":
+            return found
+        lowest, highest = image.segments[0].address, image.segments[-1].end
         raw = memory.read_file(extent.start, len(extent))
-        found = []
         for shift in (-extent.start % 8, (-extent.start + 4) % 8)[: 2 if self._packed else 1]:
             whole = (len(raw) - shift) // 8 * 8
             for (word,) in _WORD.iter_unpack(raw[shift : shift + whole] if whole > 0 else b""):
-                if memory.lowest <= word < memory.highest:
+                if lowest <= word < highest:
                     found.append(word)
         return found

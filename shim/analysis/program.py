@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shim.analysis.assumptions import Assumptions
+from shim.analysis.blocks import Blocks
 from shim.analysis.decode import Disassembler
 from shim.analysis.flow import Flow
 from shim.analysis.frames import Listings
 from shim.analysis.functions import Functions
-from shim.analysis.graph import Graph, build_graph
+from shim.analysis.graph import Graph
 from shim.analysis.objects import DataObjects, named_addresses
 from shim.analysis.reach import Reach
 from shim.analysis.values import Values
 from shim.elf.image import ElfImage
 from shim.elf.memory import Memory
+from shim.elf.relocations import relocations
 from shim.errors import UnsupportedElfError
 
 # What the startup code walks or copies without a reference that the analysis could follow.
@@ -34,9 +36,15 @@ class Program:
     memory: Memory
     functions: Functions
     reach: Reach
+    blocks: Blocks
     graph: Graph
     values: Values
     assumptions: Assumptions
+
+    def in_file(self, address: int) -> int:
+        """Return `address` as the file that it lies in has it."""
+        image = self.memory.image(address)
+        return address - (image.base if image else 0)
 
 
 def load_program(image: ElfImage) -> Program:
@@ -48,22 +56,23 @@ def load_program(image: ElfImage) -> Program:
         MalformedElfError: tables inside the file that contradict it.
     """
     refuse_dynamic(image)
-    memory = Memory(image)
+    memory = Memory((image,), relocations(image))
     functions = Functions(memory)
     disassembler = Disassembler(memory)
     objects = DataObjects(memory, functions.symbols, named_addresses(memory), packed=not functions.go)
     reach = Reach(memory, functions, disassembler, objects)
     _add_roots(reach, image, memory, functions)
     reach.run()
-    graph = build_graph(reach)
-    listings = Listings(reach, disassembler)
+    blocks = Blocks(reach, disassembler)
+    graph = Graph(reach, blocks)
+    listings = Listings(blocks, disassembler)
     go = bool(functions.go)
     assumptions = Assumptions()
-    flow = Flow(reach, graph, listings, objects, assumptions, go=go)
+    flow = Flow(reach, blocks, graph, listings, objects, assumptions, go=go)
     values = Values(
-        memory, reach, graph, listings, objects, flow.callers_of, assumptions, callee_saved=not go
+        memory, reach, blocks, graph, listings, objects, flow.callers_of, assumptions, callee_saved=not go
     )
-    return Program(image, memory, functions, reach, graph, values, assumptions)
+    return Program(image, memory, functions, reach, blocks, graph, values, assumptions)
 
 
 def refuse_dynamic(image: ElfImage) -> None:

@@ -1,18 +1,29 @@
 """
-Which instructions can the program execute?
+Which instructions can the process execute?
 
-From the entry and everything the startup code runs, over direct calls and jumps, jump tables, code
+From the entries and everything the startup code runs, over direct calls and jumps, jump tables, code
 addresses that reachable code takes, and code pointers in data that reachable code can touch.  A call
 continues behind the call only once the callee is seen to return, so code after `abort()` is not reached.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from shim.analysis.decode import Block, Disassembler, Ending, Reference, Use
+from shim.analysis.decode import (
+    MARK,
+    MARK_LEADER,
+    MARK_RUN,
+    MAX_RUN,
+    Disassembler,
+    Ending,
+    Reference,
+    Run,
+    Use,
+)
 from shim.analysis.functions import Functions
 from shim.analysis.jumptables import ComputedJumpError, JumpTables
 from shim.analysis.objects import DataObjects
@@ -20,11 +31,8 @@ from shim.elf.image import SHF_EXECINSTR
 from shim.elf.memory import Memory
 from shim.elf.unwind import landing_pads
 
-MAX_BLOCK = 8192
-# Marks in the map of decoded bytes: the first byte of a block, and any other.
-_START = 2
-_INSIDE = b"\x01"
 MAX_COMPUTED_EXTENT = 65536
+_MARK_RUN = bytes((MARK_RUN,))
 
 
 @dataclass(slots=True)
@@ -33,13 +41,15 @@ class Function:
     What is known of a reached function.
 
     `waiting` are (address behind a call, calling function) that go on when this one returns;
-    `returns_into` the functions that return when this one does, because they end by jumping to it.
+    `returns_into` the functions that return when this one does, because they end by jumping to it;
+    `runs` what was first reached from its entry.
     """
 
     entry: int
     returns: bool = False
     waiting: list[tuple[int, Function]] = field(default_factory=list)
     returns_into: list[Function] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
 
 
 class Edge(NamedTuple):
@@ -53,13 +63,15 @@ class Edge(NamedTuple):
 
 class Reach:
     """
-    The reachable code of one program; filled by `run`.
+    The reachable code of one process; filled by `run`.
 
     Attributes:
-        blocks: Reachable blocks by start address.
+        runs: Reachable runs by start address.
+        owner: The function that first reached each run.
         functions: Reached functions by entry.
-        owner: The function that first reached each block.
-        jump_targets: Resolved targets by block that ends in an indirect jump.
+        callers: For each function entry the addresses of instructions that call it, jump to it or fall into it.
+        entered: For each address inside a function that another function jumps to, the jumps.
+        jump_targets: Resolved targets by the address of an indirect jump.
         address_taken: Code addresses that exist as values, with what makes them: ips, and 0 for data.
         unresolved: Jumps that could not be followed, as (address, reason).
         edges: How each function and data object was reached, first discovery first.
@@ -72,31 +84,32 @@ class Reach:
         self._known = functions
         self._disassembler = disassembler
         self._objects = objects
-        self.blocks: dict[int, Block] = {}
-        self._decoded = bytearray(memory.highest_code - memory.lowest)
-        self.functions: dict[int, Function] = {}
+        self.runs: dict[int, Run] = {}
         self.owner: dict[int, Function] = {}
-        self._came_from: dict[int, int] = {}
+        self.functions: dict[int, Function] = {}
+        self.callers: dict[int, list[int]] = {}
+        self.entered: dict[int, list[int]] = {}
         self.jump_targets: dict[int, tuple[int, ...]] = {}
         self.address_taken: dict[int, set[int]] = {}
         self.roots: list[int] = []
         self.edges: list[Edge] = []
         self.unresolved: list[tuple[int, str]] = []
-        self._by_owner: dict[int, list[Block]] = {}
+        self._returning: set[int] = set()
+        self._came_from: dict[int, int] = {}
+        self._overlapping: set[int] = set()
         self._queue: deque[tuple[int, Function, int]] = deque()
         self._seen_objects: set[int] = set()
         self._joined: set[tuple[int, int]] = set()
         self._boundaries: dict[int, frozenset[int]] = {}
         self._decodable: dict[int, bool] = {}
-        self._tables = JumpTables(memory, disassembler, self.parent, functions.extent, objects.named)
-        self._code = sorted(
-            (section.address, section.address + section.size)
-            for section in memory.image.sections
-            if section.flags & SHF_EXECINSTR
-        ) or [(segment.address, segment.end) for segment in memory.image.segments if segment.executable]
+        self._tables = JumpTables(
+            memory, disassembler, self.containing, self.came_from, functions.extent, objects.named
+        )
+        self._code = _code_ranges(memory)
+        self._code_starts = [low for low, _ in self._code]
 
     def root(self, address: int, why: str) -> None:
-        """Declare that the kernel or the startup code enters the program at `address`."""
+        """Declare that the kernel, the loader or the startup code enters the process at `address`."""
         self.roots.append(address)
         self.edges.append(Edge(0, address, 0, why))
         self._enter(address)
@@ -111,71 +124,30 @@ class Reach:
             address, function, came_from = self._queue.popleft()
             self._explore(address, function, came_from)
 
-    def block_at(self, address: int) -> Block:
-        """Return the block that starts at `address`, decoding or splitting as needed."""
-        block = self.blocks.get(address)
-        if block is not None:
-            return block
-        offset = address - self._memory.lowest
-        mapped = 0 <= offset < len(self._decoded)
-        before = self._around(address) if mapped and self._decoded[offset] else None
-        if before is not None and self._is_boundary(before, address):
-            block = before.split(address)
-            if before.start in self.owner:
-                self.owner[address] = self.owner[before.start]
-                self._came_from[address] = address - 1
-            if before.start in self.jump_targets:
-                self.jump_targets[address] = self.jump_targets.pop(before.start)
-        else:
-            block = self._disassembler.block(address, self.blocks)
-        self.blocks[address] = block
-        if mapped:
-            if before is None:
-                self._mark(offset, offset + block.end - address)
-            self._decoded[offset] = _START
-        return block
-
-    def _mark(self, low: int, high: int) -> None:
-        """Mark bytes as decoded, without forgetting blocks that start among them."""
-        if self._decoded.find(_START, low, high) < 0:
-            self._decoded[low:high] = _INSIDE * (high - low)
-        else:
-            self._decoded[low:high] = bytes(mark or 1 for mark in self._decoded[low:high])
-
-    def _around(self, address: int) -> Block | None:
-        """Return the block with `address` inside whose start is nearest, or None."""
-        low = self._memory.lowest
-        end = address - low + 1
-        lowest = max(end - MAX_BLOCK, 0)
-        while (offset := self._decoded.rfind(_START, lowest, end)) >= 0:
-            block = self.blocks[offset + low]
-            if address < block.end:
-                return block
+    def containing(self, address: int) -> Run | None:
+        """Return a reachable run with an instruction at `address`, or around it; None where there is none."""
+        region = self._disassembler.region(address)
+        if region is None:
+            return None
+        end = address - region.start + 1
+        lowest = max(end - MAX_RUN - 16, 0)
+        around = None
+        while (offset := region.marks.rfind(_MARK_RUN, lowest, end)) >= 0:
+            run = self.runs.get(offset + region.start)
+            if run is not None and address < run.end:
+                if run.start not in self._overlapping or self._has_instruction(run, address):
+                    return run
+                around = around or run
             end = offset
-        return None
+        return around
 
-    def containing(self, address: int) -> Block | None:
-        """Return a reachable block with `address` inside, or None."""
-        block = self._around(address)
-        return block if block is not None and block.start in self.owner else None
+    def came_from(self, run: Run) -> int:
+        """Return the address from which `run` was first reached, or 0 at an entry."""
+        return self._came_from.get(run.start, 0)
 
-    def blocks_of(self, entry: int) -> list[Block]:
-        """Return the blocks that were first reached from the function at `entry`."""
-        if not self._by_owner:
-            for start, function in self.owner.items():
-                self._by_owner.setdefault(function.entry, []).append(self.blocks[start])
-        return self._by_owner.get(entry, [])
-
-    def parent(self, block: Block) -> Block | None:
-        """Return the block from which `block` was first reached, or None at an entry."""
-        came_from = self._came_from.get(block.start, 0)
-        return self.containing(came_from) if came_from else None
-
-    def _is_boundary(self, block: Block, address: int) -> bool:
-        return any(
-            instruction.ip == address
-            for instruction in self._disassembler.instructions(block.start, block.end)
-        )
+    def _has_instruction(self, run: Run, address: int) -> bool:
+        instructions = self._disassembler.instructions(run.start, address + 1)
+        return bool(instructions) and instructions[-1].ip == address
 
     def _enter(self, entry: int) -> Function:
         function = self.functions.get(entry)
@@ -191,114 +163,150 @@ class Reach:
         return function
 
     def _explore(self, address: int, function: Function, came_from: int) -> None:
-        """Follow one path inside `function` until it meets known blocks or ends."""
+        """Follow one path inside `function` until it meets known code or ends."""
         while True:
-            owner = self.owner.get(address)
-            if owner is not None:
-                if owner is not function:
-                    self._returns_with(function, owner)
-                block = self.blocks[address]
-                if (
-                    block.ending == Ending.JUMP_INDIRECT
-                    and came_from
-                    and (address, came_from) not in self._joined
-                ):
-                    self._joined.add((address, came_from))
-                    self._jump_indirect(block, owner, self.containing(came_from))
+            region = self._disassembler.region(address)
+            if region is not None and region.marks[address - region.start]:
+                if region.marks[address - region.start] == MARK:
+                    region.marks[address - region.start] = MARK_LEADER
+                self._meet(address, function, came_from)
                 return
-            block = self.block_at(address)
-            if address in self.owner:
-                continue
+            if self._disassembler.inside_instruction(address):
+                around = self.containing(address)
+                self._overlapping |= {address} if around is None else {address, around.start}
+            run = self._disassembler.run(address, self._returning)
+            self.runs[address] = run
             self.owner[address] = function
+            function.runs.append(run)
             self._came_from[address] = came_from
-            for reference in block.references:
-                self._refer(reference, function, block)
-            follow = self._leave(block, function)
+            for reference in run.references:
+                self._refer(reference, function, run)
+            queue, last = self._queue, run.end - 1
+            for ip, target in run.branches:
+                if target in self._known.starts and target != function.entry:
+                    self._tail(target, ip, function)
+                else:
+                    queue.append((target, function, ip))
+            for ip, target in run.calls:
+                self.edges.append(Edge(function.entry, target, ip, "calls"))
+                self.callers.setdefault(target, []).append(ip)
+            follow = self._leave(run, function)
             if follow is None:
                 return
-            address, came_from = follow, block.end - 1
+            address, came_from = follow, last
 
-    def _leave(self, block: Block, function: Function) -> int | None:
-        """Apply the end of a block; return the address that control goes on to in the same function."""
-        ending = block.ending
+    def _meet(self, address: int, function: Function, came_from: int) -> None:
+        """Join a path with code that is known already."""
+        run = self.containing(address)
+        if run is None:
+            return
+        owner = self.owner[run.start]
+        if owner is not function:
+            self._returns_with(function, owner)
+            if came_from and address not in self.functions:
+                self.entered.setdefault(address, []).append(came_from)
+        if came_from and address in self.functions:
+            self.callers.setdefault(address, []).append(came_from)
+        if (
+            run.ending == Ending.JUMP_INDIRECT
+            and came_from
+            and (address, came_from) not in self._joined
+            and not any(ip >= address for ip, _ in run.branches)
+        ):
+            self._joined.add((address, came_from))
+            self._jump_indirect(run, owner, address, came_from)
+
+    def _leave(self, run: Run, function: Function) -> int | None:
+        """Apply the end of a run; return the address that control goes on to in the same function."""
+        ending = run.ending
         if ending == Ending.FALL:
-            return block.end
-        if ending == Ending.BRANCH:
-            self._jump(block.target, block, function)
-            return block.end
+            if run.end in self.functions:
+                self.callers.setdefault(run.end, []).append(run.end - 1)
+            return run.end
         if ending == Ending.JUMP:
-            self._jump(block.target, block, function)
+            self._jump(run.target, run.last, function)
         elif ending == Ending.CALL:
-            return self._call(block.target, block, function)
+            return self._call(run.target, run, function)
         elif ending == Ending.CALL_INDIRECT:
-            target = self.constant_pointer(block)
-            return block.end if target is None else self._call(target, block, function)
+            target = self.constant_pointer(run.target)
+            if target is None:
+                run.indirect_calls.append(run.last)
+                return run.end
+            return self._call(target, run, function)
         elif ending == Ending.RETURN:
             self._set_returns(function)
         elif ending == Ending.JUMP_INDIRECT:
-            self._jump_indirect(block, function)
+            self._jump_indirect(run, function, run.start, self._came_from[run.start])
         return None
 
-    def _call(self, target: int, block: Block, function: Function) -> int | None:
-        if target == block.end:  # `call next; pop` reads the instruction pointer
-            return block.end
+    def _call(self, target: int, run: Run, function: Function) -> int | None:
         if target not in self.functions and not self._memory.executable(target):
             return None  # a weak symbol that nobody defines: the guarded call would fault
-        self.edges.append(Edge(function.entry, target, block.last, "calls"))
+        self.edges.append(Edge(function.entry, target, run.last, "calls"))
+        self.callers.setdefault(target, []).append(run.last)
         callee = self._enter(target)
         if callee.returns:
-            return block.end
-        callee.waiting.append((block.end, function))
+            return run.end
+        callee.waiting.append((run.end, function))
         return None
 
-    def _jump(self, target: int, block: Block, function: Function) -> None:
+    def _jump(self, target: int, ip: int, function: Function) -> None:
         if target in self._known.starts and target != function.entry:
-            self.edges.append(Edge(function.entry, target, block.last, "jumps to"))
-            self._returns_with(function, self._enter(target))
+            self._tail(target, ip, function)
         else:
-            self._queue.append((target, function, block.end - 1))
+            self._queue.append((target, function, ip))
 
-    def _jump_indirect(self, block: Block, function: Function, came_from: Block | None = None) -> None:
-        """Follow an indirect jump; `came_from` is a further block that leads to one already followed."""
-        target = self.constant_pointer(block)
+    def _tail(self, target: int, ip: int, function: Function) -> None:
+        """Follow a jump to the start of another function."""
+        self.edges.append(Edge(function.entry, target, ip, "jumps to"))
+        self.callers.setdefault(target, []).append(ip)
+        self._returns_with(function, self._enter(target))
+
+    def _jump_indirect(self, run: Run, function: Function, start: int, came_from: int) -> None:
+        """Follow an indirect jump on the path that came from `came_from` to `start` in its run."""
+        target = self.constant_pointer(run.target)
         if target is not None:
-            self._jump(target, block, function)
+            self.jump_targets[run.last] = (target,)
+            if run.target in self._memory.relocations.bound:
+                self._tail(target, run.last, function)
+            else:
+                self._jump(target, run.last, function)
             return
         try:
-            resolved = self._tables.resolve(block, came_from)
+            resolved = self._tables.resolve(run, start, came_from)
         except ComputedJumpError:
-            targets = self._anywhere_in(block)
+            targets = self._anywhere_in(run)
             if not targets:
                 self.unresolved.append(
-                    (block.last, "a jump whose target is computed, in a function of unknown extent")
+                    (run.last, "a jump whose target is computed, in a function of unknown extent")
                 )
         else:
             if resolved is None:
                 self._set_returns(function)
                 return
             targets = resolved
-        known = dict.fromkeys(self.jump_targets.get(block.start, ()))
+        known = dict.fromkeys(self.jump_targets.get(run.last, ()))
         new = [target for target in dict.fromkeys(targets) if target not in known]
-        self.jump_targets[block.start] = (*known, *new)
+        self.jump_targets[run.last] = (*known, *new)
         for destination in new:
-            self._jump(destination, block, function)
+            self._jump(destination, run.last, function)
 
-    def _anywhere_in(self, block: Block) -> tuple[int, ...]:
-        """Return every instruction of the known function around `block`: a computed jump stays inside it."""
-        extent = self._known.extent(block.start)
-        if not self._known.inside_known(block.start) or len(extent) > MAX_COMPUTED_EXTENT:
+    def _anywhere_in(self, run: Run) -> tuple[int, ...]:
+        """Return every instruction of the known function around `run`: a computed jump stays inside it."""
+        extent = self._known.extent(run.last)
+        if not self._known.inside_known(run.last) or len(extent) > MAX_COMPUTED_EXTENT:
             return ()
         return tuple(
             instruction.ip for instruction in self._disassembler.instructions(extent.start, extent.stop)
         )
 
-    def constant_pointer(self, block: Block) -> int | None:
-        """Return where a call or jump through a pointer goes, if the program cannot change that pointer."""
-        if block.target == 0 or not self._memory.constant(block.target):
+    def constant_pointer(self, slot: int) -> int | None:
+        """Return where a call or jump through the pointer at `slot` goes, if the program cannot change it."""
+        if slot == 0 or not self._memory.constant(slot):
             return None
-        if block.target in self._memory.relocations.resolvers:
+        if slot in self._memory.relocations.resolvers:
             return None
-        value = self._memory.word(block.target, 8)
+        value = self._memory.word(slot, 8)
         return value if value and self._memory.executable(value) else None
 
     def _set_returns(self, function: Function) -> None:
@@ -308,6 +316,7 @@ class Reach:
             if current.returns:
                 continue
             current.returns = True
+            self._returning.add(current.entry)
             pending += current.returns_into
             for behind, caller in current.waiting:
                 self._queue.append((behind, caller, behind - 1))
@@ -319,20 +328,20 @@ class Reach:
         elif not function.returns:
             other.returns_into.append(function)
 
-    def _refer(self, reference: Reference, function: Function, block: Block) -> None:
+    def _refer(self, reference: Reference, function: Function, run: Run) -> None:
         address = reference.address
         if self._is_code(address) and reference.use == Use.ADDRESS:
             self._take_code(address, function.entry, reference.ip, "takes the address of")
         elif reference.use == Use.READ:
-            self._read_slot(reference, function, block)
+            self._read_slot(reference, function, run)
         elif reference.use != Use.WRITE:
             for extent in self._objects.reachable_from(address):
                 self._touch(extent, function.entry, "uses data that points to")
 
-    def _read_slot(self, reference: Reference, function: Function, block: Block) -> None:
+    def _read_slot(self, reference: Reference, function: Function, run: Run) -> None:
         """A scalar read reaches what the slot points to, not the rest of the object that holds the slot."""
         slot = range(reference.address, reference.address + reference.size)
-        if reference.ip == block.last and self.constant_pointer(block) is not None:
+        if reference.ip == run.last and self.constant_pointer(run.target) is not None:
             return
         for value in self._objects.pointers(slot):
             if self._is_code(value):
@@ -349,13 +358,14 @@ class Reach:
         has them), so an address in a gap counts unless the processor would fault before the first jump.
         Inside a known function a number in data is an address only if an instruction begins there.
         """
-        if not any(low <= address < high for low, high in self._code):
+        index = bisect_right(self._code_starts, address) - 1
+        if index < 0 or address >= self._code[index][1]:
             return False
-        if address in self._known.starts or address in self.blocks:
+        if address in self._known.starts or address in self.runs:
             return True
         if address not in self._decodable:
-            whole = self._disassembler.block(address, self.blocks).ending != Ending.INVALID
-            self._decodable[address] = whole and self._begins_instruction(address)
+            faults = self._disassembler.faults(address)
+            self._decodable[address] = not faults and self._begins_instruction(address)
         return self._decodable[address]
 
     def _begins_instruction(self, address: int) -> bool:
@@ -391,3 +401,16 @@ class Reach:
                         if target.start not in self._seen_objects:
                             self._seen_objects.add(target.start)
                             pending.append(target)
+
+
+def _code_ranges(memory: Memory) -> list[tuple[int, int]]:
+    """Return where code is: the executable sections of each image, or its executable segments if it has none."""
+    ranges = []
+    for image in memory.images:
+        sections = [
+            (section.address, section.address + section.size)
+            for section in image.sections
+            if section.flags & SHF_EXECINSTR
+        ]
+        ranges += sections or [(part.address, part.end) for part in image.segments if part.executable]
+    return sorted(ranges)

@@ -14,7 +14,8 @@ from iced_x86 import Mnemonic, OpKind
 
 from shim.analysis.answers import MAX_VALUES, Address, Answer, Location, Question, Slot, Step
 from shim.analysis.assumptions import Assumptions
-from shim.analysis.decode import Block, Ending
+from shim.analysis.blocks import Block, Blocks
+from shim.analysis.decode import Ending
 from shim.analysis.frames import REACH_OF_ADDRESS, Listing, Listings, indexed_place, is_absolute
 from shim.analysis.graph import Graph
 from shim.analysis.loads import Loads
@@ -54,6 +55,7 @@ class Values:
         self,
         memory: Memory,
         reach: Reach,
+        blocks: Blocks,
         graph: Graph,
         listings: Listings,
         objects: DataObjects,
@@ -63,11 +65,12 @@ class Values:
         callee_saved: bool,
     ) -> None:
         self._reach = reach
+        self._blocks = blocks
         self._graph = graph
         self._listings = listings
         self._callers_of = callers_of
         self._saved = CALLEE_SAVED if callee_saved else frozenset({RSP})
-        self._loads = Loads(memory, reach, graph, listings, objects, self._ask, assumptions)
+        self._loads = Loads(memory, blocks, graph, listings, objects, self._ask, assumptions)
         self._active: set[tuple[int, int, Location, int]] = set()
         self._steps = 0
 
@@ -136,8 +139,7 @@ class Values:
         indexed = indexed_place(listing.frames[index], instruction)
         if indexed is not None:
             return indexed[0] == slot.place[0] and 0 <= slot.place[1] - indexed[1] < REACH_OF_ADDRESS
-        owner = self._reach.owner[listing.block.start].entry
-        return self._listings.address_taken(owner, slot.place)
+        return self._listings.address_taken(self._blocks.owner(listing.block), slot.place)
 
     def _follow(
         self, effect: Effect, listing: Listing, index: int, step: Step, question: Question
@@ -238,23 +240,23 @@ class Values:
         steps = list(self._predecessors(step, question))
         if start in self._reach.functions:
             steps += self._callers(start, step, question)
-        elif start in self._reach.address_taken or not self._is_followed(start):
+        elif start in self._reach.address_taken or not self._is_followed(step.block):
             question.answer.fail(start, "code that is entered from an unknown place")
         return steps
 
-    def _is_followed(self, start: int) -> bool:
-        return start in self._graph.before or start in self._graph.behind_call
+    def _is_followed(self, block: Block) -> bool:
+        return bool(self._graph.before(block) or self._graph.behind_call(block))
 
     def _predecessors(self, step: Step, question: Question) -> Iterator[Step]:
         start = step.block.start
-        for block in self._graph.before.get(start, ()):
+        for block in self._graph.before(step.block):
             listing = self._listings.listing(block)
             equal = equality_on_edge(listing, start)
             if equal is not None and equal[0] == step.location:
                 question.answer.add(equal[1] & step.mask, block.last)
             else:
                 yield Step(block, len(listing.instructions), step.location, step.mask, step.point)
-        for block in self._graph.behind_call.get(start, ()):
+        for block in self._graph.behind_call(step.block):
             yield from self._over_call(block, step, question)
 
     def _callers(self, entry: int, step: Step, question: Question) -> list[Step]:
@@ -292,13 +294,13 @@ class Values:
         """Go on before a call: slots and saved registers pass by, others are results of the callee."""
         location, last = step.location, self._listings.listing(block).last_index
         if isinstance(location, Slot):
-            if self._listings.address_taken(self._reach.owner[block.start].entry, location.place):
+            if self._listings.address_taken(self._blocks.owner(block), location.place):
                 question.answer.fail(block.last, "a stack slot whose address a call may have been given")
                 return []
             return [Step(block, last, location, step.mask, step.point)]
         if location in self._saved:
             return [Step(block, last, location, step.mask, step.point)]
-        target = self._graph.callee.get(block.start)
+        target = self._graph.callee(block)
         if target is None:
             question.answer.fail(block.last, "the result of a call through a pointer")
             return []
@@ -317,10 +319,11 @@ class Values:
     def _result(self, entry: int, register: int, mask: int, depth: int) -> Answer:
         """Return what `register` holds when the function at `entry` returns, in terms of its entry."""
         answer = Answer()
-        if self._graph.tails.get(entry) or entry in self._graph.unknown_tails:
+        returns = self._graph.returns(entry)
+        if self._graph.ends_elsewhere(entry) or not returns:
             answer.fail(entry, "the result of a function that ends in another")
             return answer
-        for block in self._graph.returns.get(entry, ()):
+        for block in returns:
             last = self._listings.listing(block).last_index
             answer.join(self._ask(Step(block, last, register, mask), Question(entry, depth)))
             if answer.unknown:

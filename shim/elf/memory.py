@@ -1,8 +1,8 @@
 """
 What does the program find at an address, just before its first instruction?
 
-The file's bytes where the segments put them, zeros behind them, and relocated pointers where the startup
-code writes some.  Addresses as `ElfImage` has them.
+The bytes of its files where the segments put them, zeros behind them, and relocated pointers where the loader or
+the startup code writes some.  Addresses as `ElfImage` has them, all images in one address space.
 """
 
 from __future__ import annotations
@@ -10,34 +10,42 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from shim.elf.image import ElfImage, Segment
-from shim.elf.relocations import Relocations, relocations
+from shim.elf.relocations import Relocations
 
 
 class Memory:
     """
-    The mapped image of one static program, read-only.
+    The mapped images of one process, read-only.
 
     Args:
-        image: The parsed file.
+        images: The program, and what else the loader maps; they do not overlap.
+        relocations: What relocation makes of them.
     """
 
-    def __init__(self, image: ElfImage) -> None:
-        self.image = image
-        self.relocations: Relocations = relocations(image)
-        self.position_independent = image.kind == "ET_DYN"
-        self._starts = [segment.address for segment in image.segments]
-        self.lowest = image.segments[0].address
-        self.highest = image.segments[-1].end
-        self.highest_code = max(
-            segment.address + segment.file_size for segment in image.segments if segment.executable
+    def __init__(self, images: tuple[ElfImage, ...], relocations: Relocations) -> None:
+        self.images = images
+        self.relocations = relocations
+        mapped = sorted(
+            ((segment, image) for image in images for segment in image.segments),
+            key=lambda pair: pair[0].address,
         )
+        self._segments = [segment for segment, _ in mapped]
+        self._images = [image for _, image in mapped]
+        self._starts = [segment.address for segment in self._segments]
 
     def segment(self, address: int) -> Segment | None:
         """Return the segment that maps `address`, or None where nothing is mapped."""
         index = bisect_right(self._starts, address) - 1
-        if index >= 0 and address < self.image.segments[index].end:
-            return self.image.segments[index]
+        if index >= 0:
+            segment = self._segments[index]
+            if address < segment.address + segment.memory_size:
+                return segment
         return None
+
+    def image(self, address: int) -> ElfImage | None:
+        """Return the image that `address` lies in, or None where nothing is mapped."""
+        index = bisect_right(self._starts, address) - 1
+        return self._images[index] if index >= 0 and address < self._segments[index].end else None
 
     def executable(self, address: int) -> bool:
         """Whether code at `address` can run."""
@@ -45,19 +53,25 @@ class Memory:
         return segment is not None and segment.executable
 
     def constant(self, address: int) -> bool:
-        """Whether the program cannot change what is at `address` once the startup code has relocated it."""
+        """Whether the program cannot change what is at `address` once relocation is done."""
+        if address in self.relocations.bound:
+            return True
         segment = self.segment(address)
-        return segment is not None and (not segment.writable or address in self.image.relro)
+        if segment is None:
+            return False
+        image = self.image(address)
+        return not segment.writable or (image is not None and address in image.relro)
 
     def read(self, address: int, size: int) -> bytes:
         """Return up to `size` bytes at `address`: fewer where the segment ends, none outside."""
-        segment = self.segment(address)
-        if segment is None:
+        index = bisect_right(self._starts, address) - 1
+        if index < 0 or address >= self._segments[index].end:
             return b""
+        segment, data = self._segments[index], self._images[index].data
         start = address - segment.address
         size = min(size, segment.memory_size - start)
         from_file = (
-            self.image.data[segment.offset + start : segment.offset + min(start + size, segment.file_size)]
+            data[segment.offset + start : segment.offset + min(start + size, segment.file_size)]
             if start < segment.file_size
             else b""
         )

@@ -23,11 +23,13 @@ class Relocations:
     What relocation makes of the image at its base.
 
     `pointers` maps the address of an 8-byte slot to the address that is written there; `resolvers` maps a
-    slot to the IRELATIVE resolver whose result is written there.
+    slot to the resolver whose result is written there; `bound` are the slots that only the loader writes, because
+    they hold where an imported function is.
     """
 
     pointers: dict[int, int]
     resolvers: dict[int, int]
+    bound: frozenset[int] = frozenset()
 
 
 def relocations(image: ElfImage) -> Relocations:
