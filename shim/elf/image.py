@@ -32,6 +32,7 @@ _ADDRESS_TAGS = frozenset(
     {
         "DT_INIT", "DT_FINI", "DT_INIT_ARRAY", "DT_FINI_ARRAY", "DT_PREINIT_ARRAY",
         "DT_RELA", "DT_JMPREL", "DT_RELR", "DT_SYMTAB", "DT_STRTAB", "DT_HASH", "DT_GNU_HASH",
+        "DT_VERSYM", "DT_VERNEED", "DT_VERDEF",
     }
 )  # fmt: skip
 # What pyelftools makes of a structure: numbers, and names where it knows one.
@@ -84,7 +85,8 @@ class ElfImage:
     """
     One ELF file whose headers are consistent, loaded at `base`.
 
-    Every address is the file's own plus `base`, which is 0 for ET_EXEC and `LOAD_BASE` for ET_DYN.
+    Every address is the file's own plus `base`, which is 0 for ET_EXEC and by default `LOAD_BASE` for ET_DYN.
+    `entry` is 0 for a shared object whose e_entry is not code.
     `kind` is "ET_EXEC" or "ET_DYN"; `interpreter` the PT_INTERP path or None; `dynamic` the PT_DYNAMIC
     entries as (tag name or number, value); `relro` the PT_GNU_RELRO range, empty if there is none.
     """
@@ -113,9 +115,15 @@ class ElfImage:
         return self.data[section.offset : section.offset + section.size]
 
 
-def parse_elf(data: bytes, path: str) -> ElfImage:
+def parse_elf(data: bytes, path: str, *, base: int = LOAD_BASE, shared: bool = False) -> ElfImage:
     """
-    Return the facts of the x86-64 ELF file `data`; `path` only appears in messages and results.
+    Return the facts of an x86-64 ELF file.
+
+    Args:
+        data: The whole file.
+        path: Only appears in messages and results.
+        base: Where an ET_DYN file is taken to be loaded, a multiple of the page.
+        shared: Whether it is a shared object: one that need not have an entry point, but must be ET_DYN.
 
     Raises:
         NotElfError: `data` is something else; the message says what it looks like.
@@ -133,16 +141,10 @@ def parse_elf(data: bytes, path: str) -> ElfImage:
     program_headers = _table(data, path, structs.Elf_Phdr, header, "e_ph", PHDR_SIZE)
     section_headers = _table(data, path, structs.Elf_Shdr, header, "e_sh", SHDR_SIZE)
     _check_ranges(data, path, program_headers, section_headers)
-    base = LOAD_BASE if header["e_type"] == "ET_DYN" else 0
+    if shared and header["e_type"] != "ET_DYN":
+        raise UnsupportedElfError(f"{path}: e_type", str(header["e_type"]), "a shared object (ET_DYN)", GABI)
+    base = base if header["e_type"] == "ET_DYN" else 0
     segments = _segments(path, program_headers, base)
-    entry = header["e_entry"] + base
-    if not any(segment.executable and segment.address <= entry < segment.end for segment in segments):
-        raise MalformedElfError(
-            f"{path}: e_entry",
-            f"{entry - base:#x} outside every executable segment",
-            "an address inside one",
-            GABI,
-        )
     return ElfImage(
         path=path,
         data=data,
@@ -150,7 +152,7 @@ def parse_elf(data: bytes, path: str) -> ElfImage:
         build_id=_build_id(data, program_headers),
         kind=header["e_type"],
         base=base,
-        entry=entry,
+        entry=_entry(path, header["e_entry"] + base, base, segments, shared=shared),
         segments=segments,
         sections=_sections(data, path, section_headers, header["e_shstrndx"], base),
         interpreter=_interpreter(data, path, program_headers),
@@ -284,6 +286,19 @@ def _segments(path: str, program_headers: list[_Header], base: int) -> tuple[Seg
                 GABI,
             )
     return tuple(loads)
+
+
+def _entry(path: str, entry: int, base: int, segments: tuple[Segment, ...], *, shared: bool) -> int:
+    if any(segment.executable and segment.address <= entry < segment.end for segment in segments):
+        return entry
+    if shared:
+        return 0
+    raise MalformedElfError(
+        f"{path}: e_entry",
+        f"{entry - base:#x} outside every executable segment",
+        "an address inside one",
+        GABI,
+    )
 
 
 def _sections(

@@ -1,8 +1,8 @@
 """
 What does the program find at an address, just before its first instruction?
 
-The bytes of its files where the segments put them, zeros behind them, and relocated pointers where the loader or
-the startup code writes some.  Addresses as `ElfImage` has them, all images in one address space.
+The bytes of its files where the segments put them, zeros behind them, and relocated pointers where the loader
+or the startup code writes some.  Addresses as `ElfImage` has them, all images in one address space.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ class Memory:
         """Return the image that `address` lies in, or None where nothing is mapped."""
         index = bisect_right(self._starts, address) - 1
         return self._images[index] if index >= 0 and address < self._segments[index].end else None
+
+    def in_file(self, address: int) -> int:
+        """Return `address` as the file that it lies in has it; as it is where nothing is mapped."""
+        image = self.image(address)
+        return address - (image.base if image else 0)
 
     def executable(self, address: int) -> bool:
         """Whether code at `address` can run."""

@@ -23,8 +23,8 @@ class Relocations:
     What relocation makes of the image at its base.
 
     `pointers` maps the address of an 8-byte slot to the address that is written there; `resolvers` maps a
-    slot to the resolver whose result is written there; `bound` are the slots that only the loader writes, because
-    they hold where an imported function is.
+    slot to the resolver whose result is written there; `bound` are the slots that only the loader writes,
+    because they hold where an imported function is.
     """
 
     pointers: dict[int, int]
@@ -54,7 +54,7 @@ def relocations(image: ElfImage) -> Relocations:
                 pointers[slot + image.base] = addend + image.base
             elif kind == R_X86_64_IRELATIVE:
                 resolvers[slot + image.base] = addend + image.base
-    _relr(image, pointers)
+    pointers.update(relative_table(image))
     return Relocations(pointers, resolvers)
 
 
@@ -73,6 +73,38 @@ def file_offset(image: ElfImage, address: int, size: int, what: str) -> int:
     )
 
 
+def relative_table(image: ElfImage) -> dict[int, int]:
+    """
+    Return the pointers of DT_RELR: slot -> value.
+
+    Raises:
+        MalformedElfError: a table or slot that is not in the file.
+
+    Source:
+        System V ABI, "Relative Relocation Table".
+    """
+    tags = dict(image.dynamic)
+    address, size = tags.get("DT_RELR"), tags.get("DT_RELRSZ", 0)
+    if address is None:
+        return {}
+    pointers: dict[int, int] = {}
+    start = file_offset(image, address, size, "DT_RELR")
+    where = 0
+    for (word,) in U64.iter_unpack(image.data[start : start + size - size % 8]):
+        if word & 1 == 0:
+            slots = [word]
+            where = word + 8
+        else:
+            slots = [where + 8 * bit for bit in range(63) if word >> (bit + 1) & 1]
+            where += 63 * 8
+        for slot in slots:
+            offset = file_offset(image, slot + image.base, 8, "DT_RELR slot")
+            pointers[slot + image.base] = (
+                int.from_bytes(image.data[offset : offset + 8], "little") + image.base
+            )
+    return pointers
+
+
 def _tables(image: ElfImage) -> list[tuple[int, int]]:
     """Return (file offset, size) of every RELA table that is applied at run time."""
     tags = dict(image.dynamic)
@@ -88,24 +120,3 @@ def _tables(image: ElfImage) -> list[tuple[int, int]]:
             if section.type == "SHT_RELA" and section.flags & SHF_ALLOC
         ]
     return tables
-
-
-def _relr(image: ElfImage, pointers: dict[int, int]) -> None:
-    tags = dict(image.dynamic)
-    address, size = tags.get("DT_RELR"), tags.get("DT_RELRSZ", 0)
-    if address is None:
-        return
-    start = file_offset(image, address, size, "DT_RELR")
-    where = 0
-    for (word,) in U64.iter_unpack(image.data[start : start + size - size % 8]):
-        if word & 1 == 0:
-            slots = [word]
-            where = word + 8
-        else:
-            slots = [where + 8 * bit for bit in range(63) if word >> (bit + 1) & 1]
-            where += 63 * 8
-        for slot in slots:
-            offset = file_offset(image, slot + image.base, 8, "DT_RELR slot")
-            pointers[slot + image.base] = (
-                int.from_bytes(image.data[offset : offset + 8], "little") + image.base
-            )

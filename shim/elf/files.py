@@ -1,0 +1,161 @@
+"""
+Which file does a path name, as the loader sees it?
+
+The file system is an argument of the closure. `RootedFiles` is the real one below a directory: the paths of
+an unpacked image or a chroot mean there what they will mean when the program runs, and never a file outside.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Protocol
+
+from shim.errors import BinaryError, UnsupportedElfError
+
+# include/linux/namei.h, v6.12: MAXSYMLINKS.
+MAX_SYMLINKS = 40
+# include/uapi/linux/limits.h, v6.12.
+PATH_MAX = 4096
+# Real closures take a few hundred; a file made to keep the search busy takes more.
+MAX_READS = 20_000
+_ABSENT = (FileNotFoundError, NotADirectoryError, PermissionError)
+
+
+class FileSource(Protocol):
+    """The files that the loader sees; every path is absolute."""
+
+    def read(self, path: str) -> bytes | None:
+        """Return the bytes of the regular file at `path`, or None where there is none that can be opened."""
+
+    def canonical(self, path: str) -> str:
+        """Return the name of that file without links and dots: two paths to one file give one name."""
+
+    def listing(self, path: str) -> tuple[str, ...]:
+        """Return the names in the directory at `path`, sorted; none where there is no such directory."""
+
+
+class BoundedFiles:
+    """
+    The same files, for a search that must end.
+
+    Args:
+        files: The files.
+        limit: After how many reads it is an error.
+    """
+
+    def __init__(self, files: FileSource, limit: int = MAX_READS) -> None:
+        self._files = files
+        self._limit = limit
+        self._reads = 0
+
+    def read(self, path: str) -> bytes | None:
+        """Return what the files hold; raises UnsupportedElfError after too many reads."""
+        self._reads += 1
+        if self._reads > self._limit:
+            raise UnsupportedElfError(path, f"more than {self._limit} files looked for", "a search that ends")
+        return self._files.read(path)
+
+    def canonical(self, path: str) -> str:
+        """Return what the files say."""
+        return self._files.canonical(path)
+
+    def listing(self, path: str) -> tuple[str, ...]:
+        """Return what the files say."""
+        return self._files.listing(path)
+
+
+class RootedFiles:
+    """
+    The files below a directory, as a process sees them that has it as its root directory.
+
+    Symbolic links are followed inside the root, absolute targets included; `..` stops at the root.
+
+    Args:
+        root: The directory that is `/`.
+    """
+
+    def __init__(self, root: str = "/") -> None:
+        self._root = Path(root)
+        self._directories: dict[str, str] = {}
+
+    def read(self, path: str) -> bytes | None:
+        """
+        Return the bytes of the regular file at `path`, or None where there is none that can be opened.
+
+        Raises:
+            BinaryError: the file is there and reading it fails, or its symbolic links have no end.
+        """
+        place = self._root / self.canonical(path).lstrip("/")
+        try:
+            if not stat.S_ISREG(place.stat(follow_symlinks=False).st_mode):
+                return None
+            return place.read_bytes()
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise BinaryError(path, error.strerror or "an input/output error", "a readable file") from error
+
+    def canonical(self, path: str) -> str:
+        """
+        Return the path below the root of the file that `path` names, without symbolic links and dots.
+
+        A path that does not exist keeps its last components.
+
+        Raises:
+            BinaryError: more than 40 symbolic links, a NUL in the path, or a path that is too long.
+
+        Source:
+            path_resolution(7).
+        """
+        if "\0" in path:
+            raise BinaryError(path.replace("\0", "\\0"), "a NUL in a path", "none")
+        if len(path) >= PATH_MAX:
+            raise BinaryError(
+                f"{path[:64]}...", f"a path of {len(path)} bytes", f"fewer than {PATH_MAX} bytes"
+            )
+        directory, _, name = path.rpartition("/")
+        if directory not in self._directories:
+            self._directories[directory] = self._resolve(directory).rstrip("/")
+        place = f"{self._directories[directory]}/{name}"
+        if name in ("", ".", "..") or self._link(place[1:]) is not None:
+            return self._resolve(place)
+        return place
+
+    def listing(self, path: str) -> tuple[str, ...]:
+        """Return the names in the directory at `path`, sorted; none where it is none or cannot be read."""
+        try:
+            place = self._root / self.canonical(path).lstrip("/")
+            return tuple(sorted(entry.name for entry in place.iterdir()))
+        except OSError:
+            return ()
+
+    def _resolve(self, path: str) -> str:
+        waiting = path.split("/")[::-1]
+        done: list[str] = []
+        links = 0
+        while waiting:
+            name = waiting.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                del done[-1:]
+                continue
+            target = self._link("/".join([*done, name]))
+            if target is None:
+                done.append(name)
+                continue
+            links += 1
+            if links > MAX_SYMLINKS:
+                raise BinaryError(path, f"more than {MAX_SYMLINKS} symbolic links", "an end of them")
+            if target.startswith("/"):
+                done.clear()
+            waiting.extend(target.split("/")[::-1])
+        return "/" + "/".join(done)
+
+    def _link(self, path: str) -> str | None:
+        """Return the target of the symbolic link at `path` below the root, or None for anything else."""
+        try:
+            return str((self._root / path).readlink())
+        except OSError:
+            return None
