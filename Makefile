@@ -35,7 +35,7 @@ format: $(VENV)/.ready ## rewrite the formatting
 	$(BIN)/ruff check --fix $(CHECKED)
 
 build: $(VENV)/.ready ## the extension and the static launcher
-	@ls -l shim/launch/shim-launch shim/launch/_native*.so
+	@ls -l shim/launch/shim-launch shim/launch/_native*.so shim/analysis/_decode*.so
 
 bench: $(VENV)/.ready ## measure against the peers that are installed; writes bench/results.json
 	$(BIN)/python -m tests.benchmarks
@@ -43,8 +43,9 @@ bench: $(VENV)/.ready ## measure against the peers that are installed; writes be
 corpus: $(VENV)/.ready ## build the shared corpus (root, Debian 12) and compare every profile with its traced truth
 	$(BIN)/python -m tests.benchmarks.corpus
 
-tables: $(VENV)/.ready ## regenerate the syscall tables; see shim/syscalls/README.md
+tables: $(VENV)/.ready ## regenerate the decoder's tables, say how the syscall tables are made
 	$(BIN)/python -m shim.syscalls.generate --help
+	$(BIN)/python -m shim.analysis.generate --output native/x86_tables.c
 
 golden: $(VENV)/.ready ## rewrite golden files and show what changed
 	$(BIN)/python -m tests.golden
@@ -59,6 +60,7 @@ fuzz: $(VENV)/.ready ## longer campaigns: S=seconds per target
 clean: ## remove everything that was built
 	rm -rf $(VENV) build dist bench *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f shim/launch/_native*.so shim/launch/_native.c shim/launch/shim-launch
+	rm -f shim/analysis/_decode*.so shim/analysis/_decode.c
 	$(MAKE) -s -C native clean
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -23,7 +23,7 @@ class BuildNative(build_ext):
 
 
 setup(
-    cffi_modules=["native/build_native.py:ffibuilder"],
+    cffi_modules=["native/build_native.py:ffibuilder", "native/build_decode.py:ffibuilder"],
     cmdclass={"build_ext": BuildNative},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -2,35 +2,25 @@
 What does a straight run of instructions do to the control flow, and which addresses does it name?
 
 The only module beside `values` and `jumptables` that sees the disassembler.  It decides nothing about
-reachability: it turns bytes at an address into a `Run`.
+reachability: it turns bytes at an address into a `Run`.  Runs are followed in C (native/x86_run.c); what is
+asked about single instructions is asked of the disassembler.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from iced_x86 import (
-    Code,
-    Decoder,
-    FlowControl,
-    Instruction,
-    InstructionInfoFactory,
-    MemorySizeExt,
-    Mnemonic,
-    OpAccess,
-    OpCodeOperandKind,
-    OpKind,
-    Register,
-)
+from iced_x86 import Code, Decoder, FlowControl, Instruction
 
+from shim.analysis._decode import ffi, lib
 from shim.elf.image import ElfImage, Segment
 from shim.elf.memory import Memory
 
 
 class Ending:
-    """How control leaves a run or a block.  Plain numbers: they are compared a million times in one analysis."""
+    """How control leaves a run or a block: plain numbers, those of `enum x86_control`."""
 
     FALL: Final = 1
     JUMP: Final = 2
@@ -44,7 +34,7 @@ class Ending:
 
 
 class Use:
-    """How an instruction names an address: itself, by a scalar access, or by one with a register in it."""
+    """How an instruction names an address: itself, by a scalar access, or with a register; `enum x86_use`."""
 
     ADDRESS: Final = 1
     READ: Final = 2
@@ -60,8 +50,7 @@ class Abi:
     SYSENTER: Final = 3
 
 
-@dataclass(slots=True)
-class Reference:
+class Reference(NamedTuple):
     """Instruction `ip` names `address`; `size` in bytes for scalar accesses, else 0."""
 
     ip: int
@@ -93,8 +82,8 @@ class Run:
     kernel_entries: list[tuple[int, int]]
 
 
-# What `Region.marks` holds for a byte: nothing decoded begins there, an instruction, one that something jumps to,
-# the first of a run.
+# What `Region.marks` holds for a byte: 0 where nothing decoded begins, or an instruction, one that something
+# jumps to, the first of a run.
 MARK: Final = 1
 MARK_LEADER: Final = 2
 MARK_RUN: Final = 3
@@ -106,66 +95,51 @@ class Region:
     """
     The bytes that one executable segment has in its file, and which of them have been decoded.
 
-    `lowest`..`highest` is its image; with `absolute` the image has no choice where it is mapped, so that a number
-    in that range may be an address.
+    `native` tells C the same, and of the image around it whether it has no choice where it is mapped, so that
+    a number in its range may be an address.
     """
 
-    __slots__ = ("absolute", "decoder", "end", "highest", "lowest", "marks", "start")
+    __slots__ = ("_bytes", "decoder", "end", "marks", "native", "start")
 
-    def __init__(self, image: ElfImage, segment: Segment, decoder: Decoder) -> None:
+    def __init__(self, image: ElfImage, segment: Segment, memory: Memory) -> None:
+        code = memory.read(segment.address, segment.file_size)
         self.start = segment.address
-        self.end = segment.address + segment.file_size
-        self.lowest = image.segments[0].address
-        self.highest = image.segments[-1].end
-        self.absolute = image.kind == "ET_EXEC"
-        self.decoder = decoder
-        self.marks = bytearray(segment.file_size + 16)
+        self.end = segment.address + len(code)
+        self.decoder = Decoder(64, code, ip=segment.address)
+        self.marks = bytearray(len(code) + 16)
+        # C has the addresses of both, which this object keeps alive.
+        self._bytes = ffi.from_buffer("uint8_t[]", code), ffi.from_buffer("uint8_t[]", self.marks)
+        self.native: Any = ffi.new("struct x86_region *")
+        self.native.bytes, self.native.marks = self._bytes
+        self.native.size, self.native.start = len(code), self.start
+        self.native.lowest, self.native.highest = image.segments[0].address, image.segments[-1].end
+        self.native.absolute = image.kind == "ET_EXEC"
+        self.native.behind = int.from_bytes(memory.read(self.end, 1), "little")
 
 
-_ENDINGS = {
-    FlowControl.UNCONDITIONAL_BRANCH: Ending.JUMP,
-    FlowControl.INDIRECT_BRANCH: Ending.JUMP_INDIRECT,
-    FlowControl.CONDITIONAL_BRANCH: Ending.BRANCH,
-    FlowControl.RETURN: Ending.RETURN,
-    FlowControl.CALL: Ending.CALL,
-    FlowControl.INDIRECT_CALL: Ending.CALL_INDIRECT,
-    FlowControl.EXCEPTION: Ending.STOP,
-}
-_ABIS = {Code.SYSCALL: Abi.SYSCALL, Code.SYSENTER: Abi.SYSENTER}
-_IMMEDIATES = (OpKind.IMMEDIATE32, OpKind.IMMEDIATE64, OpKind.IMMEDIATE32TO64)
-_WRITES = (OpAccess.WRITE, OpAccess.COND_WRITE)
-
-# What an opcode can be, as bits: one that `_special` looks at (kernel entries, padding), one with an
-# address-sized immediate (its operand number in the bits above), one that may have a memory operand; and in
-# the bits from 8 up the `Ending` that it makes.
-_SPECIAL, _IMMEDIATE, _MEMORY, _OPERAND_SHIFT, _ENDING_SHIFT = 1, 2, 4, 3, 8
-_OPERAND_KINDS = {value: name for name, value in vars(OpCodeOperandKind).items() if isinstance(value, int)}
+# Where `struct x86_run` of native/x86_run.h begins: end, last, ending, target, and four counts.
+_HEAD = 8
+_ABIS = {lib.X86_SYSCALL: Abi.SYSCALL, lib.X86_INTERRUPT: Abi.INT80, lib.X86_SYSENTER: Abi.SYSENTER}
 
 
 class Disassembler:
-    """
-    Decodes runs out of the executable segments of one process, each byte once.
-
-    What an opcode can do is asked of the disassembler once per opcode and then looked up.
-    """
+    """Decodes runs out of the executable segments of one process, each byte once."""
 
     def __init__(self, memory: Memory) -> None:
-        self._memory = memory
         self.regions = [
-            Region(
-                image,
-                segment,
-                Decoder(64, memory.read(segment.address, segment.file_size), ip=segment.address),
-            )
+            Region(image, segment, memory)
             for image in memory.images
             for segment in image.segments
             if segment.executable
         ]
         self.regions.sort(key=lambda region: region.start)
         self._starts = [region.start for region in self.regions]
-        self._traits: dict[int, int] = {}
-        self._write_only: dict[int, bool] = {}
-        self._info = InstructionInfoFactory()
+        self._run = ffi.new("struct x86_run *")
+        self._head = ffi.cast("uint64_t *", self._run)
+        self._branches = ffi.cast("uint64_t *", self._run.branches)
+        self._indirect_calls = ffi.cast("uint64_t *", self._run.indirect_calls)
+        self._references = ffi.cast("uint64_t *", self._run.references)
+        self._kernel_entries = ffi.cast("uint64_t *", self._run.kernel_entries)
         self._instruction = Instruction()
 
     def region(self, address: int) -> Region | None:
@@ -223,150 +197,42 @@ class Disassembler:
         """
         Return the run that begins at `start`, and mark what it covers.
 
-        It ends where control surely leaves, at a call of something that is not in `returning`, before bytes that were
-        decoded already, or after `MAX_RUN` bytes.  A run into bytes that are no instruction, or out of the segment,
-        ends in INVALID: the processor would fault there.
+        It ends where control surely leaves, at a call of something that is not in `returning`, before bytes
+        that were decoded already, or after `MAX_RUN` bytes.  A run into bytes that are no instruction, or out
+        of the segment, ends in INVALID: the processor would fault there.
         """
-        run = Run(start, start, 0, Ending.INVALID, 0, [], [], [], [], [])
         region = self.region(start)
         if region is None:
-            return run
-        decoder, marks, low = region.decoder, region.marks, region.start
-        decoder.ip, decoder.position = start, start - low
-        traits, instruction, decode = self._traits, self._instruction, decoder.decode_out
-        wanted = ~0 if region.absolute else ~_IMMEDIATE
-        limit = min(start + MAX_RUN, region.end)
-        marks[start - low] = MARK_RUN
-        while True:  # bytes that are no instruction, and the end of the segment, decode as INVALID
-            decode(instruction)
-            try:
-                trait = traits[instruction.code] & wanted
-            except KeyError:
-                trait = self._learn(instruction) & wanted
-            if trait:
-                if trait & _MEMORY and instruction.memory_displ_size > 1:
-                    self._memory_reference(instruction, region, run.references)
-                if trait & _IMMEDIATE:
-                    self._immediate_reference(
-                        instruction, region, trait >> _OPERAND_SHIFT & 7, run.references
-                    )
-                ending = trait >> _ENDING_SHIFT
-                if ending == Ending.BRANCH:
-                    run.branches.append((instruction.ip, instruction.near_branch_target))
-                elif ending and self._leaves(run, instruction, ending, returning):
-                    return run
-                elif trait & _SPECIAL and self._special(instruction, run):
-                    return run
-            end = decoder.ip
-            if end >= limit or marks[end - low]:
-                run.ending, run.end = Ending.FALL, end
-                return run
-            marks[end - low] = MARK
+            return Run(start, start, 0, Ending.INVALID, 0, [], [], [], [], [])
+        lib.x86_run(region.native, start, self._run)
+        end, last, ending, target, *counts = ffi.unpack(self._head, _HEAD)
+        calls = []
+        while ending == Ending.CALL and target in returning:
+            calls.append((last, target))
+            lib.x86_run_on(region.native, self._run)
+            end, last, ending, target, *counts = ffi.unpack(self._head, _HEAD)
+        branches, indirect_calls, references, kernel_entries = counts
+        return Run(
+            start,
+            end,
+            last,
+            ending,
+            target,
+            _pairs(self._branches, branches),
+            calls,
+            ffi.unpack(self._indirect_calls, indirect_calls) if indirect_calls else [],
+            _references(self._references, references) if references else [],
+            [(ip, _ABIS[way]) for ip, way in _pairs(self._kernel_entries, kernel_entries)],
+        )
 
-    def _learn(self, instruction: Instruction) -> int:
-        """Look one opcode up."""
-        code, flow = instruction.code, instruction.flow_control
-        trait = 0
-        if instruction.mnemonic == Mnemonic.HLT:
-            trait = Ending.STOP << _ENDING_SHIFT
-        elif (
-            code in _ABIS
-            or code == Code.INVALID
-            or flow in (FlowControl.INTERRUPT, FlowControl.XBEGIN_XABORT_XEND)
-        ):
-            trait = _SPECIAL
-        elif flow != FlowControl.NEXT:
-            trait = _ENDINGS[flow] << _ENDING_SHIFT
-        for operand in range(instruction.op_count):
-            if instruction.op_kind(operand) in _IMMEDIATES:
-                trait |= _IMMEDIATE | operand << _OPERAND_SHIFT
-        if any("MEM" in _OPERAND_KINDS[kind] for kind in instruction.op_code().op_kinds()):
-            trait |= _MEMORY
-        self._traits[code] = trait
-        return trait
 
-    def _leaves(self, run: Run, instruction: Instruction, ending: int, returning: set[int]) -> bool:
-        """Record a call that goes on behind itself, or finish the run; return whether it is finished."""
-        target = 0
-        if ending in {Ending.JUMP, Ending.CALL}:
-            target = instruction.near_branch_target
-            if ending == Ending.CALL:
-                if target == instruction.next_ip:  # `call next; pop` reads the instruction pointer
-                    return False
-                if target in returning:
-                    run.calls.append((instruction.ip, target))
-                    return False
-        elif ending in {Ending.JUMP_INDIRECT, Ending.CALL_INDIRECT} and instruction.op0_kind == OpKind.MEMORY:
-            target = self._constant_address(instruction)
-        if ending == Ending.CALL_INDIRECT and not target:
-            run.indirect_calls.append(instruction.ip)
-            return False
-        self._finish(run, instruction, ending, target)
-        return True
+def _pairs(numbers: Any, count: int) -> list[tuple[int, int]]:  # noqa: ANN401  # a pointer of cffi
+    if not count:
+        return []
+    each = iter(ffi.unpack(numbers, 2 * count))
+    return list(zip(each, each, strict=True))
 
-    def _finish(self, run: Run, instruction: Instruction, ending: int, target: int) -> None:
-        run.ending, run.last, run.end, run.target = ending, instruction.ip, instruction.next_ip, target
 
-    def _special(self, instruction: Instruction, run: Run) -> bool:
-        """Record a kernel entry, or finish the run; return whether it is finished."""
-        code = instruction.code
-        if code == Code.INVALID:
-            run.end = instruction.ip
-            return True
-        if code in _ABIS:
-            run.kernel_entries.append((instruction.ip, _ABIS[code]))
-        elif code == Code.INT_IMM8 and instruction.immediate8 == 0x80:
-            run.kernel_entries.append((instruction.ip, Abi.INT80))
-        elif instruction.mnemonic == Mnemonic.XBEGIN:
-            run.branches.append((instruction.ip, instruction.near_branch_target))
-        elif code == Code.INT3 and self._memory.read(instruction.next_ip, 1) == b"\xcc":
-            # Padding is int3 after int3; a single one may be a breakpoint that a handler steps over.
-            self._finish(run, instruction, Ending.STOP, 0)
-            return True
-        return False
-
-    def _constant_address(self, instruction: Instruction) -> int:
-        if instruction.is_ip_rel_memory_operand:
-            return instruction.ip_rel_memory_address
-        if instruction.memory_base == Register.NONE and instruction.memory_index == Register.NONE:
-            return instruction.memory_displacement if instruction.segment_prefix == Register.NONE else 0
-        return 0
-
-    def _immediate_reference(
-        self, instruction: Instruction, region: Region, operand: int, references: list[Reference]
-    ) -> None:
-        value = instruction.immediate(operand)
-        if region.lowest <= value < region.highest:
-            references.append(Reference(instruction.ip, value, Use.ADDRESS, 0))
-
-    def _memory_reference(
-        self, instruction: Instruction, region: Region, references: list[Reference]
-    ) -> None:
-        scalar = True
-        if instruction.is_ip_rel_memory_operand:
-            address = instruction.ip_rel_memory_address
-        elif not region.absolute:
-            return
-        else:
-            address = instruction.memory_displacement
-            scalar = instruction.memory_base == Register.NONE and instruction.memory_index == Register.NONE
-        if not region.lowest <= address < region.highest or instruction.mnemonic == Mnemonic.NOP:
-            return
-        if instruction.mnemonic == Mnemonic.LEA:
-            use, size = Use.ADDRESS, 0
-        elif not scalar:
-            use, size = Use.INDEXED, 0
-        else:
-            size = MemorySizeExt.size(instruction.memory_size)
-            use = Use.WRITE if self._is_write_only(instruction) else Use.READ
-        references.append(Reference(instruction.ip, address, use, size))
-
-    def _is_write_only(self, instruction: Instruction) -> bool:
-        code = instruction.code
-        known = self._write_only.get(code)
-        if known is None:
-            known = (
-                instruction.op0_kind == OpKind.MEMORY and self._info.info(instruction).op0_access in _WRITES
-            )
-            self._write_only[code] = known
-        return known
+def _references(numbers: Any, count: int) -> list[Reference]:  # noqa: ANN401  # a pointer of cffi
+    each = iter(ffi.unpack(numbers, 4 * count))
+    return list(map(Reference._make, zip(each, each, each, each, strict=True)))
