@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define ARCH_PLAN 1		/* struct plan header, field arch */
 #define ARCH_AUDIT 0xc000003eU	/* AUDIT_ARCH_X86_64, linux/audit.h v6.18 */
@@ -16,9 +17,16 @@
 #define ARCH_RED_ZONE 128
 
 #define ARCH_SYSCALL_SIZE 2
-static inline int arch_is_syscall(const uint8_t at[ARCH_SYSCALL_SIZE])
+/* Returns the first syscall instruction that lies in CODE whole, or null. */
+static inline const uint8_t *arch_find_syscall(const uint8_t *code, size_t size)
 {
-	return at[0] == 0x0f && at[1] == 0x05;
+	const uint8_t *end = code + size;
+
+	/* 0f 05.  By the 05: every longer instruction starts with 0f. */
+	while ((code = memchr(code + 1, 0x05, (size_t)(end - code - 1))) != NULL)
+		if (code[-1] == 0x0f)
+			return code - 1;
+	return NULL;
 }
 
 /*
@@ -37,6 +45,10 @@ struct arch_registers {
 };
 _Static_assert(sizeof(struct arch_registers) == 27 * 8, "user_regs_struct");
 _Static_assert(offsetof(struct arch_registers, ip) == 16 * 8, "rip");
+
+/* How much of them a call uses and changes: those up to ip.  The kernel goes
+ * through registers one by one, and the segments are slow. */
+#define ARCH_CALL_REGISTERS offsetof(struct arch_registers, cs)
 
 static inline long arch_syscall(long nr, long a, long b, long c, long d,
 				long e, long f)

@@ -12,6 +12,7 @@ HERE = Path("native")  # setuptools runs in the project's root; paths of an sdis
 SOURCE = """
 #include "launch.h"
 #include "probe.h"
+#include "record.h"
 #include "sha256.h"
 
 /* Add BYTES in parts of PART: for tests of the seams between parts. */

@@ -81,10 +81,8 @@ static long drop_capabilities(const struct child *child)
 	}
 	if (error < 0)
 		return error;
-	error = sys_prctl(UAPI_PR_CAP_AMBIENT, UAPI_PR_CAP_AMBIENT_CLEAR_ALL,
-			  0);
-	if (error < 0)
-		return error;
+	/* Takes the ambient set along, which the kernel keeps within the other
+	 * two (security/commoncap.c cap_capset, v6.18). */
 	data[0] = data[1] = (struct uapi_cap_data){ 0, 0, 0 };
 	return sys2(SYS_capset, (long)&header, (long)data);
 }

@@ -53,6 +53,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (plan_read(bytes, size, &plan, &fault) == 0) {
 		bytes = plan.filter;
 		size = plan.filter_count * 8;
+	} else if (fault.found[0] == 0 ||
+		   strlen(fault.found) + 1 == sizeof(fault.found)) {
+		abort(); /* says nothing, or may have been cut */
 	}
 	if (size >= 8 && size / 8 <= BPF_MAX_COUNT &&
 	    bpf_check(bytes, size / 8, states) == size / 8)

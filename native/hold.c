@@ -56,18 +56,21 @@ int reach_first_instruction(struct launch_state *launch)
 
 static int hash_file(struct launch_state *launch, int fd, uint8_t digest[32])
 {
+	enum { SMALL_PART = 2048 };
 	uint8_t *chunk = launch->memory->chunk;
 	sha256_blocks *compress = sha256_cpu_is_fast() ? sha256_blocks_fast
 						       : sha256_blocks_portable;
 	struct sha256 hash;
-	size_t part = LAUNCH_CHUNK / 16;
+	size_t part = SMALL_PART;
 	long size;
 
-	/* Parts grow: a small file then touches few pages of the chunk. */
+	/* Another read is cheaper than another page of the chunk, which is only
+	 * worth its pages where the file is large. */
 	sha256_begin(&hash, compress);
 	while ((size = sys_read(fd, chunk, part)) > 0) {
 		sha256_add(&hash, chunk, (size_t)size);
-		part = part < LAUNCH_CHUNK ? part * 2 : LAUNCH_CHUNK;
+		if (hash.size >= LAUNCH_CHUNK)
+			part = LAUNCH_CHUNK;
 	}
 	if (size < 0)
 		return (int)size;
@@ -99,8 +102,8 @@ int measure_file(struct launch_state *launch)
 }
 
 /*
- * A part of the program's memory, copied to the launch's chunk.  The initial
- * stack mostly fits, so that one call of the kernel reads it all.
+ * A part of the program's memory, copied to the launch's chunk, so that not each
+ * word costs a call of the kernel.
  */
 struct window {
 	uint64_t address;
@@ -114,7 +117,7 @@ struct window {
 static const uint8_t *view(struct launch_state *launch, struct window *window,
 			   uint64_t address, size_t size, int *error)
 {
-	enum { AT_ONCE = 8 << 10, FAULT = -14 };
+	enum { AT_ONCE = 2 << 10, FAULT = -14 };
 	uint64_t into = address - window->address;
 	size_t wanted = size < AT_ONCE ? AT_ONCE : size;
 	struct iovec local = { launch->memory->chunk, wanted };
@@ -255,6 +258,7 @@ int find_gate(struct launch_state *launch)
 {
 	enum { PAGE = 4096, MOST_PAGES = 8 };
 	const uint8_t *code = launch->memory->chunk;
+	const uint8_t *found;
 	uint64_t vdso = launch->held.vdso;
 
 	if (vdso == 0)
@@ -267,23 +271,38 @@ int find_gate(struct launch_state *launch)
 		struct iovec remote = { (void *)(uintptr_t)address, PAGE };
 		long size = sys_vm_readv(launch->pid, &local, 1, &remote, 1);
 
-		for (long at = 0; at + ARCH_SYSCALL_SIZE <= size; at++) {
-			if (!arch_is_syscall(code + at))
-				continue;
-			launch->held.gate = address + (uint64_t)at;
-			return 0;
-		}
 		if (size != PAGE)
 			break;
+		found = arch_find_syscall(code, PAGE);
+		if (found == NULL)
+			continue;
+		launch->held.gate = address + (uint64_t)(found - code);
+		return 0;
 	}
 	return refuse(launch, "the vDSO holds no syscall instruction");
+}
+
+/*
+ * SIGCHLD has been sent for each stop of the held program.  Taken off before
+ * the release, it cannot hide a stop that comes after it.
+ */
+static void forget_own_stops(const struct launch_state *launch)
+{
+	static const uint64_t child_status = UINT64_C(1) << (17 /* SIGCHLD */ - 1);
+	static const struct timespec at_once;
+
+	if (launch->options & LAUNCH_OWN_PROCESS)
+		sys_sigwait(&child_status, &at_once);
 }
 
 int let_go(struct launch_state *launch)
 {
 	static const uint64_t none;
-	long error = sys_ptrace(UAPI_PTRACE_SETSIGMASK, launch->pid,
-				sizeof(none), &none);
+	long error;
+
+	forget_own_stops(launch);
+	error = sys_ptrace(UAPI_PTRACE_SETSIGMASK, launch->pid, sizeof(none),
+			   &none);
 
 	if (error == 0 && launch->held.stop_wanted)
 		error = sys_pidfd_kill(launch->pidfd, STOP);

@@ -15,7 +15,7 @@ static int store_registers(struct launch_state *launch,
 			   const struct arch_registers *registers)
 {
 	struct arch_registers copy = *registers;
-	struct iovec vector = { &copy, sizeof(copy) };
+	struct iovec vector = { &copy, ARCH_CALL_REGISTERS };
 
 	return (int)sys_ptrace(UAPI_PTRACE_SETREGSET, launch->pid,
 			       UAPI_NT_PRSTATUS, &vector);
@@ -40,7 +40,7 @@ static int start_call(struct launch_state *launch, uint64_t nr,
 static int finish_call(struct launch_state *launch, int64_t *result)
 {
 	struct arch_registers registers;
-	struct iovec vector = { &registers, sizeof(registers) };
+	struct iovec vector = { &registers, ARCH_CALL_REGISTERS };
 	int status;
 	int error;
 

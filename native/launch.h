@@ -21,7 +21,9 @@
 enum launch_option {
 	LAUNCH_HIDE = 1 << 0,		/* make the launcher non-dumpable */
 	LAUNCH_JOB_CONTROL = 1 << 1,	/* stop when the program stops */
-	LAUNCH_ALL_OPTIONS = (1 << 2) - 1,
+	/* The process exists for this launch, has no other children that
+	 * matter, and exits next: what exit gives back is left to it. */
+	LAUNCH_OWN_PROCESS = 1 << 2,
 };
 
 /* One call that the filter refused; numbers only, names are others' work. */
@@ -52,23 +54,24 @@ struct launch_result {
 
 /*
  * What a launch needs besides the plan; its contents mean nothing before.
- * Where it starts on a page, the used end of the stack and the first strings
- * share one: touching a page for the first time costs 2 to 3 us.
+ * Touching a page for the first time costs 2 us, so what most launches touch
+ * lies together: the start of the first part with what the caller has before
+ * it, the used end of the stack with what the caller has behind.
  */
 struct launch_memory {
-	uint8_t child_stack[LAUNCH_CHILD_STACK] __attribute__((aligned(16)));
-	char *strings[2 * (PLAN_MAX_STRINGS + 1)]; /* argv, then environment */
-	union {		/* one at a time */
+	union {		/* before the child, until it execs, after that */
 		struct bpf_state states[PLAN_MAX_FILTER];
+		char *strings[2 * (PLAN_MAX_STRINGS + 1)]; /* argv, environment */
 		uint8_t chunk[LAUNCH_CHUNK];
 	};
+	uint8_t child_stack[LAUNCH_CHILD_STACK] __attribute__((aligned(16)));
 };
 
 /*
  * Run the program of PLAN and wait for its end.  Returns 0 if it ran, -1 with
  * the failing step in RESULT if it did not.  On every path its process is
- * reaped, all files are closed, and the calling thread has its signal mask and
- * its CPUs back.  ON_VIOLATION may be null.
+ * reaped, and but for LAUNCH_OWN_PROCESS all files are closed, and the calling
+ * thread has its signal mask and its CPUs back.  ON_VIOLATION may be null.
  */
 int launch(const struct plan *plan, uint32_t options,
 	   launch_on_violation *on_violation, void *context,

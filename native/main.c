@@ -3,16 +3,24 @@
 
 #include "faults.h"
 #include "launch.h"
+#include "sha256.h"
 #include "sys.h"
 #include "text.h"
 
 #define LINE_SIZE 768
 
-static uint8_t plan_bytes[PLAN_MAX_SIZE + 1];
-static struct launch_memory memory __attribute__((aligned(4096)));
+/*
+ * The linker puts common storage behind libc's variables, so that .data, those
+ * and what is first used of this share a page.
+ */
+struct room {
+	struct launch_memory memory;
+	uint8_t plan[PLAN_MAX_SIZE + 1];
+};
+struct room room __attribute__((common));
 
 /* One line, one write: lines of several launchers do not mix. */
-static void say(const char *step, const char *reason, const char *detail)
+static void say(const char *step, const char *reason)
 {
 	char line[LINE_SIZE];
 	struct text text = { line, sizeof(line) - 1, 0 };
@@ -21,9 +29,20 @@ static void say(const char *step, const char *reason, const char *detail)
 	text_add(&text, step);
 	text_add(&text, ": ");
 	text_add(&text, reason);
-	text_add(&text, detail);
 	line[text.size++] = '\n';
 	sys_write(2, line, text.size);
+}
+
+static void say_fault(const struct plan_fault *fault)
+{
+	char reason[LINE_SIZE];
+	struct text text = { reason, sizeof(reason), 0 };
+
+	text_add(&text, "found ");
+	text_add(&text, fault->found);
+	text_add(&text, ", want ");
+	text_add(&text, fault->want);
+	say(fault->where, reason);
 }
 
 static void report(void *context, const struct launch_violation *violation)
@@ -64,10 +83,10 @@ static long read_plan(const char *path)
 	if (fd < 0)
 		return fd;
 	do {
-		got = sys_read((int)fd, plan_bytes + size,
-			       sizeof(plan_bytes) - size);
+		got = sys_read((int)fd, room.plan + size,
+			       sizeof(room.plan) - size);
 		size += got > 0 ? (size_t)got : 0;
-	} while (got > 0 && size < sizeof(plan_bytes));
+	} while (got > 0 && size < sizeof(room.plan));
 	sys_close((int)fd);
 	return got < 0 ? got : (long)size;
 }
@@ -82,23 +101,24 @@ static int run(const char *path)
 	long size = read_plan(path);
 
 	if (size < 0) {
-		say("read-plan", strerror((int)-size), "");
+		say("read-plan", strerror((int)-size));
 		return LAUNCH_FAILED;
 	}
-	if (plan_read(plan_bytes, (size_t)size, &plan, &fault) != 0) {
-		say(fault.where, "want ", fault.want);
+	if (plan_read(room.plan, (size_t)size, &plan, &fault) != 0) {
+		say_fault(&fault);
 		return LAUNCH_FAILED;
 	}
+	sha256_try_cpu();
 	/* Whoever started us may ignore SIGCHLD, and a launcher cannot.  Signals
 	 * stay blocked to the end: one that comes after the program's must not
 	 * take its exit code away. */
 	if (sys_sigaction(17 /* SIGCHLD */, &standard, NULL) < 0 ||
 	    sys_sigmask(2 /* SIG_SETMASK */, &all, NULL) < 0)
 		return LAUNCH_FAILED;
-	if (launch(&plan, LAUNCH_HIDE | LAUNCH_JOB_CONTROL, report, NULL,
-		   &memory, &result) != 0)
+	if (launch(&plan, LAUNCH_HIDE | LAUNCH_JOB_CONTROL | LAUNCH_OWN_PROCESS,
+		   report, NULL, &room.memory, &result) != 0)
 		say(result.step, result.reason[0] != 0 ?
-		    result.reason : strerror(result.error), "");
+		    result.reason : strerror(result.error));
 	return result.exit_code;
 }
 
@@ -128,8 +148,8 @@ int main(int argc, char **argv)
 	}
 #endif
 	if (argc != 2) {
-		say("usage", "shim-launch PLAN", "");
+		say("usage", "shim-launch PLAN");
 		return LAUNCH_FAILED;
 	}
-	return run(argv[1]);
+	sys_exit(run(argv[1])); /* nothing for libc to flush or to undo */
 }

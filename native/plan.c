@@ -4,7 +4,10 @@
 #include <string.h>
 
 #include "load.h"
+#include "text.h"
 #include "uapi.h"
+
+#define QUOTED 48	/* bytes of a foreign string that a message shows */
 
 struct section {
 	const uint8_t *at;
@@ -12,12 +15,57 @@ struct section {
 	uint32_t offset;
 };
 
-static int fault_at(struct plan_fault *fault, const char *where,
-		    const char *want, size_t offset)
+/* The caller then says in words what it found. */
+static struct text fault_at(struct plan_fault *fault, const char *where,
+			    const char *want, size_t offset)
 {
 	fault->where = where;
 	fault->want = want;
 	fault->offset = (uint32_t)offset;
+	return (struct text){ fault->found, sizeof(fault->found), 0 };
+}
+
+static int found_text(struct text text, const char *found)
+{
+	text_add(&text, found);
+	return -1;
+}
+
+static int found_number(struct text text, uint64_t found)
+{
+	text_add_decimal(&text, found);
+	return -1;
+}
+
+/* Two numbers and what is between them: `5 after 7`. */
+static int found_two(struct text text, uint64_t first, const char *relation,
+		     uint64_t second, const char *unit)
+{
+	text_add_decimal(&text, first);
+	text_add(&text, relation);
+	text_add_decimal(&text, second);
+	text_add(&text, unit);
+	return -1;
+}
+
+static int found_flags(struct text text, uint32_t flags)
+{
+	text_add_hex(&text, flags);
+	return -1;
+}
+
+static int found_size(struct text text, size_t size)
+{
+	text_add_decimal(&text, size);
+	text_add(&text, " bytes");
+	return -1;
+}
+
+static int found_bytes(struct text text, const void *bytes, size_t size)
+{
+	text_add_quoted(&text, bytes, size < QUOTED ? size : QUOTED);
+	if (size > QUOTED)
+		text_add(&text, "...");
 	return -1;
 }
 
@@ -27,26 +75,58 @@ static int read_header(const uint8_t *bytes, size_t size, struct plan *plan,
 {
 	uint32_t sections;
 
-	if (size < PLAN_HEADER_SIZE || size > PLAN_MAX_SIZE)
-		return fault_at(fault, "plan", "32 bytes to 4 MiB", 0);
+	if (size > PLAN_MAX_SIZE)
+		return found_text(fault_at(fault, "plan", "32 bytes to 4 MiB", 0),
+				  "more than 4 MiB");
+	if (size < PLAN_HEADER_SIZE)
+		return found_size(fault_at(fault, "plan", "32 bytes to 4 MiB", 0),
+				  size);
 	if (memcmp(bytes, PLAN_MAGIC, 8) != 0)
-		return fault_at(fault, "header.magic", "SHIMPLAN", 0);
+		return found_bytes(fault_at(fault, "header.magic", "'SHIMPLAN'",
+					    0), bytes, 8);
 	if (load16_le(bytes + 8) != PLAN_VERSION)
-		return fault_at(fault, "header.version", "1", 8);
+		return found_number(fault_at(fault, "header.version", "1", 8),
+				    load16_le(bytes + 8));
 	if (load16_le(bytes + 10) != 1)
-		return fault_at(fault, "header.arch", "1 (x86-64)", 10);
+		return found_number(fault_at(fault, "header.arch", "1 (x86-64)",
+					     10), load16_le(bytes + 10));
 	if (load32_le(bytes + 12) != size)
-		return fault_at(fault, "header.size", "the file's size", 12);
+		return found_two(fault_at(fault, "header.size",
+					  "the file's size", 12),
+				 load32_le(bytes + 12), " in a file of ", size,
+				 " bytes");
 	sections = load32_le(bytes + 16);
 	if (sections > PLAN_KINDS ||
 	    PLAN_HEADER_SIZE + sections * PLAN_ENTRY_SIZE > size)
-		return fault_at(fault, "header.sections",
-				"a table of at most 6 in the file", 16);
+		return found_two(fault_at(fault, "header.sections",
+					  "a table of at most 6 in the file",
+					  16),
+				 sections, " in a file of ", size, " bytes");
 	plan->flags = load32_le(bytes + 20);
 	if (plan->flags & ~(uint32_t)PLAN_ALL_FLAGS)
-		return fault_at(fault, "header.flags", "known flags", 20);
+		return found_flags(fault_at(fault, "header.flags",
+					    "known flags", 20), plan->flags);
 	if (load64_le(bytes + 24) != 0)
-		return fault_at(fault, "header.reserved", "0", 24);
+		return found_number(fault_at(fault, "header.reserved", "0", 24),
+				    load64_le(bytes + 24));
+	return 0;
+}
+
+/* Move NEXT to a multiple of 8, over zeros. */
+static int read_padding(const uint8_t *bytes, size_t size, uint32_t *next,
+			struct plan_fault *fault)
+{
+	for (; *next % 8 != 0; ++*next) {
+		if (*next >= size)
+			return found_text(fault_at(fault, "section.padding",
+						   "zeros to a multiple of 8",
+						   *next), "the end of the file");
+		if (bytes[*next] != 0)
+			return found_two(fault_at(fault, "section.padding",
+						  "zeros to a multiple of 8",
+						  *next),
+					 bytes[*next], " at ", *next, "");
+	}
 	return 0;
 }
 
@@ -65,31 +145,37 @@ static int read_table(const uint8_t *bytes, size_t size,
 		uint32_t length = load32_le(bytes + at + 8);
 
 		if (kind <= previous || kind > PLAN_KINDS)
-			return fault_at(fault, "section.kind",
-					"known kinds, increasing", at);
+			return found_two(fault_at(fault, "section.kind",
+						  "known kinds, increasing", at),
+					 kind, " after ", previous, "");
 		if (load32_le(bytes + at + 4) != next)
-			return fault_at(fault, "section.offset",
-					"the end of the one before", at + 4);
+			return found_two(fault_at(fault, "section.offset",
+						  "the end of the one before",
+						  at + 4),
+					 load32_le(bytes + at + 4),
+					 " after an end at ", next, "");
 		if (length == 0 || length > size - next)
-			return fault_at(fault, "section.size",
-					"at least a byte, inside the file",
-					at + 8);
+			return found_two(fault_at(fault, "section.size",
+						  "at least a byte, inside the "
+						  "file", at + 8),
+					 length, " with ", size - next,
+					 " bytes left");
 		if (load32_le(bytes + at + 12) != 0)
-			return fault_at(fault, "section.reserved", "0",
-					at + 12);
+			return found_number(fault_at(fault, "section.reserved",
+						     "0", at + 12),
+					    load32_le(bytes + at + 12));
 		sections[kind].at = bytes + next;
 		sections[kind].size = length;
 		sections[kind].offset = next;
-		for (next += length; next % 8 != 0; next++)
-			if (next >= size || bytes[next] != 0)
-				return fault_at(fault, "section.padding",
-						"zeros to a multiple of 8",
-						next);
+		next += length;
+		if (read_padding(bytes, size, &next, fault) != 0)
+			return -1;
 		previous = kind;
 	}
 	if (next != size)
-		return fault_at(fault, "plan.end",
-				"the end of the last section", next);
+		return found_two(fault_at(fault, "plan.end",
+					  "the end of the last section", next),
+				 size, " after an end at ", next, "");
 	return 0;
 }
 
@@ -101,9 +187,11 @@ static int read_program(const struct section *section, struct plan *plan,
 	if (section->size < 3 || section->size > PLAN_MAX_PATH ||
 	    path[0] != '/' ||
 	    memchr(path, 0, section->size) != path + section->size - 1)
-		return fault_at(fault, "program",
-				"an absolute path and one NUL",
-				section->offset);
+		return found_bytes(fault_at(fault, "program",
+					    "an absolute path of at most 4095 "
+					    "bytes and one NUL",
+					    section->offset),
+				   path, section->size);
 	plan->program = path;
 	return 0;
 }
@@ -112,7 +200,8 @@ static int read_digest(const struct section *section, struct plan *plan,
 		       struct plan_fault *fault)
 {
 	if (section->size != PLAN_DIGEST_SIZE)
-		return fault_at(fault, "digest", "32 bytes", section->offset);
+		return found_size(fault_at(fault, "digest", "32 bytes",
+					   section->offset), section->size);
 	plan->digest = section->at;
 	return 0;
 }
@@ -122,37 +211,37 @@ static int read_filter(const struct section *section, struct plan *plan,
 {
 	if (section->size % PLAN_INSTRUCTION_SIZE != 0 ||
 	    section->size / PLAN_INSTRUCTION_SIZE > PLAN_MAX_FILTER)
-		return fault_at(fault, "filter",
-				"1 to 4096 instructions of 8 bytes",
-				section->offset);
+		return found_size(fault_at(fault, "filter",
+					   "1 to 4096 instructions of 8 bytes",
+					   section->offset), section->size);
 	plan->filter = section->at;
 	plan->filter_count = section->size / PLAN_INSTRUCTION_SIZE;
 	return 0;
 }
 
-/* Returns the number of strings in SECTION, or 0 if it is no list of them. */
-static size_t count_strings(const struct section *section)
+/* How many strings are in SECTION?  They tile it. */
+static int count_strings(const struct section *section, size_t *count,
+			 const char *where, struct plan_fault *fault)
 {
-	size_t count = 0;
-
-	if (section->at[section->size - 1] != 0)
-		return 0;
+	*count = 0;
 	for (size_t i = 0; i < section->size; i++)
-		count += section->at[i] == 0;
-	return count <= PLAN_MAX_STRINGS ? count : 0;
+		*count += section->at[i] == 0;
+	if (section->at[section->size - 1] == 0 && *count <= PLAN_MAX_STRINGS)
+		return 0;
+	return found_two(fault_at(fault, where,
+				  "1 to 65536 NUL-terminated strings",
+				  section->offset),
+			 *count, " NULs in ", section->size,
+			 section->at[section->size - 1] == 0 ?
+				 " bytes" : " bytes, and none at the end");
 }
 
 static int read_argv(const struct section *section, struct plan *plan,
 		     struct plan_fault *fault)
 {
-	plan->argc = count_strings(section);
-	if (plan->argc == 0)
-		return fault_at(fault, "argv",
-				"1 to 65536 NUL-terminated strings",
-				section->offset);
 	plan->argv = (const char *)section->at;
 	plan->argv_size = section->size;
-	return 0;
+	return count_strings(section, &plan->argc, "argv", fault);
 }
 
 /*
@@ -173,23 +262,23 @@ static int read_environment(const struct section *section, struct plan *plan,
 	const char *entry = (const char *)section->at;
 	const char *end = entry + section->size;
 
-	plan->environment_count = count_strings(section);
-	if (plan->environment_count == 0)
-		return fault_at(fault, "environment",
-				"1 to 65536 NUL-terminated strings",
-				section->offset);
+	if (count_strings(section, &plan->environment_count, "environment",
+			  fault) != 0)
+		return -1;
 	for (; entry < end; entry += strlen(entry) + 1) {
 		size_t at = section->offset +
 			    (size_t)(entry - (const char *)section->at);
 
 		if (entry[0] == '=' || strchr(entry, '=') == NULL)
-			return fault_at(fault, "environment.entry",
-					"NAME=VALUE", at);
+			return found_bytes(fault_at(fault, "environment.entry",
+						    "NAME=VALUE", at),
+					   entry, strlen(entry));
 		if (steers_loader(entry) &&
 		    !(plan->flags & PLAN_LOADER_ENVIRONMENT))
-			return fault_at(fault, "environment.loader",
-					"no LD_*, GLIBC_TUNABLES, GCONV_PATH",
-					at);
+			return found_bytes(fault_at(fault, "environment.loader",
+						    "no LD_*, GLIBC_TUNABLES, "
+						    "GCONV_PATH", at),
+					   entry, strlen(entry));
 	}
 	plan->environment = (const char *)section->at;
 	plan->environment_size = section->size;
@@ -202,8 +291,9 @@ static int read_limits(const struct section *section, struct plan *plan,
 	uint32_t least = 0;
 
 	if (section->size % PLAN_LIMIT_SIZE != 0)
-		return fault_at(fault, "limits", "entries of 24 bytes",
-				section->offset);
+		return found_size(fault_at(fault, "limits",
+					   "entries of 24 bytes",
+					   section->offset), section->size);
 	plan->limits = section->at;
 	plan->limit_count = section->size / PLAN_LIMIT_SIZE;
 	for (size_t i = 0; i < plan->limit_count; i++) {
@@ -214,13 +304,20 @@ static int read_limits(const struct section *section, struct plan *plan,
 		/* Core dumps are the launcher's: always off. */
 		if (resource < least || resource >= UAPI_RLIM_NLIMITS ||
 		    resource == UAPI_RLIMIT_CORE)
-			return fault_at(fault, "limits.resource",
-					"known ones but CORE, increasing", at);
+			return found_number(fault_at(fault, "limits.resource",
+						     "known ones but CORE (4), "
+						     "increasing", at),
+					    resource);
 		if (load32_le(limit + 4) != 0)
-			return fault_at(fault, "limits.reserved", "0", at + 4);
+			return found_number(fault_at(fault, "limits.reserved",
+						     "0", at + 4),
+					    load32_le(limit + 4));
 		if (load64_le(limit + 8) > load64_le(limit + 16))
-			return fault_at(fault, "limits.soft",
-					"at most the hard limit", at + 8);
+			return found_two(fault_at(fault, "limits.soft",
+						  "at most the hard limit",
+						  at + 8),
+					 load64_le(limit + 8), " above ",
+					 load64_le(limit + 16), "");
 		least = resource + 1;
 	}
 	return 0;
@@ -232,14 +329,14 @@ int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 	static const struct {
 		int (*read)(const struct section *section, struct plan *plan,
 			    struct plan_fault *fault);
-		int required;
+		const char *absent;	/* or null: it may be absent */
 	} kinds[PLAN_KINDS + 1] = {
-		[PLAN_PROGRAM] = { read_program, 1 },
-		[PLAN_DIGEST] = { read_digest, 1 },
-		[PLAN_FILTER] = { read_filter, 1 },
-		[PLAN_ARGV] = { read_argv, 1 },
-		[PLAN_ENVIRONMENT] = { read_environment, 0 },
-		[PLAN_LIMITS] = { read_limits, 0 },
+		[PLAN_PROGRAM] = { read_program, "no program" },
+		[PLAN_DIGEST] = { read_digest, "no digest" },
+		[PLAN_FILTER] = { read_filter, "no filter" },
+		[PLAN_ARGV] = { read_argv, "no argv" },
+		[PLAN_ENVIRONMENT] = { read_environment, NULL },
+		[PLAN_LIMITS] = { read_limits, NULL },
 	};
 	struct section sections[PLAN_KINDS + 1] = { 0 };
 
@@ -248,12 +345,13 @@ int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 	    read_table(bytes, size, sections, fault) != 0)
 		return -1;
 	for (int kind = 1; kind <= PLAN_KINDS; kind++) {
-		if (sections[kind].at == NULL && !kinds[kind].required)
+		if (sections[kind].at == NULL && kinds[kind].absent == NULL)
 			continue;
 		if (sections[kind].at == NULL)
-			return fault_at(fault, "sections",
-					"program, digest, filter and argv",
-					PLAN_HEADER_SIZE);
+			return found_text(fault_at(fault, "sections",
+						   "program, digest, filter and "
+						   "argv", PLAN_HEADER_SIZE),
+					  kinds[kind].absent);
 		if (kinds[kind].read(&sections[kind], plan, fault) != 0)
 			return -1;
 	}

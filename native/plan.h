@@ -72,8 +72,11 @@ struct plan {
 	size_t limit_count;
 };
 
-struct plan_fault {
-	const char *where;	/* the same words as shim/launch/plan.py */
+#define PLAN_FOUND_SIZE 256	/* 48 bytes quoted, each as \xNN, and words */
+
+struct plan_fault {	/* all words the same as shim/launch/plan.py has */
+	const char *where;
+	char found[PLAN_FOUND_SIZE];
 	const char *want;
 	uint32_t offset;	/* of the field in the file */
 };

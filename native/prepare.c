@@ -18,21 +18,21 @@ int prove_filter(struct launch_state *launch)
 	size_t at = bpf_check(filter, count, states);
 
 	if (at != count)
-		return refuse_at(launch, "the kernel would refuse the filter",
-				 at);
+		return refuse_instruction(launch, at,
+					  "one that the kernel accepts there");
 	for (size_t i = 0; i < 2; i++) {
 		at = bpf_prove(filter, count, any, elsewhere[i], BPF_REFUSALS,
 			       states);
 		if (at != count)
-			return refuse_at(launch, "the filter may allow calls of "
-					 "another architecture", at);
+			return refuse_instruction(launch, at, "a refusal: it "
+						  "answers another architecture");
 	}
 	if (launch->plan->flags & PLAN_NO_EVENTS) {
 		at = bpf_prove(filter, count, any, here, BPF_NO_NOTIFICATION,
 			       states);
 		if (at != count)
-			return refuse_at(launch, "the filter notifies, the plan "
-					 "has no events", at);
+			return refuse_instruction(launch, at, "no notification: "
+						  "the plan has no events");
 	}
 	if (launch->plan->flags & PLAN_EXEC_ALLOWED)
 		return 0;
@@ -41,8 +41,8 @@ int prove_filter(struct launch_state *launch)
 
 		at = bpf_prove(filter, count, nr, here, BPF_REFUSALS, states);
 		if (at != count)
-			return refuse_at(launch, "the filter may allow an exec, "
-					 "the plan does not", at);
+			return refuse_instruction(launch, at, "a refusal: it "
+						  "answers execve or execveat");
 	}
 	return 0;
 }

@@ -1,4 +1,5 @@
 /* Why was a launch refused, where errno cannot say it? */
+#include "load.h"
 #include "steps.h"
 #include "text.h"
 
@@ -26,13 +27,22 @@ int refuse_digest(struct launch_state *launch, const uint8_t found[32])
 	return REFUSED;
 }
 
-int refuse_at(struct launch_state *launch, const char *reason, size_t at)
+int refuse_instruction(struct launch_state *launch, size_t at, const char *want)
 {
+	const uint8_t *bytes = launch->plan->filter + at * PLAN_INSTRUCTION_SIZE;
 	struct text text = reason_of(launch);
 
-	text_add(&text, reason);
-	text_add(&text, " (instruction ");
+	text_add(&text, "filter[");
 	text_add_decimal(&text, at);
-	text_add(&text, ")");
+	text_add(&text, "]: found code ");
+	text_add_hex(&text, load16_le(bytes));
+	text_add(&text, " jt ");
+	text_add_decimal(&text, bytes[2]);
+	text_add(&text, " jf ");
+	text_add_decimal(&text, bytes[3]);
+	text_add(&text, " k ");
+	text_add_hex(&text, load32_le(bytes + 4));
+	text_add(&text, ", want ");
+	text_add(&text, want);
 	return REFUSED;
 }

@@ -2,15 +2,22 @@
  * SHA-256 by the CPU's SHA extensions.  Source of the instructions' meaning:
  * Intel SDM 325383, volume 2, SHA256RNDS2, SHA256MSG1, SHA256MSG2.
  */
+#define _GNU_SOURCE	/* REG_RIP */
 #include "sha256.h"
 
 #include <cpuid.h>
 #include <immintrin.h>
+#include <signal.h>
 #include <sys/auxv.h>
+#include <unistd.h>
 
 #include "uapi.h"
 
 #define HWCAP2_FSGSBASE (1U << 1)	/* asm/hwcap2.h, v6.18 */
+
+/* A race writes the same twice.  Not 0: .data is a page less to touch. */
+enum { UNASKED = -1 };
+static int known = UNASKED;
 
 /*
  * In a virtual machine each cpuid costs a trap of some 10 us.  A kernel that
@@ -18,9 +25,6 @@
  */
 int sha256_cpu_is_fast(void)
 {
-	enum { UNASKED = -1 };
-	/* A race writes the same twice.  Not 0: .data is a page less to touch. */
-	static int known = UNASKED;
 	unsigned a;
 	unsigned b = 0;
 	unsigned c;
@@ -33,6 +37,45 @@ int sha256_cpu_is_fast(void)
 		__atomic_store_n(&known, (b & bit_SHA) != 0, __ATOMIC_RELAXED);
 	}
 	return __atomic_load_n(&known, __ATOMIC_RELAXED);
+}
+
+/* sha256msg1, or in the build with faults an instruction that no CPU has. */
+enum { TRIAL_SIZE = 4 };
+#ifdef SHIM_FAULTS
+#define TRIAL "ud2; nop; nop"
+#else
+#define TRIAL "sha256msg1 %%xmm0, %%xmm0"
+#endif
+
+static void fail_trial(int signal, siginfo_t *info, void *context)
+{
+	ucontext_t *interrupted = context;
+
+	/* Somebody's kill(2), for which this would be the end as well. */
+	if (info->si_code != ILL_ILLOPN)
+		_exit(128 + signal);
+	known = 0;
+	interrupted->uc_mcontext.gregs[REG_RIP] += TRIAL_SIZE;
+}
+
+void sha256_try_cpu(void)
+{
+	struct sigaction catch = { 0 };
+	struct sigaction before;
+	sigset_t illegal;
+	sigset_t mask;
+
+	catch.sa_sigaction = fail_trial;
+	catch.sa_flags = SA_SIGINFO;
+	sigemptyset(&illegal);
+	sigaddset(&illegal, SIGILL);
+	if (sigaction(SIGILL, &catch, &before) != 0 ||
+	    sigprocmask(SIG_UNBLOCK, &illegal, &mask) != 0)
+		return; /* then cpuid is asked */
+	known = 1;
+	__asm__ volatile(TRIAL : : : "xmm0", "memory");
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	sigaction(SIGILL, &before, NULL);
 }
 
 /*

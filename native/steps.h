@@ -102,6 +102,7 @@ void end_program(struct launch_state *launch);
 /* reason.c */
 int refuse(struct launch_state *launch, const char *reason);
 int refuse_digest(struct launch_state *launch, const uint8_t found[32]);
-int refuse_at(struct launch_state *launch, const char *reason, size_t at);
+int refuse_instruction(struct launch_state *launch, size_t at,
+		       const char *want);
 
 #endif

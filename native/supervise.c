@@ -219,14 +219,14 @@ int supervise(struct launch_state *launch)
 			error = (int)ready;
 		else if (polled[LISTENER].revents & POLLIN)
 			error = end_by_violation(launch);
-		else if (polled[PROGRAM].revents != 0)
+		else if (polled[PROGRAM].revents != 0 ||
+			 polled[LISTENER].revents != 0)
+			/* A listener hangs up when the last thread is dying. */
 			error = reap(launch);
-		else if (polled[LISTENER].revents != 0)
-			polled[LISTENER].fd = -1; /* nobody is left to refuse */
 		else
 			pass_on_signals(launch, (int)signals);
 	}
-	if (signals < 0)
+	if (signals < 0 || launch->options & LAUNCH_OWN_PROCESS)
 		return error;
 	forget_terminal_signals((int)signals);
 	sys_close((int)signals);

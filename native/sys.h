@@ -86,6 +86,14 @@ static inline long sys_sigmask(int how, const uint64_t *set, uint64_t *old)
 			    sizeof(*set), 0, 0);
 }
 
+/* Returns a pending signal of SET, taken off, or -EAGAIN after TIMEOUT. */
+static inline long sys_sigwait(const uint64_t *set,
+			       const struct timespec *timeout)
+{
+	return arch_syscall(SYS_rt_sigtimedwait, (long)set, 0, (long)timeout,
+			    sizeof(*set), 0, 0);
+}
+
 static inline long sys_sigaction(int signal, const struct uapi_sigaction *act,
 				 struct uapi_sigaction *old)
 {

@@ -52,6 +52,26 @@ static inline void text_add_hex(struct text *text, uint64_t value)
 	text_add(text, digits + at);
 }
 
+/* Bytes of others: what is not printable ASCII, a quote or a backslash is
+ * written as \xNN, so that they cannot steer a terminal. */
+static inline void text_add_quoted(struct text *text, const void *bytes,
+				   size_t size)
+{
+	const uint8_t *byte = bytes;
+	char plain[2] = { 0 };
+	char escaped[5] = "\\x";
+
+	text_add(text, "'");
+	for (size_t i = 0; i < size; i++) {
+		plain[0] = (char)byte[i];
+		escaped[2] = "0123456789abcdef"[byte[i] >> 4];
+		escaped[3] = "0123456789abcdef"[byte[i] & 15];
+		text_add(text, byte[i] >= 0x20 && byte[i] < 0x7f &&
+			 byte[i] != '\'' && byte[i] != '\\' ? plain : escaped);
+	}
+	text_add(text, "'");
+}
+
 static inline void text_add_bytes(struct text *text, const uint8_t *bytes,
 				  size_t size)
 {

@@ -92,7 +92,7 @@ def run(
     fields = ffi.new("struct plan *")
     fault = ffi.new("struct plan_fault *")
     if lib.plan_read(plan, len(plan), fields, fault) != 0:
-        raise LaunchError(_text(fault.where), f"want {_text(fault.want)}")
+        raise LaunchError(_text(fault.where), f"found {_text(fault.found)}, want {_text(fault.want)}")
     result = ffi.new("struct launch_result *")
     listener = _Listener(on_event)
     outcome = lib.launch(

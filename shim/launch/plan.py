@@ -2,7 +2,7 @@
 What is to be run, exactly: the launch plan as a value and as bytes.
 
 The bytes are what `native/plan.h` describes and `native/plan.c` reads; both readers accept the same files
-and name the same place in a bad one.  Never interprets the filter, never looks at the file system.
+and say the same of a bad one.  Never interprets the filter, never looks at the file system.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _ENTRY: Final = struct.Struct("<IIII")
 _LIMIT: Final = struct.Struct("<IIQQ")
 _RESOURCES: Final = 16  # RLIM_NLIMITS, include/uapi/asm-generic/resource.h, v6.18
 _RLIMIT_CORE: Final = 4
+_QUOTED: Final = 48  # bytes of a foreign string that a message shows
 _LOADER_NAMES: Final = (b"LD_", b"GLIBC_TUNABLES=", b"GCONV_PATH=")
 
 
@@ -134,7 +135,7 @@ def decode(data: bytes) -> LaunchPlan:
     Return the plan that these bytes encode.
 
     Raises:
-        PlanFormatError: The bytes are not a plan; `where` names the place as `native/plan.c` does.
+        PlanFormatError: The bytes are not a plan; where, found and want are the words of `native/plan.c`.
 
     Not checked:
         That the filter is well-formed and keeps the promises of the flags: the launcher proves that. That the
@@ -167,6 +168,15 @@ def _fault(where: str, found: str, want: str) -> PlanFormatError:
     return PlanFormatError(where, found, want, _SOURCE)
 
 
+def _quoted(content: bytes) -> str:
+    """Return the start of foreign bytes so that they cannot steer a terminal."""
+    plain = "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\\" else f"\\x{byte:02x}"
+        for byte in content[:_QUOTED]
+    )
+    return f"'{plain}'" + ("..." if len(content) > _QUOTED else "")
+
+
 def _sections(plan: LaunchPlan) -> list[tuple[_Kind, bytes]]:
     """Return the contents in the order of the file; what is empty and optional has no section."""
     for where, strings in (("argv", plan.argv), ("environment", plan.environment)):
@@ -190,16 +200,19 @@ def _sections(plan: LaunchPlan) -> list[tuple[_Kind, bytes]]:
 
 def _read_header(data: bytes) -> tuple[int, int]:
     """Return the flags and the number of sections, whose table lies inside the file."""
-    if not _HEADER.size <= len(data) <= MAX_SIZE:
+    if len(data) > MAX_SIZE:
+        raise _fault("plan", "more than 4 MiB", "32 bytes to 4 MiB")
+    if len(data) < _HEADER.size:
         raise _fault("plan", f"{len(data)} bytes", "32 bytes to 4 MiB")
     magic, version, arch, size, count, flags, reserved = _HEADER.unpack_from(data)
     table_fits = count <= len(_Kind) and _HEADER.size + _ENTRY.size * count <= len(data)
+    there = f" in a file of {len(data)} bytes"
     checks: tuple[tuple[bool, str, object, str], ...] = (
-        (magic == MAGIC, "header.magic", magic, "SHIMPLAN"),
+        (magic == MAGIC, "header.magic", _quoted(magic), "'SHIMPLAN'"),
         (version == VERSION, "header.version", version, "1"),
         (arch == ARCH_X86_64, "header.arch", arch, "1 (x86-64)"),
-        (size == len(data), "header.size", size, f"the file's size, {len(data)}"),
-        (table_fits, "header.sections", count, "a table of at most 6 in the file"),
+        (size == len(data), "header.size", f"{size}{there}", "the file's size"),
+        (table_fits, "header.sections", f"{count}{there}", "a table of at most 6 in the file"),
         (flags & ~sum(PlanFlag) == 0, "header.flags", hex(flags), "known flags"),
         (reserved == 0, "header.reserved", reserved, "0"),
     )
@@ -217,28 +230,37 @@ def _read_table(data: bytes, count: int) -> dict[_Kind, bytes]:
     for index in range(count):
         kind, offset, size, reserved = _ENTRY.unpack_from(data, _HEADER.size + _ENTRY.size * index)
         if not previous < kind <= len(_Kind):
-            raise _fault("section.kind", str(kind), "known kinds, increasing")
+            raise _fault("section.kind", f"{kind} after {previous}", "known kinds, increasing")
         if offset != end:
-            raise _fault("section.offset", str(offset), f"the end of the one before, {end}")
+            raise _fault("section.offset", f"{offset} after an end at {end}", "the end of the one before")
         if not 0 < size <= len(data) - end:
-            raise _fault("section.size", str(size), "at least a byte, inside the file")
+            left = f"{size} with {len(data) - end} bytes left"
+            raise _fault("section.size", left, "at least a byte, inside the file")
         if reserved:
             raise _fault("section.reserved", str(reserved), "0")
-        padding = -(end + size) % 8
-        if data[end + size : end + size + padding] != bytes(padding):
-            raise _fault("section.padding", "something else", "zeros to a multiple of 8")
         sections[_Kind(kind)] = bytes(data[end : end + size])
-        end += size + padding
+        end = _end_of_padding(data, end + size)
         previous = kind
     if end != len(data):
-        raise _fault("plan.end", str(len(data)), f"the end of the last section, {end}")
+        raise _fault("plan.end", f"{len(data)} after an end at {end}", "the end of the last section")
     return sections
+
+
+def _end_of_padding(data: bytes, start: int) -> int:
+    """Return the next multiple of 8, up to which all is zero."""
+    end = start + -start % 8
+    for place in range(start, end):
+        if place == len(data):
+            raise _fault("section.padding", "the end of the file", "zeros to a multiple of 8")
+        if data[place]:
+            raise _fault("section.padding", f"{data[place]} at {place}", "zeros to a multiple of 8")
+    return end
 
 
 def _read_program(content: bytes, _flags: int) -> None:
     path = content[:-1]
     if not 3 <= len(content) <= MAX_PATH or path[:1] != b"/" or 0 in path or content[-1] != 0:
-        raise _fault("program", repr(content[:64]), "an absolute path and one NUL")
+        raise _fault("program", _quoted(content), "an absolute path of at most 4095 bytes and one NUL")
 
 
 def _read_digest(content: bytes, _flags: int) -> None:
@@ -254,7 +276,9 @@ def _read_filter(content: bytes, _flags: int) -> None:
 def _check_strings(where: str, content: bytes) -> None:
     count = content.count(0)
     if content[-1] != 0 or count > MAX_STRINGS:
-        raise _fault(where, f"{count} NULs in {len(content)} bytes", "1 to 65536 NUL-terminated strings")
+        last = ", and none at the end" if content[-1] != 0 else ""
+        found = f"{count} NULs in {len(content)} bytes{last}"
+        raise _fault(where, found, "1 to 65536 NUL-terminated strings")
 
 
 def _read_argv(content: bytes, _flags: int) -> None:
@@ -265,9 +289,9 @@ def _read_environment(content: bytes, flags: int) -> None:
     _check_strings("environment", content)
     for entry in _strings(content):
         if entry.find(b"=") < 1:
-            raise _fault("environment.entry", repr(entry[:64]), "NAME=VALUE")
+            raise _fault("environment.entry", _quoted(entry), "NAME=VALUE")
         if entry.startswith(_LOADER_NAMES) and not flags & PlanFlag.LOADER_ENVIRONMENT:
-            raise _fault("environment.loader", repr(entry[:64]), "no LD_*, GLIBC_TUNABLES, GCONV_PATH")
+            raise _fault("environment.loader", _quoted(entry), "no LD_*, GLIBC_TUNABLES, GCONV_PATH")
 
 
 def _read_limits(content: bytes, _flags: int) -> None:
@@ -276,11 +300,11 @@ def _read_limits(content: bytes, _flags: int) -> None:
     least = 0
     for resource, reserved, soft, hard in _LIMIT.iter_unpack(content):
         if not least <= resource < _RESOURCES or resource == _RLIMIT_CORE:
-            raise _fault("limits.resource", str(resource), "known ones but CORE, increasing")
+            raise _fault("limits.resource", str(resource), "known ones but CORE (4), increasing")
         if reserved:
             raise _fault("limits.reserved", str(reserved), "0")
         if soft > hard:
-            raise _fault("limits.soft", str(soft), f"at most the hard limit, {hard}")
+            raise _fault("limits.soft", f"{soft} above {hard}", "at most the hard limit")
         least = resource + 1
 
 

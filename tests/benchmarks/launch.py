@@ -25,7 +25,7 @@ from shim.launch.plan import LaunchPlan, encode
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ROOT / "shim" / "launch" / "shim-launch"
-ROUNDS = 10
+ROUNDS = 30
 
 HELLO = '#include <unistd.h>\nint main(void) { return write(1, "hello\\n", 6) != 6; }\n'
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -128,6 +130,33 @@ def test_state_of_the_program(face: Face, probe: Probe, tmp_path: Path) -> None:
     assert found["cpus"] == [str(len(os.sched_getaffinity(0)))]
     if os.geteuid() == 0:
         assert int(found["securebits"][0]) & 0xEF == 0xEF
+
+
+def raise_ambient_capability() -> None:
+    """Give CAP_NET_BIND_SERVICE to every program that is executed from here on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number, capset, pr_cap_ambient, raise_it = 10, 126, 47, 2
+    header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    libc.syscall(125, header, data)
+    data[2] |= 1 << number
+    if libc.syscall(capset, header, data) != 0 or libc.prctl(pr_cap_ambient, raise_it, number, 0, 0) != 0:
+        os._exit(99)
+
+
+def test_ambient_capabilities_are_taken_away(launcher: Face, probe: Probe) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: an ordinary user has no capability to make ambient")
+    plain = subprocess.run(
+        [probe("print_state")],
+        preexec_fn=raise_ambient_capability,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert facts(plain.stdout)["CapAmb"] == ["0000000000000400"]
+    outcome = launcher.launch(plan_for(probe("print_state")), preexec_fn=raise_ambient_capability)
+    found = facts(outcome.output)
+    assert {found[name][0] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
 
 
 def test_bounding_set_is_empty_where_exec_could_use_it(launcher: Face, probe: Probe) -> None:

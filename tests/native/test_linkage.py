@@ -16,6 +16,7 @@ from tests.native.launching import LAUNCHER, Face, all_but, plan_for
 PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_GNU_STACK, PT_GNU_RELRO = 1, 2, 3, 0x6474E551, 0x6474E552
 EXECUTE, WRITE = 1, 2
 SIZE_LIMIT = 120_000
+STARTUP_ARRAYS = 64  # bytes of RELRO that the compiler's own .init_array, .fini_array and .got take
 
 
 def program_headers(path: Path) -> list[tuple[int, int]]:
@@ -36,6 +37,41 @@ def test_launcher_is_one_static_file() -> None:
     assert [flags & EXECUTE for kind, flags in headers if kind == PT_GNU_STACK] == [0]
     assert not [flags for _, flags in headers if flags & WRITE and flags & EXECUTE]
     assert LAUNCHER.stat().st_size < SIZE_LIMIT
+
+
+def code_pointers_in_writable_data(path: Path) -> list[int]:
+    """Words of the writable segments' file image, RELRO's apart, that are addresses in an executable segment."""
+    data = path.read_bytes()
+    (offset,) = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    segments = [struct.unpack_from("<IIQQQQQQ", data, offset + size * number) for number in range(count)]
+    code = [(s[3], s[3] + s[6]) for s in segments if s[0] == PT_LOAD and s[1] & EXECUTE]
+    relro = [(s[3], s[3] + s[6]) for s in segments if s[0] == PT_GNU_RELRO and s[6] <= STARTUP_ARRAYS]
+    found = []
+    for kind, flags, at, address, _, file_size, _, _ in segments:
+        if kind != PT_LOAD or not flags & WRITE:
+            continue
+        for place in range(-address % 8, file_size - 7, 8):
+            if any(low <= address + place < high for low, high in relro):
+                continue
+            (word,) = struct.unpack_from("<Q", data, at + place)
+            if any(low <= word < high for low, high in code):
+                found.append(address + place)
+    return found
+
+
+def test_tables_of_functions_are_not_writable(launcher: Face) -> None:
+    """Nobody protects RELRO in a static program of musl's, so the tables of steps are read-only text."""
+    assert code_pointers_in_writable_data(Path(launcher.command[0])) == []
+
+
+def test_writable_tables_would_be_seen(tmp_path: Path) -> None:
+    source, out = tmp_path / "table.c", tmp_path / "table"
+    source.write_text(
+        "int one(void) { return 1; }\nint (*table[])(void) = { one, one };\nint main(void) { return table[0](); }\n"
+    )
+    subprocess.run(["musl-gcc", "-static", "-fno-pie", "-no-pie", source, "-o", out], check=True)
+    assert len(code_pointers_in_writable_data(out)) >= 2
 
 
 def test_the_reader_of_headers_sees_an_interpreter() -> None:

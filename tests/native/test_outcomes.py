@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -197,7 +198,14 @@ def test_filters_that_are_refused_before_the_launch(launcher: Face, probe: Probe
     outcome = launcher.launch(plan_for(probe("exit_with_status"), filter=rules, flags=flags))
     assert outcome.exit_code == 125
     assert outcome.output == ""
-    assert outcome.errors[0].startswith("shim: prove-filter: ")
+    (line,) = outcome.errors
+    found = re.fullmatch(
+        r"shim: prove-filter: filter\[(\d+)\]: found code (0x[0-9a-f]+) jt (\d+) jf (\d+) k (0x[0-9a-f]+), want .+",
+        line,
+    )
+    assert found is not None, line
+    index, *fields = (int(number, 0) for number in found.groups())
+    assert instruction(*fields) == rules[8 * index : 8 * index + 8]
 
 
 @pytest.mark.parametrize("action", [0x00050001, 0x00030000, 0x80000000, 0x7FF00000])
@@ -209,13 +217,49 @@ def test_filter_that_keeps_its_listener_open(launcher: Face, probe: Probe, actio
     assert outcome.errors[0].startswith("shim: close-listener: ")
 
 
-@pytest.mark.parametrize("damage", ["short", "magic", "empty"])
+@pytest.mark.parametrize("damage", ["short", "magic", "empty", "terminal"])
 def test_what_is_no_plan(face: Face, probe: Probe, damage: str) -> None:
     plan = plan_for(probe("exit_with_status"))
-    bad = {"short": plan[:-1], "magic": b"X" + plan[1:], "empty": b""}[damage]
+    size = len(plan)
+    bad, words = {
+        "short": (
+            plan[:-1],
+            f"header.size: found {size} in a file of {size - 1} bytes, want the file's size",
+        ),
+        "magic": (b"X" + plan[1:], "header.magic: found 'XHIMPLAN', want 'SHIMPLAN'"),
+        "empty": (b"", "plan: found 0 bytes, want 32 bytes to 4 MiB"),
+        "terminal": (
+            b"\x1b]0;\xff\r\n'" + plan[8:],
+            r"header.magic: found '\x1b]0;\xff\x0d\x0a\x27', want 'SHIMPLAN'",
+        ),
+    }[damage]
     outcome = face.launch(bad)
-    assert outcome.exit_code == 125
-    assert [("want" in line) for line in outcome.errors] == [True]
+    assert (outcome.exit_code, outcome.output, outcome.errors) == (125, "", (f"shim: {words}",))
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_cpu_without_sha_instructions(
+    probe: Probe,
+    native_build: Callable[[str], Path],
+    tmp_path: Path,
+    damaged: bool,  # noqa: FBT001  # parametrised
+) -> None:
+    """The build with faults tries an instruction that no CPU has: it must go on, and measure as well."""
+    face = Face("faults", (str(native_build("faults") / "shim-launch-faults"), "die", "no-step"), tmp_path)
+    outcome = face.launch(plan_for(probe("exit_with_status"), "6", digest=bytes(32) if damaged else None))
+    assert outcome.exit_code == (125 if damaged else 6)
+    assert [line.split(" found")[0] for line in outcome.errors] == ["shim: measure-file: sha256"] * damaged
+
+
+def test_illegal_instruction_signal_is_still_the_programs(launcher: Face, probe: Probe) -> None:
+    """The launcher takes SIGILL for an instant; the program dies by it, and one sent to the launcher is passed on."""
+    assert launcher.launch(plan_for(probe("die_by_signal"), "4")).exit_code == 128 + signal.SIGILL
+    process = launcher.start(plan_for(probe("run_on")))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGILL)
+    process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGILL
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The launch plan: one encoding, two readers that agree on every byte and name the same place."""
+"""The launch plan: one encoding, two readers that agree on every byte and say the same of a bad one."""
 
 from __future__ import annotations
 
@@ -48,12 +48,18 @@ PLANS = st.builds(
 )
 
 
-def place_in_c(data: bytes) -> str | None:
-    """Where the C reader refuses, or None where it accepts what Python reads the same."""
+Refusal = tuple[str, str, str]
+
+
+def refusal_in_c(data: bytes) -> Refusal | None:
+    """Where, found and want of the C reader, or None where it accepts what Python reads the same."""
     plan = ffi.new("struct plan *")
     fault = ffi.new("struct plan_fault *")
     if lib.plan_read(data, len(data), plan, fault) != 0:
-        return str(ffi.string(fault.where).decode())
+        where, found, want = (
+            ffi.string(words).decode("ascii") for words in (fault.where, fault.found, fault.want)
+        )
+        return where, found, want
     assert ffi.string(plan.program) == decode(data).program
     assert bytes(ffi.buffer(plan.digest, 32)) == decode(data).digest
     assert bytes(ffi.buffer(plan.filter, plan.filter_count * 8)) == decode(data).filter
@@ -64,11 +70,11 @@ def place_in_c(data: bytes) -> str | None:
     return None
 
 
-def place_in_python(data: bytes) -> str | None:
+def refusal_in_python(data: bytes) -> Refusal | None:
     try:
         decode(data)
     except PlanFormatError as error:
-        return error.where
+        return error.where, error.found, error.want
     return None
 
 
@@ -77,14 +83,14 @@ def test_a_plan_comes_back(plan: LaunchPlan) -> None:
     data = encode(plan)
     assert decode(data) == plan
     assert encode(decode(data)) == data
-    assert place_in_c(data) is None
+    assert refusal_in_c(data) is None
 
 
 @given(PLANS, st.data())
 def test_prefixes_are_refused_alike(plan: LaunchPlan, data: st.DataObject) -> None:
     whole = encode(plan)
     part = whole[: data.draw(st.integers(0, len(whole) - 1))]
-    assert place_in_python(part) == place_in_c(part) is not None
+    assert refusal_in_python(part) == refusal_in_c(part) is not None
 
 
 @settings(max_examples=500)
@@ -96,15 +102,15 @@ def test_damage_is_seen_alike(plan: LaunchPlan, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(places)] = data.draw(st.integers(0, 255) | st.sampled_from([0, 1, 4, 8, 255]))
     bad = bytes(damaged)
-    assert place_in_python(bad) == place_in_c(bad)
-    if place_in_python(bad) is None:
+    assert refusal_in_python(bad) == refusal_in_c(bad)
+    if refusal_in_python(bad) is None:
         assert encode(decode(bad)) == bad
 
 
 @given(st.binary(max_size=200), st.booleans())
 def test_noise_is_refused_alike(noise: bytes, headed: bool) -> None:  # noqa: FBT001  # hypothesis draws it
     data = b"SHIMPLAN\1\0\1\0" + struct.pack("<I", len(noise) + 16) + noise if headed else noise
-    assert place_in_python(data) == place_in_c(data) is not None
+    assert refusal_in_python(data) == refusal_in_c(data) is not None
 
 
 def put(data: bytes, offset: int, form: str, value: int) -> bytes:
@@ -114,41 +120,133 @@ def put(data: bytes, offset: int, form: str, value: int) -> bytes:
 
 
 GOOD = encode(SMALL)
+END = len(GOOD)
+WITHOUT_SECTIONS = put(put(GOOD[:32], 12, "<I", 32), 16, "<I", 0)
 BROKEN = {
-    "nothing": (b"", "plan"),
-    "31 bytes": (GOOD[:31], "plan"),
-    "more than 4 MiB": (GOOD + bytes(4 << 20), "plan"),
-    "magic": (put(GOOD, 0, "<B", 0x73), "header.magic"),
-    "version 0": (put(GOOD, 8, "<H", 0), "header.version"),
-    "version 2": (put(GOOD, 8, "<H", 2), "header.version"),
-    "arch": (put(GOOD, 10, "<H", 2), "header.arch"),
-    "size too small": (put(GOOD, 12, "<I", len(GOOD) - 8), "header.size"),
-    "trailing bytes": (GOOD + bytes(8), "header.size"),
-    "trailing bytes that are counted": (put(GOOD + bytes(8), 12, "<I", len(GOOD) + 8), "plan.end"),
-    "7 sections": (put(GOOD, 16, "<I", 7), "header.sections"),
-    "2**28 sections": (put(GOOD, 16, "<I", 2**28), "header.sections"),
-    "table beyond the end": (put(put(GOOD[:48], 12, "<I", 48), 16, "<I", 6), "header.sections"),
-    "unknown flag": (put(GOOD, 20, "<I", 32), "header.flags"),
-    "highest flag": (put(GOOD, 20, "<I", 2**31), "header.flags"),
-    "reserved": (put(GOOD, 31, "<B", 1), "header.reserved"),
-    "kind 0": (put(GOOD, 32, "<I", 0), "section.kind"),
-    "kind 7": (put(GOOD, 32 + 5 * 16, "<I", 7), "section.kind"),
-    "same kind twice": (put(GOOD, 48, "<I", 1), "section.kind"),
-    "offset": (put(GOOD, 36, "<I", 136), "section.offset"),
-    "no size": (put(GOOD, 40, "<I", 0), "section.size"),
-    "size beyond the end": (put(GOOD, 40, "<I", len(GOOD)), "section.size"),
-    "size that wraps": (put(GOOD, 40, "<I", 2**32 - 1), "section.size"),
-    "reserved of a section": (put(GOOD, 44, "<I", 1), "section.reserved"),
-    "padding": (put(GOOD, 135, "<B", 1), "section.padding"),
-    "a section is missing": (put(put(GOOD[:32], 12, "<I", 32), 16, "<I", 0), "sections"),
+    "nothing": (b"", "plan", "0 bytes"),
+    "31 bytes": (GOOD[:31], "plan", "31 bytes"),
+    "more than 4 MiB": (GOOD + bytes(4 << 20), "plan", "more than 4 MiB"),
+    "magic": (put(GOOD, 0, "<B", 0x73), "header.magic", "'sHIMPLAN'"),
+    "magic of a terminal": (b"\x1b]0;'\\\xff." + GOOD[8:], "header.magic", "'\\x1b]0;\\x27\\x5c\\xff.'"),
+    "version 0": (put(GOOD, 8, "<H", 0), "header.version", "0"),
+    "version 2": (put(GOOD, 8, "<H", 2), "header.version", "2"),
+    "arch": (put(GOOD, 10, "<H", 2), "header.arch", "2"),
+    "size too small": (put(GOOD, 12, "<I", END - 8), "header.size", f"{END - 8} in a file of {END} bytes"),
+    "trailing bytes": (GOOD + bytes(8), "header.size", f"{END} in a file of {END + 8} bytes"),
+    "trailing bytes that are counted": (
+        put(GOOD + bytes(8), 12, "<I", END + 8),
+        "plan.end",
+        f"{END + 8} after an end at {END}",
+    ),
+    "7 sections": (put(GOOD, 16, "<I", 7), "header.sections", f"7 in a file of {END} bytes"),
+    "2**28 sections": (put(GOOD, 16, "<I", 2**28), "header.sections", f"{2**28} in a file of {END} bytes"),
+    "table beyond the end": (
+        put(put(GOOD[:48], 12, "<I", 48), 16, "<I", 6),
+        "header.sections",
+        "6 in a file of 48 bytes",
+    ),
+    "unknown flag": (put(GOOD, 20, "<I", 32), "header.flags", "0x20"),
+    "highest flag": (put(GOOD, 20, "<I", 2**31), "header.flags", "0x80000000"),
+    "reserved": (put(GOOD, 31, "<B", 1), "header.reserved", str(2**56)),
+    "kind 0": (put(GOOD, 32, "<I", 0), "section.kind", "0 after 0"),
+    "kind 7": (put(GOOD, 32 + 5 * 16, "<I", 7), "section.kind", "7 after 5"),
+    "same kind twice": (put(GOOD, 48, "<I", 1), "section.kind", "1 after 1"),
+    "offset": (put(GOOD, 36, "<I", 136), "section.offset", "136 after an end at 128"),
+    "no size": (put(GOOD, 40, "<I", 0), "section.size", f"0 with {END - 128} bytes left"),
+    "size beyond the end": (put(GOOD, 40, "<I", END), "section.size", f"{END} with {END - 128} bytes left"),
+    "size that wraps": (
+        put(GOOD, 40, "<I", 2**32 - 1),
+        "section.size",
+        f"{2**32 - 1} with {END - 128} bytes left",
+    ),
+    "reserved of a section": (put(GOOD, 44, "<I", 1), "section.reserved", "1"),
+    "padding": (put(GOOD, 135, "<B", 9), "section.padding", "9 at 135"),
+    "padding beyond the end": (
+        struct.pack("<8sHHIIIQIIII", b"SHIMPLAN", 1, 1, 51, 1, 0, 0, 1, 48, 3, 0) + b"/a\0",
+        "section.padding",
+        "the end of the file",
+    ),
+    "a section is missing": (WITHOUT_SECTIONS, "sections", "no program"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_both_readers_name_the_place(name: str) -> None:
-    data, where = BROKEN[name]
-    assert place_in_python(data) == where
-    assert place_in_c(data) == where
+def test_both_readers_say_where_and_what(name: str) -> None:
+    data, where, found = BROKEN[name]
+    refusal = refusal_in_python(data)
+    assert refusal is not None
+    assert refusal[:2] == (where, found)
+    assert refusal[2]
+    assert refusal_in_c(data) == refusal
+
+
+def assembled(contents: dict[int, bytes], flags: int = 0) -> bytes:
+    """A file that is a plan in everything but the contents of its sections."""
+    offset = 32 + 16 * len(contents)
+    table = body = b""
+    for kind, content in sorted(contents.items()):
+        table += struct.pack("<IIII", kind, offset + len(body), len(content), 0)
+        body += content + bytes(-len(content) % 8)
+    head = struct.pack("<8sHHIIIQ", b"SHIMPLAN", 1, 1, offset + len(body), len(contents), flags, 0)
+    return head + table + body
+
+
+CONTENTS = {1: b"/bin/a\0", 2: bytes(32), 3: b"\x06\0\0\0\0\0\0\x80", 4: b"a\0"}
+PROGRAM, DIGEST, RULES, ARGV, ENVIRONMENT, LIMITS = 1, 2, 3, 4, 5, 6
+
+
+def limit(resource: int, reserved: int, soft: int, hard: int) -> bytes:
+    return struct.pack("<IIQQ", resource, reserved, soft, hard)
+
+
+BAD_CONTENTS = {
+    "relative path": (PROGRAM, b"bin/a\0", "program", "'bin/a\\x00'"),
+    "path without its NUL": (PROGRAM, b"/bin/a", "program", "'/bin/a'"),
+    "path with a NUL inside": (PROGRAM, b"/b\0n/a\0", "program", "'/b\\x00n/a\\x00'"),
+    "long path": (PROGRAM, b"/" + b"a" * 4095 + b"\0", "program", f"'/{'a' * 47}'..."),
+    "long path of escapes": (PROGRAM, b"\xff" * 4097, "program", "'" + "\\xff" * 48 + "'..."),
+    "digest": (DIGEST, bytes(31), "digest", "31 bytes"),
+    "half an instruction": (RULES, bytes(12), "filter", "12 bytes"),
+    "4097 instructions": (RULES, bytes(8 * 4097), "filter", "32776 bytes"),
+    "argv without a NUL": (ARGV, b"a\0b", "argv", "1 NULs in 3 bytes, and none at the end"),
+    "65537 arguments": (ARGV, bytes(65537), "argv", "65537 NULs in 65537 bytes"),
+    "environment without a NUL": (
+        ENVIRONMENT,
+        b"A=1",
+        "environment",
+        "0 NULs in 3 bytes, and none at the end",
+    ),
+    "no name": (ENVIRONMENT, b"A=1\0=1\0", "environment.entry", "'=1'"),
+    "no equals sign": (ENVIRONMENT, b"\x1b[2J\0", "environment.entry", "'\\x1b[2J'"),
+    "an empty entry": (ENVIRONMENT, b"\0", "environment.entry", "''"),
+    "loader": (ENVIRONMENT, b"LD_PRELOAD=/x\0", "environment.loader", "'LD_PRELOAD=/x'"),
+    "half a limit": (LIMITS, bytes(23), "limits", "23 bytes"),
+    "core": (LIMITS, limit(4, 0, 0, 0), "limits.resource", "4"),
+    "limits out of order": (LIMITS, limit(7, 0, 0, 0) + limit(1, 0, 0, 0), "limits.resource", "1"),
+    "unknown resource": (LIMITS, limit(2**32 - 1, 0, 0, 0), "limits.resource", str(2**32 - 1)),
+    "reserved of a limit": (LIMITS, limit(1, 3, 0, 0), "limits.reserved", "3"),
+    "soft above hard": (LIMITS, limit(1, 0, 2**64 - 1, 5), "limits.soft", f"{2**64 - 1} above 5"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CONTENTS)
+def test_both_readers_say_what_a_section_holds(name: str) -> None:
+    kind, content, where, found = BAD_CONTENTS[name]
+    refusal = refusal_in_python(assembled({**CONTENTS, kind: content}))
+    assert refusal is not None
+    assert refusal[:2] == (where, found)
+    assert refusal_in_c(assembled({**CONTENTS, kind: content})) == refusal
+
+
+@pytest.mark.parametrize(("kind", "name"), [(1, "program"), (2, "digest"), (3, "filter"), (4, "argv")])
+def test_both_readers_say_which_section_is_missing(kind: int, name: str) -> None:
+    data = assembled({k: content for k, content in CONTENTS.items() if k != kind})
+    refusal = ("sections", f"no {name}", "program, digest, filter and argv")
+    assert refusal_in_python(data) == refusal_in_c(data) == refusal
+
+
+def test_the_assembled_plan_is_good_without_damage() -> None:
+    assert refusal_in_python(assembled(CONTENTS)) is refusal_in_c(assembled(CONTENTS)) is None
 
 
 UNHOLDABLE: dict[str, tuple[dict[str, Any], str]] = {
@@ -189,12 +287,12 @@ def test_plans_that_cannot_be(name: str) -> None:
 
 def test_flag_lets_the_loader_be_steered() -> None:
     plan = dataclasses.replace(SMALL, environment=(b"LD_X=1",), flags=PlanFlag.LOADER_ENVIRONMENT)
-    assert place_in_c(encode(plan)) is None
+    assert refusal_in_c(encode(plan)) is None
 
 
 def test_names_that_only_look_like_the_loaders() -> None:
     names = (b"LD=1", b"XLD_A=1", b"GLIBC_TUNABLESX=1", b"GCONV_PATHS=1", b"ld_x=1")
-    assert place_in_c(encode(dataclasses.replace(SMALL, environment=names))) is None
+    assert refusal_in_c(encode(dataclasses.replace(SMALL, environment=names))) is None
 
 
 def test_text_of_an_error() -> None:
