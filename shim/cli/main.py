@@ -22,8 +22,10 @@ from shim.errors import ShimError
 EXIT_BROKEN_PIPE, EXIT_REFUSED = 141, 125
 COMMANDS = {
     "profile": ("shim.cli.profile", "What may this program ask of the kernel?"),
+    "diff": ("shim.cli.diff", "What may this program do that it could not do before?"),
     "plan": ("shim.cli.plan", "Write the launch plan that shim-launch reads."),
     "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),
+    "trace": ("shim.cli.trace", "Run a program, record its calls, compare them with its profile."),
     "inspect": ("shim.cli.inspect", "Is this evidence authentic, and what does it claim?"),
     "verify": ("shim.cli.verify", "Appraise evidence against a policy."),
     "doctor": ("shim.cli.doctor", "What does this machine offer, and what is missing?"),

@@ -2,42 +2,61 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
+
+from shim.cli.derivation import derivation_options, request
 
 if TYPE_CHECKING:
     from shim.profile.profile import Profile, SyscallRule
 
 EXIT_INCOMPLETE = 3
-FORMATS = ("table", "json", "names", "oci", "docker")
+FORMATS = ("table", "json", "html", "names", "oci", "docker", "spo", "systemd", "libseccomp", "bpf", "bwrap")
 
 
 @click.command("profile", short_help="What may this program ask of the kernel?")
 @click.argument("program")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("-o", "--output", default="-", help="File to write; standard output if not given.")
-@click.option("--no-assumptions", is_flag=True, help="Call unresolved what only a named assumption bounds.")
+@derivation_options
+@click.option("--no-cache", is_flag=True, help="Derive anew, and keep nothing.")
 @click.option("--why", is_flag=True, help="In the table: the whole call chain of every syscall.")
-def command(*, program: str, form: str, output: str, why: bool, no_assumptions: bool) -> int:
+def command(  # noqa: PLR0913  # one parameter for each option
+    *,
+    program: str,
+    form: str,
+    output: str,
+    why: bool,
+    root: str,
+    modules: tuple[str, ...],
+    assume: tuple[str, ...],
+    no_assumptions: bool,
+    no_cache: bool,
+) -> int:
     """
-    Derive the syscall profile of PROGRAM, a static x86-64 ELF file, from its machine code.
+    Derive the syscall profile of PROGRAM, an x86-64 ELF file, from its and its libraries' machine code.
 
     Exits with 3 if a place that can enter the kernel could not be bounded; such places are listed.
     """
-    from shim.analysis.derive import derive
+    from shim.cli import formats
     from shim.cli.files import read_program, write_output
+    from shim.cli.profile_cache import cached_profile, default_directory
     from shim.profile.codec import dumps
-    from shim.profile.export import FORMATS as EXPORTS
 
-    profile = derive(read_program(program), program, assume=not no_assumptions)
+    if form in formats.BINARY and output == "-" and sys.stdout.isatty():
+        raise click.UsageError(f"found a terminal for --format {form}, want a file: -o FILE")
+    asked = request(root, modules, assume, no_assumptions)
+    cache = None if no_cache else default_directory(os.environ)
+    profile = cached_profile(read_program(program), program, cache, asked)
     if form == "json":
         write_output(output, dumps(profile) + b"\n")
     elif form == "table":
         write_output(output, render(profile, why=why).encode())
     else:
-        text = EXPORTS[form].write(profile)
-        write_output(output, (text if text.endswith("\n") else text + "\n").encode())
+        write_output(output, formats.write(profile, form))
     for line in open_ends(profile):
         click.echo(f"shim: {line}", err=True)
     return 0 if profile.complete else EXIT_INCOMPLETE

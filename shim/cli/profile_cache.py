@@ -1,5 +1,5 @@
 """
-Profiles that were derived before, by the digest of the program.
+Profiles that were derived before, by the digest of the program and of everything else they were derived from.
 
 A profile decides what a program may do, so a cached one is used only if nobody else could have written it,
 and only for the analysis that made it.
@@ -14,9 +14,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from shim.analysis.derive import derive
 from shim.canonical import sha256_hex
-from shim.errors import ProfileError
+from shim.cli.derivation import Request, absolute_path
+from shim.cli.watched_files import WatchedFiles, unchanged
+from shim.elf.files import FileSource, RootedFiles
+from shim.errors import ShimError
 from shim.profile.codec import dumps, loads
 from shim.profile.profile import Profile
 
@@ -24,28 +26,34 @@ from shim.profile.profile import Profile
 _DECIDING = ("elf", "analysis", "syscalls", "profile")
 
 
-def cached_profile(data: bytes, path: str, directory: Path | None) -> Profile:
+def cached_profile(data: bytes, path: str, directory: Path | None, request: Request | None = None) -> Profile:
     """
     Return the profile of the program with the bytes `data`, from `directory` if it is there.
+
+    A kept profile counts only while every file that it was derived from is what it was: libraries, the
+    loader's cache, the name services, and the files that were looked for and missing.
 
     Args:
         data: The whole program file.
         path: Its path, as the profile shall name it.
         directory: The cache; made if missing.  Where it cannot be used, or is None, nothing is kept.
+        request: What else to derive from; the defaults if not given.
 
     Raises:
         BinaryError: as `derive`.
     """
+    request = request or Request()
+    files = WatchedFiles(RootedFiles(request.root))
     if directory is None:
-        return derive(data, path)
+        return request.derive(data, path, files)
     digest = sha256_hex(data)
-    place = sha256_hex(path.encode(errors="surrogateescape"))[:16]
+    place = sha256_hex(f"{absolute_path(path)}\0{request.key}".encode(errors="surrogateescape"))[:16]
     entry = directory / f"{digest}-{place}-{fingerprint()}.json"
-    known = _read(entry, digest)
+    known = _read(entry, digest, RootedFiles(request.root))
     if known is not None:
         return known
-    profile = derive(data, path)
-    _write(entry, dumps(profile))
+    profile = request.derive(data, path, files)
+    _write(entry, files.seen(), dumps(profile))
     return profile
 
 
@@ -61,7 +69,7 @@ def fingerprint() -> str:
     root = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for package in _DECIDING:
-        for module in sorted((root / package).glob("*.py")):
+        for module in sorted({*(root / package).glob("*.py"), *(root / package).glob("*.so")}):
             digest.update(module.name.encode() + b"\0" + module.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -73,18 +81,21 @@ def _is_ours(place: Path) -> bool:
     return kind and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _read(entry: Path, digest: str) -> Profile | None:
+def _read(entry: Path, digest: str, files: FileSource) -> Profile | None:
     """Return the cached profile if only this user can have written it; None is answered by deriving."""
     try:
         if not (_is_ours(entry.parent) and _is_ours(entry)):
             return None
-        profile = loads(entry.read_bytes(), str(entry))
-    except (OSError, ProfileError):
+        seen, _, kept = entry.read_bytes().partition(b"\n")
+        if not unchanged(seen, files):
+            return None
+        profile = loads(kept, str(entry))
+    except (OSError, ShimError):
         return None
     return profile if profile.program.sha256 == digest else None
 
 
-def _write(entry: Path, data: bytes) -> None:
+def _write(entry: Path, seen: bytes, data: bytes) -> None:
     """Keep a profile, in a folder that is ours; a cache that cannot be written only costs time."""
     try:
         entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,7 +104,7 @@ def _write(entry: Path, data: bytes) -> None:
         descriptor, temporary = tempfile.mkstemp(dir=entry.parent, prefix=".")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                file.write(seen + b"\n" + data)
             Path(temporary).replace(entry)
         finally:
             Path(temporary).unlink(missing_ok=True)

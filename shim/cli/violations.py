@@ -12,6 +12,7 @@ from pathlib import Path
 from shim.analysis.functions import Functions
 from shim.elf.image import parse_elf
 from shim.elf.memory import Memory
+from shim.elf.relocations import Relocations
 from shim.launch.native import ViolationEvent
 from shim.profile.profile import Profile
 from shim.syscalls import UnknownSyscallError, table
@@ -57,7 +58,7 @@ def _place(event: ViolationEvent, profile: Profile, data: bytes, proc: Path) -> 
         file_offset = event.address - start + offset
         if segment.offset <= file_offset < segment.offset + segment.file_size:
             address = file_offset - segment.offset + segment.address
-            name = Functions(Memory(image)).name(address - 1)
+            name = Functions(Memory((image,), Relocations({}, {}))).name(address - 1)
             return f"{address - image.base:#x} in {name}"
     return f"{event.address:#x}"
 

@@ -24,11 +24,12 @@ def rules_from(profile: Profile, phase: int) -> tuple[SyscallRule, ...]:
     for later in profile.phases[phase:]:
         for rule in later.rules:
             known = united.get(rule.number)
-            united[rule.number] = rule if known is None else _union(known, rule)
+            united[rule.number] = rule if known is None else union(known, rule)
     return tuple(united[number] for number in sorted(united))
 
 
-def _union(first: SyscallRule, second: SyscallRule) -> SyscallRule:
+def union(first: SyscallRule, second: SyscallRule) -> SyscallRule:
+    """Return a rule for the calls that either of two rules of one syscall allows; the first says why."""
     conditional = first.conditions and second.conditions
     return SyscallRule(
         number=first.number,

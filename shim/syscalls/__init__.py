@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from shim.errors import ProfileError
 from shim.syscalls import x86_64
-from shim.syscalls.families import ALWAYS, FALLBACKS, Always, Fallback, with_fallbacks
+from shim.syscalls.families import FALLBACKS, IMPLIED, Fallback, Implied, with_fallbacks
 from shim.syscalls.table import NUMBER_SPACE, SyscallTable, UnknownSyscallError
 
 __all__ = [
-    "ALWAYS",
     "FALLBACKS",
+    "IMPLIED",
     "NUMBER_SPACE",
-    "Always",
     "Fallback",
+    "Implied",
     "SyscallTable",
     "UnknownSyscallError",
     "table",

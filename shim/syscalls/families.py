@@ -32,26 +32,35 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True)
-class Always:
-    """A call that every profile allows, because refusing it breaks programs that never issue it."""
+class Implied:
+    """
+    A call that the kernel issues in a program's name, or that every program must be able to issue.
+
+    `by` are the calls without which it cannot happen; None if nothing is needed.
+    """
 
     name: str
     reason: str
     source: str
+    by: frozenset[str] | None = None
 
 
-ALWAYS = (
-    Always(
+# Without a handler there is nothing to return from; only what leaves a restart block behind is restarted.
+IMPLIED = (
+    Implied(
         "rt_sigreturn",
         "the kernel makes every signal handler return through it",
         "arch/x86/kernel/signal_64.c, x64_setup_rt_frame, v6.12",
+        frozenset({"rt_sigaction"}),
     ),
-    Always(
+    Implied(
         "restart_syscall",
         "the kernel itself resumes an interrupted sleep or poll with it",
-        "arch/x86/kernel/signal.c, get_nr_restart_syscall, v6.12",
+        "include/linux/thread_info.h, set_restart_fn, and its callers in kernel/time/, kernel/futex/ and "
+        "fs/select.c, v6.12",
+        frozenset({"nanosleep", "clock_nanosleep", "futex", "poll"}),
     ),
-    Always(
+    Implied(
         "exit_group",
         "a program that may not end itself can only be killed",
         "kernel/exit.c, v6.12",

@@ -1,7 +1,8 @@
 """
 In which formats of others can a profile be written?
 
-One module for each format; `FORMATS` is what the command line offers.
+One module for each format; `FORMATS` is what the command line offers, besides those that need a compiled
+filter (`shim.cli.formats`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from shim.profile.export.html import html
+from shim.profile.export.libseccomp import libseccomp
 from shim.profile.export.names import names
 from shim.profile.export.oci import oci
+from shim.profile.export.spo import spo
+from shim.profile.export.systemd import systemd
 from shim.profile.profile import Profile
 
 
@@ -31,5 +36,9 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             "the same with the container runtime's own calls: docker and podman --security-opt seccomp=",
             lambda profile: oci(profile, runtime_calls=True),
         ),
+        "spo": Format("SeccompProfile of the Kubernetes Security Profiles Operator", spo),
+        "systemd": Format("drop-in for a systemd service", systemd),
+        "libseccomp": Format("C source that builds the filter with libseccomp", libseccomp),
+        "html": Format("one page to look at, without scripts and without network", html),
     }
 )

@@ -5,10 +5,13 @@ The seccomp JSON that Docker, Podman, containerd, runc and crun read.  Three ans
 allowed calls pass; calls that the profile's kernel has and the profile does not allow get `refused`; every
 other number gets ENOSYS, so that a newer libc falls back (moby#42680).
 
-What the format cannot say, and what happens instead: - phases: a container has one filter from before its
-program's start, so it is the union of all phases; - "else refuse" for a call that is allowed with certain
-arguments only: such a call gets ENOSYS with others; - two conditions on one argument in one conjunction: runc
-would take either instead of both, so this is an error; - calls from certain addresses only.
+What the format cannot say, and what happens instead:
+
+- phases: a container has one filter from before its program's start, so it is the union of all phases;
+- "else kill" for a call that is allowed with certain arguments only: such a call gets ENOSYS with others;
+- two tests of one argument in one rule (runc takes either instead of both: matchCall), or comparisons beside
+  other alternatives: `plain_tests` rewrites them, or refuses;
+- calls from certain addresses only.
 
 Source: OCI runtime specification 1.1, config-linux.md, "Seccomp"; runc 1.1,
 libcontainer/seccomp/seccomp_linux.go.
@@ -18,13 +21,13 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from shim.errors import ProfileError
-from shim.profile.phases import rules_from
+from shim.profile.export.plain_tests import plain_tests
+from shim.profile.export.rules import exported_rules, refused_names
 from shim.profile.profile import ArgumentCondition, Operator, Profile, SyscallRule
-from shim.syscalls import SyscallTable, table
+from shim.syscalls import table
 
 Refused = Literal["kill", "errno", "log"]
 
@@ -91,7 +94,7 @@ container (mount, pivot_root, mknodat, setns, unshare and the like), and with wh
 time (madvise, munmap, rt_sigreturn, tgkill).
 """
 
-_ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64"}
+ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64"}
 _OPERATORS: dict[Operator, str] = {
     "eq": "SCMP_CMP_EQ",
     "ne": "SCMP_CMP_NE",
@@ -119,52 +122,48 @@ def oci(profile: Profile, *, refused: Refused = "kill", runtime_calls: bool = Fa
             itself (docker run --security-opt seccomp=); not where something else already runs inside.
 
     Raises:
-        ProfileError: a conjunction has two conditions on one argument.
+        ProfileError: conditions that the format cannot say.
 
     Not checked:
         That the profile is complete: ask `profile.complete` first.
     """
-    syscalls = table(profile.arch)
-    rules = {rule.name: rule for rule in rules_from(profile, 0)}
-    if runtime_calls:
-        rules |= {name: SyscallRule(syscalls.number(name), name) for name in RUNTIME_CALLS}
-    ordered = sorted(rules.values(), key=lambda rule: rule.number)
     document = {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": errno.ENOSYS,
-        "architectures": [_ARCHITECTURES[profile.arch]],
-        "syscalls": [*_allowed(ordered), *_refused_entry(rules, syscalls, refused)],
+        "architectures": [ARCHITECTURES[profile.arch]],
+        "syscalls": entries(profile, refused=refused, runtime_calls=runtime_calls),
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def entries(profile: Profile, *, refused: Refused, runtime_calls: bool) -> list[dict[str, Any]]:
+    """
+    Return the list `syscalls` of the document: what is allowed, then what is refused.
+
+    Calls with conditions are not listed again as refused: libseccomp does not order rules of different
+    actions.
+
+    Raises:
+        ProfileError: conditions that the format cannot say.
+    """
+    rules = plain_tests(exported_rules(profile, RUNTIME_CALLS if runtime_calls else ()))
+    names = refused_names(rules, table(profile.arch))
+    return [*_allowed(rules), *([{"names": names, **_REFUSED[refused]}] if names else [])]
 
 
 def _allowed(rules: Sequence[SyscallRule]) -> list[dict[str, Any]]:
     always = [rule.name for rule in rules if not rule.conditions]
     entries: list[dict[str, Any]] = [{"names": always, "action": "SCMP_ACT_ALLOW"}] if always else []
     entries.extend(
-        {"names": [rule.name], "action": "SCMP_ACT_ALLOW", "args": _arguments(rule, conjunction)}
+        {
+            "names": [rule.name],
+            "action": "SCMP_ACT_ALLOW",
+            "args": [_argument(condition) for condition in conjunction],
+        }
         for rule in rules
         for conjunction in rule.conditions
     )
     return entries
-
-
-def _refused_entry(allowed: Iterable[str], syscalls: SyscallTable, refused: Refused) -> list[dict[str, Any]]:
-    """Calls with conditions are not listed again: libseccomp does not order rules of different actions."""
-    names = [name for name in syscalls.numbers if name not in set(allowed)]
-    return [{"names": names, **_REFUSED[refused]}] if names else []
-
-
-def _arguments(rule: SyscallRule, conjunction: Sequence[ArgumentCondition]) -> list[dict[str, Any]]:
-    indices = [condition.index for condition in conjunction]
-    if len(set(indices)) != len(indices):
-        raise ProfileError(
-            f"conditions of {rule.name}",
-            "two on one argument",
-            "at most one, for this format",
-            "runc takes either of them instead of both: libcontainer/seccomp/seccomp_linux.go, matchCall",
-        )
-    return [_argument(condition) for condition in conjunction]
 
 
 def _argument(condition: ArgumentCondition) -> dict[str, Any]:

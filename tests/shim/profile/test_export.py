@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 from shim.errors import ProfileError
 from shim.filter import FilterProgram, SeccompData, compile_filter, simulate
@@ -20,7 +20,9 @@ from shim.profile import rules_from
 from shim.profile.export import FORMATS
 from shim.profile.export.names import names
 from shim.profile.export.oci import RUNTIME_CALLS, Refused, oci
-from shim.profile.profile import AnalysedObject, ArgumentCondition, Phase, Profile, SyscallRule
+from shim.profile.export.spo import resource_name, spo
+from shim.profile.export.systemd import systemd
+from shim.profile.profile import AnalysedObject, ArgumentCondition, Operator, Phase, Profile, SyscallRule
 from shim.syscalls import table
 
 X86_64 = table("x86_64")
@@ -37,9 +39,88 @@ def test_names_are_those_of_all_phases(profile: Profile) -> None:
 
 
 def test_every_format_writes(profile: Profile) -> None:
-    for known in FORMATS.values():
+    for name, known in FORMATS.items():
         assert known.summary
-        assert known.write(profile)
+        if name != "spo":  # it has no values of 64 bits
+            assert known.write(profile)
+            assert known.write(profile) == known.write(replace(profile))
+
+
+def test_the_operator_gets_no_value_that_its_integers_cannot_hold(profile: Profile) -> None:
+    with pytest.raises(ProfileError, match="below 2\\*\\*63") as caught:
+        FORMATS["spo"].write(profile)
+    assert caught.value.where == "conditions of ioctl"
+
+
+HOSTILE = "/bin/x*/\n#include </etc/passwd>\\\nExecStart=/bin/evil\r\u2028kind: Pod"
+
+
+@pytest.mark.parametrize("name", ["systemd", "spo", "libseccomp"])
+def test_a_path_cannot_leave_its_comment(name: str) -> None:
+    plain = of_rules([SyscallRule(0, "read")])
+    hostile = replace(plain, objects=(AnalysedObject(HOSTILE, "00" * 32, ""),), tool_version="1\n*/ x")
+    lines, named = (FORMATS[name].write(p).splitlines() for p in (plain, hostile))
+    assert len(lines) == len(named)
+    changed = [line for line, before in zip(named, lines, strict=True) if line != before]
+    assert changed
+    for line in changed:
+        assert line.startswith(("# ", " * ", "  name: ")), line
+        assert "*/" not in line
+        assert not line.endswith("\\")
+
+
+def test_the_resource_of_the_operator() -> None:
+    tame = SyscallRule(16, "ioctl", ((ArgumentCondition(1, "masked_eq", 0x5401, 0xFFFF_FFFF),),))
+    text = spo(of_rules([tame, SyscallRule(0, "read")]))
+    lines = text.splitlines()
+    assert "apiVersion: security-profiles-operator.x-k8s.io/v1beta1" in lines
+    assert "kind: SeccompProfile" in lines
+    assert '  name: "p"' in lines
+    start = lines.index("    - ioctl")
+    assert lines[start - 2 : start + 6] == [
+        "  - action: SCMP_ACT_ALLOW",
+        "    names:",
+        "    - ioctl",
+        "    args:",
+        "    - index: 1",
+        "      op: SCMP_CMP_MASKED_EQ",
+        "      value: 4294967295",
+        "      valueTwo: 21505",
+    ]
+    assert set(RUNTIME_CALLS) <= {line.removeprefix("    - ") for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/usr/bin/busybox", "busybox"),
+        ("/bin/[", "program"),
+        ("./My Program_2.0", "my-program-2-0"),
+        ("-", "program"),
+        ("/x/" + "a" * 80, "a" * 63),
+    ],
+)
+def test_names_of_resources_are_those_of_kubernetes(path: str, name: str) -> None:
+    assert resource_name(path) == name
+
+
+def test_the_drop_in_says_the_whole_truth(profile: Profile) -> None:
+    lines = systemd(profile).splitlines()
+    values = [
+        line.removeprefix("SystemCallFilter=") for line in lines if line.startswith("SystemCallFilter=")
+    ]
+    assert values[0] == ""
+    allowed = {word for value in values[1:] if not value.startswith("~") for word in value.split()}
+    killed = {word for value in values if value.startswith("~") for word in value[1:].split()}
+    assert allowed == {"read", "write", "mmap", "ioctl", "execve"}
+    assert all(word.endswith(":kill") for word in killed)
+    names = {word.removesuffix(":kill") for word in killed}
+    assert names | allowed | {"execveat"} == set(X86_64.numbers)
+    assert not names & allowed
+    assert "SystemCallErrorNumber=ENOSYS" in lines
+    assert "# Allowed with any arguments, the profile is narrower: ioctl." in lines
+    assert "# Needed by systemd to start the program: execve." in lines
+    assert max(len(line) for line in lines) < 2048
 
 
 def test_the_union_of_the_phases(profile: Profile) -> None:
@@ -100,11 +181,27 @@ def test_the_runtimes_own_calls_are_added_on_request() -> None:
     assert json.loads(FORMATS["docker"].write(profile)) == json.loads(oci(profile, runtime_calls=True))
 
 
-def test_two_conditions_on_one_argument_are_refused_and_not_widened() -> None:
+def test_two_tests_of_one_argument_become_rules_with_one() -> None:
     between = (ArgumentCondition(1, "ge", 3), ArgumentCondition(1, "le", 5))
-    with pytest.raises(ProfileError) as caught:
-        oci(of_rules([SyscallRule(16, "ioctl", (between,))]))
-    assert caught.value.where == "conditions of ioctl"
+    entries = json.loads(oci(of_rules([SyscallRule(16, "ioctl", (between,))])))["syscalls"]
+    assert [entry["args"] for entry in entries if entry["names"] == ["ioctl"]] == [
+        [{"index": 1, "value": 3, "op": "SCMP_CMP_EQ"}],
+        [{"index": 1, "value": ALL_BITS - 1, "valueTwo": 4, "op": "SCMP_CMP_MASKED_EQ"}],
+    ]
+
+
+def test_two_tests_of_one_argument_are_refused_where_that_cannot_be_done() -> None:
+    hard = (ArgumentCondition(1, "ge", 3), ArgumentCondition(1, "masked_eq", 0, 4))
+    for write in (FORMATS["oci"].write, FORMATS["spo"].write, FORMATS["libseccomp"].write):
+        with pytest.raises(ProfileError) as caught:
+            write(of_rules([SyscallRule(16, "ioctl", (hard,))]))
+        assert caught.value.where == "conditions of ioctl"
+
+
+def test_a_rule_that_nothing_satisfies_is_refused_and_not_unconditional() -> None:
+    never = (ArgumentCondition(1, "eq", 3), ArgumentCondition(1, "eq", 5))
+    entries = json.loads(oci(of_rules([SyscallRule(16, "ioctl", (never,))])))["syscalls"]
+    assert [entry["action"] for entry in entries if "ioctl" in entry["names"]] == ["SCMP_ACT_KILL_PROCESS"]
 
 
 class Libseccomp:
@@ -207,7 +304,12 @@ rule_lists = st.lists(
 def test_libseccomp_understands_the_export_as_our_filter(
     rules: list[SyscallRule], data: st.DataObject, libseccomp: Libseccomp
 ) -> None:
-    theirs = libseccomp.filter_of(json.loads(oci(of_rules(rules))))
+    try:
+        document = json.loads(oci(of_rules(rules)))
+    except ProfileError as error:
+        assert "too many alternatives" in error.found
+        assume(False)
+    theirs = libseccomp.filter_of(document)
     ours = compile_filter(rules, X86_64)
     conditional = {rule.number for rule in rules if rule.conditions}
     for _ in range(10):
@@ -223,6 +325,49 @@ def test_libseccomp_understands_the_export_as_our_filter(
         if want == KILL_PROCESS and number in conditional:
             want = ENOSYS_ACTION  # the format has no "else" for a conditional call
         assert simulate(theirs, call).action == want
+
+
+def one(index: int, operator: Operator, value: int) -> tuple[ArgumentCondition, ...]:
+    return (ArgumentCondition(index, operator, value),)
+
+
+@pytest.mark.parametrize(
+    "alternatives",
+    [
+        (one(1, "lt", 3), one(1, "lt", 2**32 + 1)),
+        (one(2, "gt", 2**32), one(2, "lt", 2**32 - 1)),
+        (one(0, "eq", 0), one(1, "lt", 0), one(1, "lt", 2**32)),
+        ((*one(0, "le", 2**63), *one(1, "ge", 5)), (*one(0, "gt", 4), *one(1, "le", 3))),
+    ],
+)
+def test_alternatives_of_which_libseccomp_makes_wrong_filters(
+    alternatives: tuple[tuple[ArgumentCondition, ...], ...], libseccomp: Libseccomp
+) -> None:
+    rule = SyscallRule(21, "access", alternatives)
+    theirs = libseccomp.filter_of(json.loads(oci(of_rules([rule]))))
+    ours = compile_filter([rule], X86_64)
+    numbers = [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        2**32 - 2,
+        2**32 - 1,
+        2**32,
+        2**32 + 1,
+        2**32 + 2,
+        2**63,
+        2**63 + 1,
+        ALL_BITS,
+    ]
+    for first in numbers:
+        for second in numbers:
+            for third in numbers[::4] if alternatives[0][0].index == 2 else [0]:
+                call = SeccompData(21, X86_64.audit_arch, 0, (first, second, third, 0, 0, 0))
+                assert (simulate(theirs, call).action == ALLOW) == (simulate(ours, call).action == ALLOW)
 
 
 def test_an_export_does_not_depend_on_the_order_of_phases_rules(profile: Profile) -> None:

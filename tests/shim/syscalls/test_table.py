@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shim.errors import ProfileError
-from shim.syscalls import ALWAYS, FALLBACKS, SyscallTable, UnknownSyscallError, table, with_fallbacks
+from shim.syscalls import FALLBACKS, IMPLIED, SyscallTable, UnknownSyscallError, table, with_fallbacks
 from shim.syscalls.generate import merged, module_source, tbl_numbers, unistd_numbers, x32_bit
 
 ROOT = Path(__file__).parents[3]
@@ -123,8 +123,8 @@ def test_sources_may_overlap() -> None:
 
 
 def test_families_name_real_calls() -> None:
-    assert {entry.name for entry in ALWAYS} == {"rt_sigreturn", "restart_syscall", "exit_group"}
-    for entry in ALWAYS:
+    assert {entry.name for entry in IMPLIED} == {"rt_sigreturn", "restart_syscall", "exit_group"}
+    for entry in IMPLIED:
         assert X86_64.number(entry.name) >= 0
         assert entry.reason
         assert entry.source

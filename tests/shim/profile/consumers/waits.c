@@ -1,0 +1,8 @@
+/* Waits to be looked at. */
+#include <unistd.h>
+
+int main(void)
+{
+	for (;;)
+		pause();
+}
