@@ -1,21 +1,63 @@
 """
 What may be taken for granted where the code alone does not show it?
 
-Off unless a question cannot be answered without; what was used is named in the profile.
+Every narrowing that is no proof has a name; a profile lists what it rests on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-SEPARATE_VARIABLES = (
-    "separate-variables: in a stripped file, a variable that code reads and writes by its own address is not "
-    "also reached through the address of something before it"
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """A named assumption: what it says, and whether it is made unless somebody objects."""
+
+    name: str
+    says: str
+    default: bool
+
+    def __str__(self) -> str:
+        """Return the line that a profile lists."""
+        return f"{self.name}: {self.says}"
+
+
+SEPARATE_VARIABLES = Assumption(
+    "separate-variables",
+    "in a stripped file, a variable that code reads and writes by its own address is not also reached "
+    "through the address of something before it",
+    default=True,
 )
+OPAQUE_MUTEXES = Assumption(
+    "opaque-mutexes",
+    "only the C library writes into mutexes, so that none protects a priority where nothing calls "
+    "pthread_mutexattr_setprotocol",
+    default=True,
+)
+NO_MODULES = Assumption(
+    "no-modules",
+    "the static program opens no shared object (its C library would open one for a name service or a "
+    "character set)",
+    default=True,
+)
+DECLARED_MODULES = Assumption(
+    "declared-modules",
+    "shared objects that the program opens, and functions that it looks up, under names that it computes are "
+    "declared by --modules",
+    default=True,
+)
+NO_ABORT = Assumption(
+    "no-abort",
+    "the program never aborts itself; a failed assertion, a smashed stack or a corrupted heap ends it by a "
+    "refused call instead of by a message and SIGABRT",
+    default=False,
+)
+ASSUMPTIONS = (SEPARATE_VARIABLES, OPAQUE_MUTEXES, NO_MODULES, DECLARED_MODULES, NO_ABORT)
+DEFAULT = frozenset(assumption for assumption in ASSUMPTIONS if assumption.default)
 
 
 @dataclass(slots=True)
-class Assumptions:
+class InForce:
     """The assumptions in force while one question is asked."""
 
     separate_variables: bool = False

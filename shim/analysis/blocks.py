@@ -20,8 +20,8 @@ class Block:
     """
     Instructions `start`..`end` that run in order, entered at the first and left at the last.
 
-    `last` is the address of the branch, call or jump that ends the block, 0 where it falls through.  `target` is
-    its direct target, or the address of the pointer it goes through when that is a constant, or 0.
+    `last` is the address of the branch, call or jump that ends the block, 0 where it falls through.  `target`
+    is its direct target, or the address of the pointer it goes through when that is a constant, or 0.
     """
 
     start: int

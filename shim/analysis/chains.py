@@ -1,36 +1,55 @@
 """
-By which shortest chain of calls does the program get to a function?
+By which shortest chain of uses does the process get to a function?
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 from shim.analysis.functions import Functions
-from shim.analysis.reach import Edge, Reach
+from shim.analysis.reach import Reach
+from shim.elf.memory import Memory
 
 MAX_LINKS = 64
 
 
 class Chains:
-    """Shortest chains from any root to every reached function, breadth first; addresses as in the file."""
+    """
+    Shortest chains from any root to every live function and data object, found breadth first.
 
-    def __init__(self, reach: Reach, functions: Functions, base: int) -> None:
+    Addresses are as in the files.
+
+    Args:
+        live: Where chains may lead through; None for everything that was reached.
+    """
+
+    def __init__(
+        self, reach: Reach, functions: Functions, memory: Memory, live: Collection[int] | None = None
+    ) -> None:
         self._functions = functions
-        self._base = base
-        outgoing: dict[int, list[Edge]] = {}
-        for edge in reach.edges:
-            outgoing.setdefault(edge.source, []).append(edge)
-        self._first: dict[int, Edge] = {}
-        self._distance: dict[int, int] = {0: 0}
-        queue = deque([0])
+        self._memory = memory
+        self._reach = reach
+        # For each function or object what leads to it: (from, by the instruction at, or 0).
+        self._first: dict[int, tuple[int, int]] = {}
+        self._distance: dict[int, int] = {}
+        queue: deque[int] = deque()
+        for start in (*reach.roots, *reach.root_objects):
+            self._distance[start] = 1
+            queue.append(start)
         while queue:
             source = queue.popleft()
-            for edge in outgoing.get(source, ()):
-                if edge.target not in self._first:
-                    self._first[edge.target] = edge
-                    self._distance[edge.target] = self._distance[source] + 1
-                    queue.append(edge.target)
+            for ip, target in self._uses(source):
+                if target not in self._distance and (live is None or target in live):
+                    self._first[target] = (source, ip)
+                    self._distance[target] = self._distance[source] + 1
+                    queue.append(target)
+
+    def _uses(self, source: int) -> list[tuple[int, int]]:
+        function = self._reach.functions.get(source)
+        if function is not None:
+            return function.uses
+        return [(0, target) for target in self._reach.holds.get(source, ())]
 
     def distance(self, entry: int) -> int:
         """Return the number of links to the function at `entry`; a large number where no chain is known."""
@@ -41,8 +60,28 @@ class Chains:
         links: list[str] = []
         current = entry
         while current in self._first and len(links) < MAX_LINKS:
-            edge = self._first[current]
-            place = f" at {edge.ip - self._base:#x}" if edge.ip else ""
-            links.append(f"{edge.how}{place}: {self._functions.name(edge.target)}")
-            current = edge.source
+            source, ip = self._first[current]
+            if current in self._reach.functions:
+                links.append(f"{self._how(source, ip, current)}: {self._functions.name(current)}")
+            current = source
+        why = self._reach.roots.get(current) or self._reach.root_objects.get(current)
+        if why is not None:
+            name = self._functions.name(current) if current in self._reach.functions else ""
+            links.append(f"{why}: {name}" if name else why)
         return tuple(reversed(links))
+
+    def _how(self, source: int, ip: int, target: int) -> str:
+        if ip == 0:
+            return "data that points to"
+        place = f"at {self._memory.in_file(ip):#x}"
+        run = self._reach.containing(ip)
+        if run is None or source not in self._reach.functions:
+            return f"uses {place}"
+        if (ip, target) in run.calls or (
+            ip == run.last and target in {run.target, self._reach.constant_pointer(run.target)}
+        ):
+            called = (ip, target) in run.calls or run.end in self._reach.owner
+            return f"calls {place}" if called else f"calls or jumps {place} to"
+        if any(reference.ip == ip for reference in run.references):
+            return f"takes the address {place} of"
+        return f"jumps {place} to"

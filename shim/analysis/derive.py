@@ -1,5 +1,5 @@
 """
-The recipe: a static ELF program in, its syscall profile out.
+The recipe: an ELF program in, its syscall profile out.
 
 Nothing is left out in silence: what could not be bounded is in `unresolved`, what belongs to another ABI in
 `foreign_abi`, and either makes the profile incomplete.
@@ -7,45 +7,74 @@ Nothing is left out in silence: what could not be bounded is in `unresolved`, wh
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import shim
+from shim.analysis.assumptions import DEFAULT, Assumption
 from shim.analysis.chains import Chains
+from shim.analysis.live import live
+from shim.analysis.narrow import narrowed, surviving
 from shim.analysis.numbers import KernelEntry, kernel_entries
 from shim.analysis.program import Program, load_program
+from shim.elf.files import FileSource
 from shim.elf.image import ElfImage, parse_elf
+from shim.elf.process import load_process
 from shim.profile.profile import AnalysedObject, Phase, Profile, Site, SyscallRule, UnresolvedSite
-from shim.syscalls import ALWAYS, SyscallTable, table, with_fallbacks
+from shim.syscalls import IMPLIED, SyscallTable, table
 
 
-def derive(data: bytes, path: str, *, assume: bool = True) -> Profile:
+def derive(
+    data: bytes,
+    path: str,
+    *,
+    files: FileSource | None = None,
+    modules: tuple[str, ...] = (),
+    assume: Collection[Assumption] = DEFAULT,
+) -> Profile:
     """
-    Return the syscall profile of the static program whose file holds `data`.
+    Return the syscall profile of the program whose file holds `data`.
 
     Args:
         data: The whole file.
         path: How the profile and messages call it; it is not opened.
-        assume: Where a number cannot be bounded otherwise, take named assumptions; they are in the result.
+        files: Where the loader finds the libraries of a dynamic program; None refuses one.
+        modules: Paths or names of shared objects that the program may open while it runs.
+        assume: The assumptions that may be made; those that were needed are in the result.
 
     Raises:
-        BinaryError: the file is not a static x86-64 ELF program whose headers are consistent.
+        BinaryError: a file is no x86-64 ELF whose headers are consistent, or is missing.
 
     Not checked:
         Code that the program writes at run time: a profile of a program that maps memory executable covers
         only the code in its file.
     """
-    image = parse_elf(data, path)
+    process = load_process(parse_elf(data, path), files, modules)
     syscalls = table("x86_64")
-    program = load_program(image)
-    entries = kernel_entries(program, assume=assume)
-    chains = Chains(program.reach, program.functions, image.base)
+    program = load_program(process)
+    found = kernel_entries(program, assume=assume)
+    dead, used = narrowed(program, found, assume)
+    living = live(program.reach, dead)
+    entries = surviving(program, found, living, dead)
+    chains = Chains(program.reach, program.functions, program.memory, living)
     rules, unknown = _rules(program, entries, chains, syscalls)
     return Profile(
         arch="x86_64",
-        objects=(AnalysedObject(path, image.sha256, image.build_id),),
+        objects=_objects(program),
         phases=(Phase("startup", None, rules),),
         unresolved=tuple(sorted({*_unresolved(program, entries), *unknown})),
         foreign_abi=tuple(sorted(_foreign(program, entries, syscalls))),
-        assumptions=tuple(sorted({entry.assumed for entry in entries if entry.assumed})),
+        assumptions=tuple(sorted(map(str, {*used, *program.modules.assumed}))),
         tool_version=shim.__version__,
+    )
+
+
+def _objects(program: Program) -> tuple[AnalysedObject, ...]:
+    """Return the program, then what else is mapped or was found to be opened, in the loader's order."""
+    idle = {image.path for module in program.modules.idle for image in (module.image, *module.brings)}
+    return tuple(
+        AnalysedObject(image.path, image.sha256, image.build_id)
+        for image in program.process.images
+        if image.path not in idle
     )
 
 
@@ -72,27 +101,29 @@ def _rules(
             number,
             syscalls.name(number),
             sites=tuple(
-                Site(program.image.path, address - program.image.base, program.functions.name(address))
+                Site(program.path(address), program.memory.in_file(address), program.functions.name(address))
                 for address in sorted(found)
             ),
             why=_why(program, chains, origins[number], found),
         )
         for number, found in sites.items()
     }
-    _add_always(rules, syscalls)
+    _add_implied(rules, syscalls)
     return tuple(rules[number] for number in sorted(rules)), unknown
 
 
-def _add_always(rules: dict[int, SyscallRule], syscalls: SyscallTable) -> None:
-    """Add what the kernel itself issues, and the older calls that a libc falls back to."""
-    for always in ALWAYS:
-        number = syscalls.number(always.name)
-        rules.setdefault(number, SyscallRule(number, always.name, why=(always.reason,)))
+def _add_implied(rules: dict[int, SyscallRule], syscalls: SyscallTable) -> None:
+    """
+    Add what the kernel itself issues.
+
+    The older calls that a libc falls back to are code, and found as such: nothing here prunes the branch that
+    tests for ENOSYS.
+    """
     names = {rule.name for rule in rules.values()}
-    for name, fallback in with_fallbacks(names).items():
-        number = syscalls.number(name)
-        why = f"a libc falls back to it where the kernel lacks {fallback.newer}"
-        rules.setdefault(number, SyscallRule(number, name, why=(why,)))
+    for implied in IMPLIED:
+        if implied.by is None or names & implied.by:
+            number = syscalls.number(implied.name)
+            rules.setdefault(number, SyscallRule(number, implied.name, why=(implied.reason,)))
 
 
 def _why(
@@ -111,10 +142,10 @@ def _why(
     wrappers = {entry.function for entry in found.values()}
     if nearest in wrappers:
         return chain
-    wrapper = min(wrappers)
+    name = program.functions.name(min(wrappers))
     return (
         *chain,
-        f"passes the number at {owners[nearest] - program.image.base:#x}: {program.functions.name(wrapper)}",
+        f"passes the number at {program.memory.in_file(owners[nearest]):#x}: {name}",
     )
 
 
@@ -124,14 +155,14 @@ def _site(program: Program, entry: KernelEntry, reason: str) -> UnresolvedSite:
 
 def _place(program: Program, address: int, reason: str) -> UnresolvedSite:
     name = program.functions.name(address)
-    return UnresolvedSite(program.image.path, address - program.image.base, name, reason)
+    return UnresolvedSite(program.path(address), program.memory.in_file(address), name, reason)
 
 
 def _unresolved(program: Program, entries: list[KernelEntry]) -> list[UnresolvedSite]:
     found = [_site(program, entry, entry.unresolved) for entry in entries if entry.unresolved]
     for address, reason in program.reach.unresolved:
         found.append(_place(program, address, reason))
-    return found + _writable_code(program.image)
+    return found + [place for image in program.process.images for place in _writable_code(image)]
 
 
 def _writable_code(image: ElfImage) -> list[UnresolvedSite]:

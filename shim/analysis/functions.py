@@ -72,5 +72,4 @@ class Functions:
         return self._unnamed(address)
 
     def _unnamed(self, address: int) -> str:
-        image = self._memory.image(address)
-        return f"sub_{address - (image.base if image else 0):x}"
+        return f"sub_{self._memory.in_file(address):x}"

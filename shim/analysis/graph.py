@@ -43,7 +43,9 @@ class Graph:
         return self._flow_of(self._blocks.owner(block)).before.get(block.start, ())
 
     def after(self, block: Block) -> Sequence[int]:
-        """Return the starts of blocks that control goes to by jump or by falling through, entries included."""
+        """
+        Return the starts of blocks that control goes to by jump or by falling through, entries included.
+        """
         return self._flow_of(self._blocks.owner(block)).after.get(block.start, ())
 
     def behind_call(self, block: Block) -> Sequence[Block]:
@@ -66,7 +68,9 @@ class Graph:
         return list(blocks.values())
 
     def callee(self, block: Block) -> int | None:
-        """Return what the call that ends `block` calls; None where that is not a constant, or it is no call."""
+        """
+        Return what the call that ends `block` calls; None where that is not a constant, or it is no call.
+        """
         if block.ending == Ending.CALL:
             return block.target if block.target != block.end else None
         if block.ending == Ending.CALL_INDIRECT:

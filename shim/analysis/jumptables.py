@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from iced_x86 import FlowControl, Instruction, Mnemonic, OpKind, Register
 
-from shim.analysis.decode import Disassembler, Ending, Run
+from shim.analysis.decode import Disassembler, Run
 from shim.analysis.registers import FULL, NONE, signed
 from shim.elf.memory import Memory
 
@@ -77,8 +77,8 @@ class JumpTables:
         """
         Return where the table behind the indirect jump that ends `run` leads; None for a jump by pointer.
 
-        The path to look at enters the run at `start` and comes from the instruction at or around `came_from`, 0 if
-        it begins there.
+        The path to look at enters the run at `start` and comes from the instruction at or around `came_from`,
+        0 if it begins there.
 
         Raises:
             ComputedJumpError: the target is the result of arithmetic on something other than a table.

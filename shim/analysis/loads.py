@@ -13,7 +13,7 @@ from collections.abc import Callable
 from iced_x86 import Instruction, OpKind
 
 from shim.analysis.answers import MAX_VALUES, Answer, Question, Slot, Step
-from shim.analysis.assumptions import Assumptions
+from shim.analysis.assumptions import InForce
 from shim.analysis.blocks import Block, Blocks
 from shim.analysis.decode import Reference, Use
 from shim.analysis.frames import Listing, Listings
@@ -38,7 +38,7 @@ class Loads:
         listings: Listings,
         objects: DataObjects,
         ask: Callable[[Step, Question], Answer],
-        assumptions: Assumptions,
+        assumptions: InForce,
     ) -> None:
         self._memory = memory
         self._blocks = blocks

@@ -50,7 +50,7 @@ def named_addresses(memory: Memory) -> set[int]:
 
 
 def _absolute(lowest: int, highest: int) -> re.Pattern[bytes]:
-    """Return a pattern of `mov r32,i32`, `mov r64,i32` and `push i32` whose number is a multiple of 4 and mapped."""
+    """Return a pattern of instructions with an immediate number that is mapped and a multiple of 4."""
     low = b"[" + b"".join(re.escape(bytes((byte,))) for byte in range(0, 256, 4)) + b"]"
     high = b".."
     if lowest >> 24 == (highest - 1) >> 24 < 256:
@@ -127,10 +127,16 @@ class DataObjects:
 
     def pointers(self, extent: range) -> list[int]:
         """Return the mapped addresses that the words of `extent` hold before the program starts."""
+        return [value for _, value in self.slots(extent)]
+
+    def slots(self, extent: range) -> list[tuple[int, int]]:
+        """
+        Return (address, value) of the words of `extent` that hold mapped addresses before the program starts.
+        """
         memory = self._memory
         pointers = memory.relocations.pointers
         low, high = bisect_left(self._slots, extent.start), bisect_left(self._slots, extent.stop)
-        found = [pointers[slot] for slot in self._slots[low:high]]
+        found = [(slot, pointers[slot]) for slot in self._slots[low:high]]
         image = memory.image(extent.start)
         if image is None or image.kind != "ET_EXEC":
             return found
@@ -138,7 +144,9 @@ class DataObjects:
         raw = memory.read_file(extent.start, len(extent))
         for shift in (-extent.start % 8, (-extent.start + 4) % 8)[: 2 if self._packed else 1]:
             whole = (len(raw) - shift) // 8 * 8
-            for (word,) in _WORD.iter_unpack(raw[shift : shift + whole] if whole > 0 else b""):
+            words = _WORD.iter_unpack(raw[shift : shift + whole] if whole > 0 else b"")
+            for index, (word,) in enumerate(words):
                 if lowest <= word < highest:
-                    found.append(word)
-        return found
+                    found.append((extent.start + shift + 8 * index, word))
+        # What is there before a resolver's result is never used.
+        return [(slot, value) for slot, value in found if slot not in memory.relocations.resolvers]

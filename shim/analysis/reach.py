@@ -11,7 +11,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from shim.analysis.decode import (
     MARK,
@@ -42,7 +41,8 @@ class Function:
 
     `waiting` are (address behind a call, calling function) that go on when this one returns;
     `returns_into` the functions that return when this one does, because they end by jumping to it;
-    `runs` what was first reached from its entry.
+    `runs` what was first reached from its entry; `uses` (address, target) of what its code calls, jumps to,
+    takes the address of or reads: entries of functions, and starts of data objects in `Reach.holds`.
     """
 
     entry: int
@@ -50,15 +50,7 @@ class Function:
     waiting: list[tuple[int, Function]] = field(default_factory=list)
     returns_into: list[Function] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
-
-
-class Edge(NamedTuple):
-    """How `target` is reached: from the code at `ip` (0 for data and roots), with a word for people."""
-
-    source: int
-    target: int
-    ip: int
-    how: str
+    uses: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Reach:
@@ -69,12 +61,17 @@ class Reach:
         runs: Reachable runs by start address.
         owner: The function that first reached each run.
         functions: Reached functions by entry.
-        callers: For each function entry the addresses of instructions that call it, jump to it or fall into it.
+        callers: For each function entry the addresses of instructions that call it, jump to it or fall into
+        it.
         entered: For each address inside a function that another function jumps to, the jumps.
         jump_targets: Resolved targets by the address of an indirect jump.
         address_taken: Code addresses that exist as values, with what makes them: ips, and 0 for data.
         unresolved: Jumps that could not be followed, as (address, reason).
-        edges: How each function and data object was reached, first discovery first.
+        named_data: Data addresses that reachable code or reachable data names.
+        holds: For each data object that reachable code touches, by its start, what it points to: entries of
+            functions and starts of other objects.
+        roots: What the kernel, the loader or the startup code enters, with a word for people.
+        root_objects: Data that they walk, likewise.
     """
 
     def __init__(
@@ -91,14 +88,15 @@ class Reach:
         self.entered: dict[int, list[int]] = {}
         self.jump_targets: dict[int, tuple[int, ...]] = {}
         self.address_taken: dict[int, set[int]] = {}
-        self.roots: list[int] = []
-        self.edges: list[Edge] = []
+        self.roots: dict[int, str] = {}
+        self.root_objects: dict[int, str] = {}
+        self.holds: dict[int, list[int]] = {}
         self.unresolved: list[tuple[int, str]] = []
+        self.named_data: set[int] = set()
         self._returning: set[int] = set()
         self._came_from: dict[int, int] = {}
         self._overlapping: set[int] = set()
         self._queue: deque[tuple[int, Function, int]] = deque()
-        self._seen_objects: set[int] = set()
         self._joined: set[tuple[int, int]] = set()
         self._boundaries: dict[int, frozenset[int]] = {}
         self._decodable: dict[int, bool] = {}
@@ -110,13 +108,13 @@ class Reach:
 
     def root(self, address: int, why: str) -> None:
         """Declare that the kernel, the loader or the startup code enters the process at `address`."""
-        self.roots.append(address)
-        self.edges.append(Edge(0, address, 0, why))
+        self.roots.setdefault(address, why)
         self._enter(address)
 
     def root_data(self, extent: range, why: str) -> None:
         """Declare that the pointers in `extent` are used from the start."""
-        self._touch(extent, 0, why)
+        self.root_objects.setdefault(extent.start, why)
+        self._touch(extent)
 
     def run(self) -> None:
         """Follow everything that the roots can reach."""
@@ -145,6 +143,10 @@ class Reach:
         """Return the address from which `run` was first reached, or 0 at an entry."""
         return self._came_from.get(run.start, 0)
 
+    def came_from_outside(self, start: int) -> bool:
+        """Whether a run begins at `start` that no code of its function leads to: an entry, a landing pad."""
+        return start in self.runs and not self._came_from.get(start, 0)
+
     def _has_instruction(self, run: Run, address: int) -> bool:
         instructions = self._disassembler.instructions(run.start, address + 1)
         return bool(instructions) and instructions[-1].ip == address
@@ -159,7 +161,8 @@ class Reach:
                 for pad in landing_pads(frame, self._memory):
                     self._queue.append((pad, function, 0))
                 if frame.personality:
-                    self._take_code(frame.personality, entry, 0, "personality routine")
+                    function.uses.append((entry, frame.personality))
+                    self._take_code(frame.personality, 0)
         return function
 
     def _explore(self, address: int, function: Function, came_from: int) -> None:
@@ -188,7 +191,7 @@ class Reach:
                 else:
                     queue.append((target, function, ip))
             for ip, target in run.calls:
-                self.edges.append(Edge(function.entry, target, ip, "calls"))
+                function.uses.append((ip, target))
                 self.callers.setdefault(target, []).append(ip)
             follow = self._leave(run, function)
             if follow is None:
@@ -203,6 +206,7 @@ class Reach:
         owner = self.owner[run.start]
         if owner is not function:
             self._returns_with(function, owner)
+            function.uses.append((came_from, owner.entry))
             if came_from and address not in self.functions:
                 self.entered.setdefault(address, []).append(came_from)
         if came_from and address in self.functions:
@@ -242,7 +246,7 @@ class Reach:
     def _call(self, target: int, run: Run, function: Function) -> int | None:
         if target not in self.functions and not self._memory.executable(target):
             return None  # a weak symbol that nobody defines: the guarded call would fault
-        self.edges.append(Edge(function.entry, target, run.last, "calls"))
+        function.uses.append((run.last, target))
         self.callers.setdefault(target, []).append(run.last)
         callee = self._enter(target)
         if callee.returns:
@@ -258,7 +262,7 @@ class Reach:
 
     def _tail(self, target: int, ip: int, function: Function) -> None:
         """Follow a jump to the start of another function."""
-        self.edges.append(Edge(function.entry, target, ip, "jumps to"))
+        function.uses.append((ip, target))
         self.callers.setdefault(target, []).append(ip)
         self._returns_with(function, self._enter(target))
 
@@ -330,13 +334,13 @@ class Reach:
 
     def _refer(self, reference: Reference, function: Function, run: Run) -> None:
         address = reference.address
-        if self._is_code(address) and reference.use == Use.ADDRESS:
-            self._take_code(address, function.entry, reference.ip, "takes the address of")
-        elif reference.use == Use.READ:
+        if reference.use == Use.READ:
             self._read_slot(reference, function, run)
+        elif reference.use == Use.ADDRESS and self._is_code(address):
+            function.uses.append((reference.ip, address))
+            self._take_code(address, reference.ip)
         elif reference.use != Use.WRITE:
-            for extent in self._objects.reachable_from(address):
-                self._touch(extent, function.entry, "uses data that points to")
+            self._use_data(address, reference.ip, function)
 
     def _read_slot(self, reference: Reference, function: Function, run: Run) -> None:
         """A scalar read reaches what the slot points to, not the rest of the object that holds the slot."""
@@ -345,10 +349,17 @@ class Reach:
             return
         for value in self._objects.pointers(slot):
             if self._is_code(value):
-                self._take_code(value, function.entry, reference.ip, "reads a pointer to")
+                function.uses.append((reference.ip, value))
+                self._take_code(value, reference.ip)
             elif self._memory.segment(value) is not None:
-                for extent in self._objects.reachable_from(value):
-                    self._touch(extent, function.entry, "reads a pointer to data that points to")
+                self._use_data(value, reference.ip, function)
+
+    def _use_data(self, address: int, ip: int, function: Function) -> None:
+        self.named_data.add(address)
+        for extent in self._objects.reachable_from(address):
+            self._touch(extent)
+            if self.holds[extent.start]:
+                function.uses.append((ip, extent.start))
 
     def _is_code(self, address: int) -> bool:
         """
@@ -378,33 +389,33 @@ class Reach:
             self._boundaries[extent.start] = frozenset(instruction.ip for instruction in instructions)
         return address in self._boundaries[extent.start]
 
-    def _take_code(self, address: int, source: int, ip: int, how: str) -> None:
-        if address not in self.address_taken:
-            self.edges.append(Edge(source, address, ip, how))
+    def _take_code(self, address: int, ip: int) -> None:
         self.address_taken.setdefault(address, set()).add(ip)
         self._enter(address)
 
-    def _touch(self, extent: range, source: int, how: str) -> None:
-        if extent.start in self._seen_objects:
-            return
-        self._seen_objects.add(extent.start)
-        self._pointers(extent, source, how)
-
-    def _pointers(self, extent: range, source: int, how: str) -> None:
+    def _touch(self, extent: range) -> None:
+        """Follow every pointer in a data object, and in what it points to."""
         pending = [extent]
         while pending:
-            for value in self._objects.pointers(pending.pop()):
+            current = pending.pop()
+            if current.start in self.holds:
+                continue
+            held = self.holds[current.start] = []
+            for value in self._objects.pointers(current):
                 if self._is_code(value):
-                    self._take_code(value, source, 0, how)
+                    held.append(value)
+                    self._take_code(value, 0)
                 elif self._memory.segment(value) is not None:
+                    self.named_data.add(value)
                     for target in self._objects.reachable_from(value):
-                        if target.start not in self._seen_objects:
-                            self._seen_objects.add(target.start)
-                            pending.append(target)
+                        held.append(target.start)
+                        pending.append(target)
 
 
 def _code_ranges(memory: Memory) -> list[tuple[int, int]]:
-    """Return where code is: the executable sections of each image, or its executable segments if it has none."""
+    """
+    Return where code is: the executable sections of each image, or its executable segments if it has none.
+    """
     ranges = []
     for image in memory.images:
         sections = [

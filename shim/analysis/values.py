@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from iced_x86 import Mnemonic, OpKind
 
 from shim.analysis.answers import MAX_VALUES, Address, Answer, Location, Question, Slot, Step
-from shim.analysis.assumptions import Assumptions
+from shim.analysis.assumptions import InForce
 from shim.analysis.blocks import Block, Blocks
 from shim.analysis.decode import Ending
 from shim.analysis.frames import REACH_OF_ADDRESS, Listing, Listings, indexed_place, is_absolute
@@ -60,7 +60,7 @@ class Values:
         listings: Listings,
         objects: DataObjects,
         callers_of: Callable[[int], list[tuple[Block, bool]] | None],
-        assumptions: Assumptions,
+        assumptions: InForce,
         *,
         callee_saved: bool,
     ) -> None:

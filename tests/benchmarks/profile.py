@@ -26,7 +26,7 @@ def _measure(program: Path, runs: int) -> dict[str, object]:
     for _ in range(runs):
         started = time.perf_counter()
         with subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "profile", "--format", "names", str(program)],
+            [sys.executable, "-c", COMMAND, "profile", "--no-cache", "--format", "names", str(program)],
             stdout=subprocess.PIPE,
         ) as process:
             names = process.communicate()[0]
@@ -39,7 +39,7 @@ def _measure(program: Path, runs: int) -> dict[str, object]:
 def _peak(program: Path) -> int:
     """Return the peak resident memory, in MB, of one more run that reports its own."""
     code = (
-        f"import resource; from shim.cli.main import run; run(['profile', '--format', 'names', '-o', '{os.devnull}', "
+        f"import resource; from shim.cli.main import run; run(['profile', '--no-cache', '--format', 'names', '-o', '{os.devnull}', "
         f"{str(program)!r}]); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -302,7 +302,7 @@ def test_position_independent_and_stripped_are_the_same(name: str, assemble: Ass
 @pytest.mark.parametrize("name", OPEN)
 def test_what_is_not_bounded_is_said(name: str, assemble: Assemble) -> None:
     source, reason = OPEN[name]
-    profile = derive(assemble(source), "program", assume=False)
+    profile = derive(assemble(source), "program", assume=())
     assert not profile.complete
     assert any(reason in place.reason for place in profile.unresolved), profile.unresolved
 
@@ -341,7 +341,7 @@ def test_an_assumption_is_named_and_optional(assemble: Assemble) -> None:
     assert profile.complete
     assert found(profile) == {39, 102, 60}
     assert [text.split(":")[0] for text in profile.assumptions] == ["separate-variables"]
-    strict = derive(data, "program", assume=False)
+    strict = derive(data, "program", assume=())
     assert "address is taken" in strict.unresolved[0].reason
     assert strict.assumptions == ()
 
@@ -352,7 +352,18 @@ def test_no_assumption_is_named_where_none_was_needed(assemble: Assemble) -> Non
 
 def test_always_allowed_calls_are_there(assemble: Assemble) -> None:
     profile = derive(assemble("_start:" + END), "program")
-    assert {rule.number for rule in profile.phases[0].rules} == ALWAYS | {60}
+    assert {rule.number for rule in profile.phases[0].rules} == {60, 231}
+
+
+@pytest.mark.parametrize(("number", "implied"), [(13, 15), (35, 219), (7, 219), (202, 219)])
+def test_what_the_kernel_issues_comes_with_its_cause(assemble: Assemble, number: int, implied: int) -> None:
+    profile = derive(assemble(f"_start: mov eax, {number}\n syscall" + END), "program")
+    assert {rule.number for rule in profile.phases[0].rules} == {number, implied, 60, 231}
+
+
+def test_code_behind_exit_is_dead(assemble: Assemble) -> None:
+    source = "_start: mov eax, 231\n syscall\n mov eax, 39\n syscall" + END
+    assert {rule.number for rule in derive(assemble(source), "program").phases[0].rules} == {231}
 
 
 @pytest.mark.parametrize(

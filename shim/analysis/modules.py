@@ -1,0 +1,146 @@
+"""
+What does the program open while it runs, and which functions does it look up by name?
+
+Shared objects that nobody needs are mapped by dlopen, and functions are found by dlsym.  A module counts as
+opened once reachable code names a string that leads to it; what dlsym is asked for is worked out where it is
+called.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from shim.analysis.assumptions import DECLARED_MODULES, NO_MODULES, Assumption
+from shim.analysis.blocks import Block
+from shim.analysis.questions import Questions
+from shim.analysis.reach import Reach
+from shim.analysis.registers import RDI, RSI
+from shim.analysis.roots import add_image
+from shim.elf.openable import NSSWITCH
+from shim.elf.process import Module, Process
+
+_FINDERS = ("dlsym", "dlvsym")
+_OPENERS = ("dlopen", "dlmopen")
+_LONGEST_NAME = 256
+# glibc 2.36, nss/nss_module.c, nss_function_name_array: libc asks a service for a function by the rest of its
+# name.
+_SERVICE_FUNCTION = re.compile(r"_nss_[a-z0-9]+_([a-z0-9_]+)")
+
+
+class Modules:
+    """
+    Adds what reachable code opens and looks up to the roots of `reach`, step by step.
+
+    Args:
+        ask: Makes the questions about values for what has been reached so far.
+    """
+
+    def __init__(self, process: Process, reach: Reach, ask: Callable[[], Questions]) -> None:
+        self._process = process
+        self._reach = reach
+        self._ask = ask
+        self._seen: set[int] = set()
+        self._idle = list(process.modules)
+        self._named: set[str] = set()
+        self._named_by_libc: set[str] = set()
+        self._services: dict[str, list[int]] = {}
+        self._asked: set[int] = set()
+        self._exports: dict[str, list[int]] = {}
+        for exports in process.exports:
+            for name, address in exports.items():
+                self._exports.setdefault(name, []).append(address)
+        self.assumed: set[Assumption] = set()
+
+    @property
+    def idle(self) -> tuple[Module, ...]:
+        """The modules that nothing opens."""
+        return tuple(self._idle)
+
+    def add_roots(self) -> bool:
+        """Add the roots that were found since the last call; return whether there were any."""
+        before = len(self._reach.roots) + len(self._reach.root_objects)
+        self._read_strings()
+        for module in [
+            module for module in self._idle if not module.opened_by or self._named & module.opened_by
+        ]:
+            self._idle.remove(module)
+            self._open(module)
+        for name in [name for name in self._services if name in self._named_by_libc]:
+            for address in self._services.pop(name):
+                self._reach.root(address, f"name service function: {name}")
+        self._look_up()
+        if self._process.interpreter is None and NSSWITCH in self._named:
+            self.assumed.add(NO_MODULES)
+        return len(self._reach.roots) + len(self._reach.root_objects) > before
+
+    def _read_strings(self) -> None:
+        """Note the strings that were named since the last call."""
+        memory = self._process.memory
+        new = self._reach.named_data - self._seen
+        self._seen |= new
+        found: dict[str, set[str]] = {}
+        for address in new:
+            text = self._string(address)
+            image = memory.image(address)
+            if text and image is not None:
+                found.setdefault(image.path, set()).add(text)
+        for texts in found.values():
+            self._named |= texts
+        for texts in found.values():
+            if NSSWITCH in self._named:
+                self._named_by_libc |= texts
+
+    def _string(self, address: int) -> str:
+        """Return the ASCII string at an address, or "" where there is none."""
+        raw = self._process.memory.read_file(address, _LONGEST_NAME)
+        end = raw.find(b"\0")
+        return raw[:end].decode("ascii") if end > 0 and raw[:end].isascii() else ""
+
+    def _open(self, module: Module) -> None:
+        for image in (module.image, *module.brings):
+            add_image(self._reach, self._process.memory, image)
+        for name, address in module.exports.items():
+            if not self._process.memory.executable(address):
+                continue
+            service = _SERVICE_FUNCTION.fullmatch(name)
+            if service is None:
+                self._reach.root(address, f"exported to dlsym: {name}")
+            else:
+                self._services.setdefault(service[1], []).append(address)
+
+    def _look_up(self) -> None:
+        """
+        Add the functions that dlsym is asked for, and note where that, or what dlopen opens, is computed.
+        """
+        finders = [address for name in _FINDERS for address in self._exports.get(name, ())]
+        openers = [address for name in _OPENERS for address in self._exports.get(name, ())]
+        called = [entry for entry in (*finders, *openers) if self._reach.callers.get(entry)]
+        if not called:
+            return
+        questions = self._ask()
+        for entry in called:
+            for site in _sites(questions, entry):
+                if site.last in self._asked:
+                    continue
+                answer = questions.values.before(site, site.last, RSI if entry in finders else RDI)
+                names = [self._string(address) for address in answer.values]
+                if not answer.only_numbers():
+                    self.assumed.add(DECLARED_MODULES)
+                    continue
+                self._asked.add(site.last)
+                for name in names if entry in finders else ():
+                    for address in self._exports.get(name, ()):
+                        if self._process.memory.executable(address):
+                            self._reach.root(address, f"looked up by its name: {name}")
+
+
+def _sites(questions: Questions, entry: int) -> list[Block]:
+    """
+    Return the blocks that call the function at `entry`, those that call the stub of a linkage table for it.
+    """
+    sites: list[Block] = []
+    for block in questions.graph.callers(entry):
+        stub = block.start in questions.reach.functions and questions.graph.callee(block) is None
+        sites += questions.graph.callers(block.start) if stub else [block]
+    return sites

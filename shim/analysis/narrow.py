@@ -1,0 +1,102 @@
+"""
+Which of the reached code never runs, and how is that known?
+
+Proofs come first: code behind a call of the kernel that never returns.  Then what follows from named
+assumptions, each found by the shape of the code and never by a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from shim.analysis.assumptions import NO_ABORT, OPAQUE_MUTEXES, Assumption
+from shim.analysis.decode import Ending
+from shim.analysis.doom import doomed
+from shim.analysis.habits import priority_protection
+from shim.analysis.live import Dead
+from shim.analysis.numbers import NEVER_RETURN, KernelEntry
+from shim.analysis.program import Program
+from shim.analysis.reach import Function
+
+
+def narrowed(
+    program: Program, entries: list[KernelEntry], assume: Collection[Assumption]
+) -> tuple[Dead, set[Assumption]]:
+    """
+    Return the code that never runs, and the assumptions among `assume` that this and the numbers rest on.
+    """
+    dead = proved_dead(program, entries)
+    used = {entry.assumed for entry in entries if entry.assumed is not None}
+    for assumption, find in ((OPAQUE_MUTEXES, priority_protection), (NO_ABORT, doomed)):
+        if assumption in assume:
+            functions = find(program, entries)
+            dead.functions |= functions
+            used |= {assumption} if functions else set()
+    return dead, used
+
+
+def proved_dead(program: Program, entries: Iterable[KernelEntry]) -> Dead:
+    """Return the code behind calls that end the thread or the process."""
+    stops: dict[int, set[int]] = {}
+    for entry in entries:
+        if entry.numbers and not entry.unresolved and set(entry.numbers) <= NEVER_RETURN:
+            stops.setdefault(entry.function, set()).add(entry.address)
+    dead = Dead()
+    for function, addresses in stops.items():
+        dead.add_ranges(unreached(program, program.reach.functions[function], addresses))
+    return dead
+
+
+def unreached(program: Program, function: Function, stops: set[int]) -> list[tuple[int, int]]:
+    """
+    Return the address ranges of `function` that control does not get to without passing a stop.
+    """
+    blocks = program.blocks.of(function)
+    reach, graph = program.reach, program.questions.graph
+    visited: dict[int, int] = {}
+    pending = [
+        block
+        for block in blocks
+        if block.start in reach.functions
+        or block.start in reach.entered
+        or reach.came_from_outside(block.start)
+    ]
+    while pending:
+        block = pending.pop()
+        if block.start in visited:
+            continue
+        stop = min((address for address in stops if block.start <= address < block.end), default=None)
+        visited[block.start] = block.end if stop is None else stop + 1
+        if stop is None:
+            behind = (
+                [block.end] if block.ending in {Ending.CALL, Ending.CALL_INDIRECT} else graph.after(block)
+            )
+            pending += [target for target in map(program.blocks.at, behind) if target is not None]
+    return [
+        (visited.get(block.start, block.start), block.end)
+        for block in blocks
+        if visited.get(block.start, block.start) < block.end
+    ]
+
+
+def surviving(
+    program: Program, entries: Iterable[KernelEntry], living: set[int], dead: Dead
+) -> list[KernelEntry]:
+    """Return the kernel entries that still run, each with the numbers that live code gives it."""
+
+    def lives(address: int) -> bool:
+        run = program.reach.containing(address)
+        return run is not None and program.reach.owner[run.start].entry in living and not dead.covers(address)
+
+    found = []
+    for entry in entries:
+        if not lives(entry.address):
+            continue
+        numbers = {
+            number: kept
+            for number, places in entry.numbers.items()
+            if (kept := tuple(place for place in places if lives(place)))
+        }
+        found.append(replace(entry, numbers=numbers))
+    return found

@@ -1,0 +1,55 @@
+"""
+Everything that is needed to ask what a location can hold, over what has been reached so far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iced_x86 import Instruction
+
+from shim.analysis.assumptions import InForce
+from shim.analysis.blocks import Blocks
+from shim.analysis.decode import Disassembler, Run
+from shim.analysis.flow import Flow
+from shim.analysis.frames import Listings
+from shim.analysis.functions import Functions
+from shim.analysis.graph import Graph
+from shim.analysis.objects import DataObjects
+from shim.analysis.reach import Reach
+from shim.analysis.values import Values
+from shim.elf.memory import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The blocks of what was reached, how control flows between them, and what locations can hold."""
+
+    reach: Reach
+    blocks: Blocks
+    graph: Graph
+    listings: Listings
+    flow: Flow
+    values: Values
+    assumptions: InForce
+    disassembler: Disassembler
+
+    def instructions(self, run: Run) -> list[Instruction]:
+        """Return the instructions of a run."""
+        return self.disassembler.instructions(run.start, run.end)
+
+
+def questions(
+    memory: Memory, functions: Functions, disassembler: Disassembler, objects: DataObjects, reach: Reach
+) -> Questions:
+    """Return what can be asked now; when more is reached later, ask again for a new one."""
+    blocks = Blocks(reach, disassembler)
+    graph = Graph(reach, blocks)
+    listings = Listings(blocks, disassembler)
+    go = bool(functions.go)
+    assumptions = InForce()
+    flow = Flow(reach, blocks, graph, listings, objects, assumptions, go=go)
+    values = Values(
+        memory, reach, blocks, graph, listings, objects, flow.callers_of, assumptions, callee_saved=not go
+    )
+    return Questions(reach, blocks, graph, listings, flow, values, assumptions, disassembler)
