@@ -212,11 +212,28 @@ static void follow_from(const struct x86_region *region, uint64_t ip,
 	} while (!arrive(region, run, place.end));
 }
 
+/* Whether the last instruction that was decoded before START extends over it:
+ * some code is jumped into, or was data that looked like code. */
+static int is_overlapped(const struct x86_region *region, uint64_t start)
+{
+	struct x86_instruction instruction;
+	size_t at = (size_t)(start - region->start);
+
+	for (size_t back = 1; back < X86_MAX_LENGTH && back <= at; back++)
+		if (region->marks[at - back] != 0) {
+			x86_decode(region->bytes + at - back,
+				   region->size - at + back, &instruction);
+			return instruction.length > back;
+		}
+	return 0;
+}
+
 void x86_run(const struct x86_region *region, uint64_t start,
 	     struct x86_run *run)
 {
 	uint64_t end = region->start + region->size;
 
+	run->overlapped = (uint64_t)is_overlapped(region, start);
 	run->branch_count = 0;
 	run->indirect_call_count = 0;
 	run->reference_count = 0;

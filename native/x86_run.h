@@ -14,6 +14,7 @@
 /* What a mark says of its byte: an instruction that was decoded begins there, a
  * run does.  shim.analysis.decode has the same numbers. */
 #define X86_MARK 1
+#define X86_MARK_LEADER 2
 #define X86_MARK_RUN 3
 
 /* No instruction that is reported has fewer than 2 bytes, and none that has two
@@ -52,6 +53,7 @@ struct x86_run {
 	uint64_t indirect_call_count;
 	uint64_t reference_count;
 	uint64_t kernel_entry_count; /* up to here read as one array */
+	uint64_t overlapped; /* 1 if it begins inside an instruction */
 	uint64_t limit;
 	struct x86_pair branches[X86_MAX_REPORTS];
 	uint64_t indirect_calls[X86_MAX_REPORTS];

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from shim.analysis.blocks import Block
-from shim.analysis.frames import Place
+from shim.analysis.places import Place
 from shim.analysis.registers import WORD
 
 MAX_VALUES = 1024

@@ -34,6 +34,11 @@ OPAQUE_MUTEXES = Assumption(
     "pthread_mutexattr_setprotocol",
     default=True,
 )
+NOT_SECURE = Assumption(
+    "not-secure",
+    "the program starts with AT_SECURE 0: it gains no privilege by being executed, which no_new_privs makes sure of",
+    default=True,
+)
 NO_MODULES = Assumption(
     "no-modules",
     "the static program opens no shared object (its C library would open one for a name service or a "
@@ -52,7 +57,7 @@ NO_ABORT = Assumption(
     "refused call instead of by a message and SIGABRT",
     default=False,
 )
-ASSUMPTIONS = (SEPARATE_VARIABLES, OPAQUE_MUTEXES, NO_MODULES, DECLARED_MODULES, NO_ABORT)
+ASSUMPTIONS = (SEPARATE_VARIABLES, OPAQUE_MUTEXES, NOT_SECURE, NO_MODULES, DECLARED_MODULES, NO_ABORT)
 DEFAULT = frozenset(assumption for assumption in ASSUMPTIONS if assumption.default)
 
 

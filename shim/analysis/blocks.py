@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from shim.analysis.decode import MARK_LEADER, Disassembler, Ending, Run
 from shim.analysis.reach import Function, Reach
+from shim.analysis.runs import MARK_LEADER, Disassembler, Ending, Run
 
 _LEADER = bytes((MARK_LEADER,))
 
@@ -42,7 +42,8 @@ class Blocks:
 
     def of(self, function: Function) -> list[Block]:
         """Return the blocks that were first reached from the entry of `function`."""
-        return [block for run in function.runs for block in self.in_run(run)]
+        runs = (run for run in function.runs if run.end > run.start)  # into no instruction at all
+        return [block for run in runs for block in self.in_run(run)]
 
     def in_run(self, run: Run) -> list[Block]:
         """Return the blocks of a run, by address."""

@@ -9,85 +9,38 @@ asked about single instructions is asked of the disassembler.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from iced_x86 import Code, Decoder, FlowControl, Instruction
 
 from shim.analysis._decode import ffi, lib
+from shim.analysis.runs import (
+    MARK,
+    MARK_LEADER,
+    MARK_RUN,
+    MAX_RUN,
+    Abi,
+    Ending,
+    Reference,
+    Run,
+    Use,
+)
 from shim.elf.image import ElfImage, Segment
 from shim.elf.memory import Memory
 
+__all__ = [
+    "MARK",
+    "MARK_LEADER",
+    "MARK_RUN",
+    "MAX_RUN",
+    "Abi",
+    "Disassembler",
+    "Ending",
+    "Reference",
+    "Run",
+    "Use",
+]
 
-class Ending:
-    """How control leaves a run or a block: plain numbers, those of `enum x86_control`."""
-
-    FALL: Final = 1
-    JUMP: Final = 2
-    BRANCH: Final = 3
-    CALL: Final = 4
-    CALL_INDIRECT: Final = 5
-    JUMP_INDIRECT: Final = 6
-    RETURN: Final = 7
-    STOP: Final = 8
-    INVALID: Final = 9
-
-
-class Use:
-    """How an instruction names an address: itself, by a scalar access, or with a register; `enum x86_use`."""
-
-    ADDRESS: Final = 1
-    READ: Final = 2
-    WRITE: Final = 3
-    INDEXED: Final = 4
-
-
-class Abi:
-    """Which way into the kernel an instruction takes."""
-
-    SYSCALL: Final = 1
-    INT80: Final = 2
-    SYSENTER: Final = 3
-
-
-class Reference(NamedTuple):
-    """Instruction `ip` names `address`; `size` in bytes for scalar accesses, else 0."""
-
-    ip: int
-    address: int
-    use: int
-    size: int
-
-
-@dataclass(slots=True)
-class Run:
-    """
-    Instructions `start`..`end` that follow one another, conditional branches and calls that return included.
-
-    `target` is the direct target of the last instruction, or the address of the pointer it goes through
-    when that is a constant, or 0.  `last` is the address of the last instruction, 0 if the run falls through.
-    `branches` are (address, target) of conditional branches, `calls` (address, callee) of direct calls whose
-    callee was known to return, `indirect_calls` addresses of calls through registers and computed pointers.
-    """
-
-    start: int
-    end: int
-    last: int
-    ending: int
-    target: int
-    branches: list[tuple[int, int]]
-    calls: list[tuple[int, int]]
-    indirect_calls: list[int]
-    references: list[Reference]
-    kernel_entries: list[tuple[int, int]]
-
-
-# What `Region.marks` holds for a byte: 0 where nothing decoded begins, or an instruction, one that something
-# jumps to, the first of a run.
-MARK: Final = 1
-MARK_LEADER: Final = 2
-MARK_RUN: Final = 3
-MAX_RUN: Final = 4096
 MAX_INSTRUCTION: Final = 15
 
 
@@ -112,7 +65,8 @@ class Region:
         self.native: Any = ffi.new("struct x86_region *")
         self.native.bytes, self.native.marks = self._bytes
         self.native.size, self.native.start = len(code), self.start
-        self.native.lowest, self.native.highest = image.segments[0].address, image.segments[-1].end
+        addresses = memory.range_of_addresses(image)
+        self.native.lowest, self.native.highest = addresses.start, addresses.stop
         self.native.absolute = image.kind == "ET_EXEC"
         self.native.behind = int.from_bytes(memory.read(self.end, 1), "little")
 
@@ -141,6 +95,8 @@ class Disassembler:
         self._references = ffi.cast("uint64_t *", self._run.references)
         self._kernel_entries = ffi.cast("uint64_t *", self._run.kernel_entries)
         self._instruction = Instruction()
+        # What `explore` follows runs with.
+        self.native_run = ffi.addressof(lib, "x86_run"), ffi.addressof(lib, "x86_run_on")
 
     def region(self, address: int) -> Region | None:
         """Return the region with `address` inside the bytes that the file has for it, or None."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import shim
+from shim.analysis.arguments import Conditions, argument_conditions
 from shim.analysis.assumptions import DEFAULT, Assumption
 from shim.analysis.chains import Chains
-from shim.analysis.live import live
+from shim.analysis.live import Dead, live
 from shim.analysis.narrow import narrowed, surviving
 from shim.analysis.numbers import KernelEntry, kernel_entries
 from shim.analysis.program import Program, load_program
+from shim.analysis.refute import refuted
+from shim.analysis.stages import stages
 from shim.elf.files import FileSource
 from shim.elf.image import ElfImage, parse_elf
 from shim.elf.process import load_process
@@ -42,25 +45,29 @@ def derive(
         assume: The assumptions that may be made; those that were needed are in the result.
 
     Raises:
-        BinaryError: a file is no x86-64 ELF whose headers are consistent, or is missing.
+        BinaryError: a file is no x86-64 or AArch64 ELF whose headers are consistent, or is missing.
 
     Not checked:
         Code that the program writes at run time: a profile of a program that maps memory executable covers
         only the code in its file.
     """
-    process = load_process(parse_elf(data, path), files, modules)
-    syscalls = table("x86_64")
+    image = parse_elf(data, path, machines=("x86_64", "aarch64"))
+    process = load_process(image, files, modules)
     program = load_program(process)
+    syscalls = table(program.architecture.name)
     found = kernel_entries(program, assume=assume)
     dead, used = narrowed(program, found, assume)
+    dead = refuted(program, surviving(program, found, live(program.reach, dead), dead), dead)
     living = live(program.reach, dead)
     entries = surviving(program, found, living, dead)
     chains = Chains(program.reach, program.functions, program.memory, living)
-    rules, unknown = _rules(program, entries, chains, syscalls)
+    conditions = argument_conditions(program, entries, syscalls)
+    rules, unknown = _rules(program, entries, chains, syscalls, conditions)
+    later = _later_phases(program, entries, (living, dead), chains, syscalls)
     return Profile(
-        arch="x86_64",
+        arch=image.machine,
         objects=_objects(program),
-        phases=(Phase("startup", None, rules),),
+        phases=(Phase("startup", None, rules), *later),
         unresolved=tuple(sorted({*_unresolved(program, entries), *unknown})),
         foreign_abi=tuple(sorted(_foreign(program, entries, syscalls))),
         assumptions=tuple(sorted(map(str, {*used, *program.modules.assumed}))),
@@ -78,8 +85,34 @@ def _objects(program: Program) -> tuple[AnalysedObject, ...]:
     )
 
 
+def _later_phases(
+    program: Program,
+    entries: list[KernelEntry],
+    alive: tuple[set[int], Dead],
+    chains: Chains,
+    syscalls: SyscallTable,
+) -> list[Phase]:
+    """Return the phases behind the startup that allow less than the one before."""
+    living, dead = alive
+    before = {number for entry in entries for number in entry.numbers}
+    phases = []
+    for stage in stages(program, entries):
+        remaining = surviving(program, entries, living - stage.over, dead)
+        numbers = {number for entry in remaining for number in entry.numbers}
+        if numbers < before:
+            conditions = argument_conditions(program, remaining, syscalls)
+            rules, _ = _rules(program, remaining, chains, syscalls, conditions)
+            phases.append(Phase(stage.name, program.memory.in_file(stage.boundary), rules))
+            before = numbers
+    return phases
+
+
 def _rules(
-    program: Program, entries: list[KernelEntry], chains: Chains, syscalls: SyscallTable
+    program: Program,
+    entries: list[KernelEntry],
+    chains: Chains,
+    syscalls: SyscallTable,
+    conditions: dict[int, Conditions],
 ) -> tuple[tuple[SyscallRule, ...], list[UnresolvedSite]]:
     """Return one rule per allowed call, and the sites whose numbers no table knows."""
     sites: dict[int, dict[int, KernelEntry]] = {}
@@ -100,6 +133,7 @@ def _rules(
         number: SyscallRule(
             number,
             syscalls.name(number),
+            conditions.get(number, ()),
             sites=tuple(
                 Site(program.path(address), program.memory.in_file(address), program.functions.name(address))
                 for address in sorted(found)

@@ -8,22 +8,17 @@ function is ever entered.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from shim.analysis.blocks import Block
 from shim.analysis.decided import only_successor
-from shim.analysis.decode import Ending, Run
-from shim.analysis.numbers import NEVER_RETURN, KernelEntry
+from shim.analysis.numbers import KernelEntry, never_return
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
-from shim.analysis.registers import RDI
+from shim.analysis.runs import Ending, Run
+from shim.syscalls import table
 
 _SIGABRT = 6
-# mov rsp, r64 but for rbp, in both encodings: where a frame is left for one that is not the caller's.
-_MOVES_STACK = re.compile(
-    rb"[\x48\x4c]\x89[\xc4\xcc\xd4\xdc\xf4\xfc]|\x48\x8b[\xe0-\xe4\xe6\xe7]|\x49\x8b[\xe0-\xe7]"
-)
 # A function that ends in abort() only because of what it is called with is a small one.
 MAX_DECIDED_BLOCKS = 160
 MAX_BLOCKS = 1000
@@ -41,8 +36,9 @@ class _Doom:
     def __init__(self, program: Program, entries: Iterable[KernelEntry]) -> None:
         self._program = program
         self._found: set[int] = set()
+        final = never_return(table(program.architecture.name))
         self._exits = frozenset(
-            entry.address for entry in entries if NEVER_RETURN & set(entry.numbers) or entry.unresolved
+            entry.address for entry in entries if final & set(entry.numbers) or entry.unresolved
         )
         self._acting = _acting(program)
         self._away = _away(program)
@@ -136,7 +132,8 @@ def _aborts(program: Program, function: Function) -> bool:
         return False
     for block in program.blocks.of(function):
         if block.ending == Ending.CALL:
-            answer = program.values.before(block, block.last, RDI, 0xFFFF_FFFF)
+            first = program.architecture.conventions.arguments[0]
+            answer = program.values.before(block, block.last, first, 0xFFFF_FFFF)
             if answer.only_numbers() and set(answer.values) == {_SIGABRT}:
                 return True
     return False
@@ -177,18 +174,18 @@ def _away(program: Program) -> set[int]:
     for image in program.process.images:
         for segment in image.segments:
             code = program.memory.read(segment.address, segment.file_size) if segment.executable else b""
-            for match in _MOVES_STACK.finditer(code):
-                address = segment.address + match.start()
+            for address in program.architecture.frame_switches(code, segment.address):
                 run = program.reach.containing(address)
                 if run is not None and any(i.ip == address for i in program.questions.instructions(run)):
                     found.add(program.reach.owner[run.start].entry)
-    users = _users(program)
     pending = list(found)
     while pending:
-        for user in users.get(pending.pop(), ()):
-            if user not in found and program.reach.functions[user].returns:
-                found.add(user)
-                pending.append(user)
+        for ip in program.reach.callers.get(pending.pop(), ()):
+            run = program.reach.containing(ip)
+            caller = None if run is None else program.reach.owner[run.start]
+            if caller is not None and caller.entry not in found and caller.returns:
+                found.add(caller.entry)
+                pending.append(caller.entry)
     return found
 
 

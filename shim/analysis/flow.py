@@ -9,20 +9,21 @@ known; anything else is an escape, and then they are not.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
-from iced_x86 import Instruction, MemorySizeExt, Mnemonic, OpKind, Register
-
+from shim.analysis.architecture import Act, Form
 from shim.analysis.assumptions import InForce
 from shim.analysis.blocks import Block, Blocks
-from shim.analysis.decode import Ending, Reference, Use
-from shim.analysis.frames import Listing, Listings, Place, place_of_memory
+from shim.analysis.frames import Listing, Listings
 from shim.analysis.graph import Graph
 from shim.analysis.objects import DataObjects
+from shim.analysis.places import Place, moved
 from shim.analysis.reach import Reach
-from shim.analysis.registers import ARGUMENTS, CALLEE_SAVED, FULL, NONE, RAX, RDX, SIZE, signed
+from shim.analysis.registers import NONE
+from shim.analysis.runs import Ending, Reference, Use
 
 MAX_PLACES = 4000
 MAX_POINTERS = 3
@@ -61,7 +62,7 @@ class Flow:
         objects: DataObjects,
         assumptions: InForce,
         *,
-        go: bool,
+        go: Callable[[int], bool],
     ) -> None:
         self._reach = reach
         self._blocks = blocks
@@ -69,9 +70,12 @@ class Flow:
         self._listings = listings
         self._objects = objects
         self._go = go
+        self._architecture = listings.architecture
+        self._conventions = listings.architecture.conventions
         self._assumptions = assumptions
         self._known: dict[tuple[int, bool], list[CallSite] | None] = {}
         self._holders: dict[int, list[int]] | None = None
+        self._written: dict[int, int] | None = None
 
     def callers_of(self, entry: int) -> list[CallSite] | None:
         """
@@ -86,7 +90,7 @@ class Flow:
         return self._known[key]
 
     def _find(self, entry: int) -> list[CallSite] | None:
-        if entry in self._reach.roots and not self._go:
+        if entry in self._reach.roots and not self._go(entry):
             return None
         trace = _Trace()
         trace.sites += [
@@ -126,19 +130,19 @@ class Flow:
         index = next((i for i, item in enumerate(listing.instructions) if item.ip == ip), None)
         if index is None:
             raise _EscapesError
-        maker = listing.instructions[index]
-        if maker.mnemonic in (Mnemonic.CALL, Mnemonic.JMP):
-            if path:
+        for form in self._architecture.forms(listing.instructions[index]):
+            if form.act in (Act.CALL, Act.JUMP):
+                if path:
+                    raise _EscapesError
+                trace.sites.append((block, form.act == Act.CALL))
+            elif form.act == Act.COMPARE:
+                continue
+            elif form.act == Act.STORE:
+                self._store(listing, index, form, path, trace)
+            elif form.act in (Act.MOVE, Act.LOAD, Act.ADDRESS):
+                trace.pending.append((block, index + 1, form.destination, path))
+            else:
                 raise _EscapesError
-            trace.sites.append((block, maker.mnemonic == Mnemonic.CALL))
-        elif maker.mnemonic in (Mnemonic.CMP, Mnemonic.TEST):
-            return
-        elif maker.mnemonic not in (Mnemonic.MOV, Mnemonic.LEA):
-            raise _EscapesError
-        elif maker.op0_kind == OpKind.REGISTER:
-            trace.pending.append((block, index + 1, FULL[maker.op0_register], path))
-        else:
-            self._store(listing, index, path, trace)
 
     def _stored(self, address: int, path: Path, trace: _Trace) -> None:
         """
@@ -155,6 +159,8 @@ class Flow:
             if access.address >= extent.stop:
                 break
             self._accessed(access, address, path, trace)
+        for held, ip in self._graph.pointer_reads(extent):
+            self._load(ip, (address - held, *path), trace)
         for slot, held in self._slots_into(extent):
             self._stored(slot, (address - held, *path), trace)
 
@@ -194,16 +200,16 @@ class Flow:
         block = listing.block
         following: list[tuple[int, Holder]] = []
         if block.ending in {Ending.CALL, Ending.CALL_INDIRECT}:
-            if block.ending == Ending.CALL_INDIRECT and _is_operand(listing, holder, path):
+            if block.ending == Ending.CALL_INDIRECT and self._is_operand(listing, holder, path):
                 trace.sites.append((block, True))
             following = self._over_call(block, holder)
         elif block.ending == Ending.JUMP_INDIRECT and block.last not in self._reach.jump_targets:
-            if _is_operand(listing, holder, path):
+            if self._is_operand(listing, holder, path):
                 trace.sites.append((block, False))
-            if holder in ARGUMENTS:
+            if holder in self._conventions.arguments:
                 raise _EscapesError
         elif block.ending == Ending.RETURN:
-            if holder in {RAX, RDX} or (self._go and isinstance(holder, int)):
+            if holder in self._conventions.results or (self._go(block.start) and isinstance(holder, int)):
                 raise _EscapesError
         else:
             following = [(target, holder) for target in self._graph.after(block)]
@@ -221,13 +227,15 @@ class Flow:
         if isinstance(holder, tuple):
             if self._listings.address_taken(self._blocks.owner(block), holder):
                 raise _EscapesError
-        elif self._go or holder in ARGUMENTS:
+        elif self._go(block.start) or holder in self._conventions.arguments:
             target = self._graph.callee(block)
             if target is None:
                 raise _EscapesError
             if self._blocks.at(target) is not None:
                 following.append((target, holder))
-        survives = isinstance(holder, tuple) or (holder in CALLEE_SAVED and not self._go)
+        survives = isinstance(holder, tuple) or (
+            holder in self._conventions.callee_saved and not self._go(block.start)
+        )
         if survives and self._blocks.at(block.end) is not None:
             following.append((block.end, holder))
         return following
@@ -235,82 +243,99 @@ class Flow:
     def _uses(self, listing: Listing, index: int, holder: Holder) -> bool:
         instruction = listing.instructions[index]
         if isinstance(holder, int):
-            return self._listings.reads(instruction, holder)
-        if instruction.mnemonic == Mnemonic.POP:
-            return listing.frames[index].rsp == holder
-        return (
-            place_of_memory(listing.frames[index], instruction) == holder
-            and instruction.mnemonic != Mnemonic.LEA
-            and _has_memory(instruction)
-            and not _is_store(instruction)
+            return self._architecture.reads(instruction, holder)
+        return any(
+            self._place(listing, index, form) == holder
+            for form in self._architecture.forms(instruction)
+            if form.act not in (Act.ADDRESS, Act.STORE)
         )
+
+    def _place(self, listing: Listing, index: int, form: Form) -> Place | None:
+        """Return the place in the frame that one of the things an instruction does names, or None."""
+        if form.act == Act.POP:
+            return listing.frames[index].sp
+        if form.memory is None:
+            return None
+        place = self._architecture.place_of_memory(listing.frames[index], listing.instructions[index])
+        return moved(place, form.memory.offset)
+
+    def _concerned(self, listing: Listing, index: int, holder: Holder) -> list[Form]:
+        """Return what an instruction does with the holder, one of the things it reads."""
+        forms = self._architecture.forms(listing.instructions[index])
+        if len(forms) == 1:
+            return list(forms)
+        if isinstance(holder, tuple):
+            return [form for form in forms if self._place(listing, index, form) == holder]
+        return [form for form in forms if holder in form.reads]
 
     def _use(self, listing: Listing, index: int, holder: Holder, path: Path, trace: _Trace) -> None:
         """Add what an instruction that reads the holder copies it to."""
-        instruction = listing.instructions[index]
-        mnemonic, behind = instruction.mnemonic, (listing.block, index + 1)
-        if mnemonic in (Mnemonic.CMP, Mnemonic.TEST):
-            return
-        if isinstance(holder, tuple):
-            if mnemonic not in (Mnemonic.POP, Mnemonic.MOV) or instruction.op0_kind != OpKind.REGISTER:
-                raise _EscapesError
-            if SIZE[instruction.op0_register] != 8:
-                raise _EscapesError
-            trace.pending.append((*behind, instruction.op0_register, path))
-        elif mnemonic == Mnemonic.PUSH:
-            rsp = listing.frames[index].rsp
-            if rsp is None or instruction.op0_kind != OpKind.REGISTER:
-                raise _EscapesError
-            trace.pending.append((*behind, (rsp[0], rsp[1] - 8), path))
-        elif mnemonic in (Mnemonic.ADD, Mnemonic.SUB) and path and instruction.op0_register == holder:
-            trace.pending.append((*behind, holder, (path[0] - _distance(instruction), *path[1:])))
-        elif mnemonic == Mnemonic.MOV and instruction.op1_register == holder:
-            if SIZE[instruction.op1_register] != 8:
-                raise _EscapesError
-            if instruction.op0_kind == OpKind.REGISTER:
-                trace.pending.append((*behind, instruction.op0_register, path))
-            else:
-                self._store(listing, index, path, trace)
-        else:
-            self._through(listing, index, holder, path, trace)
-
-    def _through(self, listing: Listing, index: int, holder: int, path: Path, trace: _Trace) -> None:
-        """Follow an access to memory behind the holder, a pointer to the object that holds the address."""
-        instruction = listing.instructions[index]
-        plain = (
-            path
-            and _has_memory(instruction)
-            and instruction.memory_base == holder
-            and instruction.memory_index == NONE
-        )
-        if not plain:
-            raise _EscapesError
-        offset = signed(instruction.memory_displacement)
         behind = (listing.block, index + 1)
-        if instruction.mnemonic == Mnemonic.LEA:
-            trace.pending.append((*behind, FULL[instruction.op0_register], (path[0] - offset, *path[1:])))
-        elif _is_store(instruction) or offset >= path[0] + 8:
+        for form in self._concerned(listing, index, holder):
+            if form.act == Act.COMPARE:
+                continue
+            if isinstance(holder, tuple):
+                if form.act not in (Act.POP, Act.LOAD) or form.destination == NONE or not form.whole:
+                    raise _EscapesError
+                trace.pending.append((*behind, form.destination, path))
+            elif form.act == Act.PUSH:
+                sp = listing.frames[index].sp
+                if sp is None or form.source == NONE:
+                    raise _EscapesError
+                trace.pending.append((*behind, (sp[0], sp[1] - 8), path))
+            elif form.act == Act.ADD and path and form.destination == holder:
+                if form.distance is None:
+                    raise _EscapesError
+                trace.pending.append((*behind, holder, (path[0] - form.distance, *path[1:])))
+            elif form.act == Act.MOVE and form.source == holder:
+                trace.pending.append((*behind, form.destination, path))
+            elif form.act == Act.STORE and form.source == holder:
+                self._store(listing, index, form, path, trace)
+            else:
+                self._through(listing, index, form, holder, path, trace)
+
+    def _through(  # one step of a walk and its circumstances
+        self, listing: Listing, index: int, form: Form, holder: int, path: Path, trace: _Trace
+    ) -> None:
+        """Follow an access to memory behind the holder, a pointer to the object that holds the address."""
+        memory = form.memory
+        if not path or memory is None or memory.base != holder or memory.index != NONE:
+            raise _EscapesError
+        offset = memory.displacement
+        behind = (listing.block, index + 1)
+        if form.act == Act.ADDRESS:
+            trace.pending.append((*behind, form.destination, (path[0] - offset, *path[1:])))
+        elif form.act == Act.STORE or offset >= path[0] + 8:
             return
-        elif (
-            instruction.mnemonic == Mnemonic.MOV and offset == path[0] and SIZE[instruction.op0_register] == 8
-        ):
-            trace.pending.append((*behind, instruction.op0_register, path[1:]))
-        elif offset + MemorySizeExt.size(instruction.memory_size) > path[0]:
+        elif form.act == Act.LOAD and offset == path[0] and form.whole:
+            trace.pending.append((*behind, form.destination, path[1:]))
+        elif offset + memory.size > path[0]:
             raise _EscapesError
 
-    def _store(self, listing: Listing, index: int, path: Path, trace: _Trace) -> None:
+    def _store(self, listing: Listing, index: int, form: Form, path: Path, trace: _Trace) -> None:
         """Follow a store into the frame, or into a variable."""
-        instruction = listing.instructions[index]
-        place = place_of_memory(listing.frames[index], instruction)
+        place = self._place(listing, index, form)
         if place is not None:
             trace.pending.append((listing.block, index + 1, place, path))
             return
-        relative = instruction.is_ip_rel_memory_operand
-        absolute = instruction.memory_base == NONE == instruction.memory_index
-        if not (relative or absolute) or instruction.segment_prefix in (Register.FS, Register.GS):
+        address = self._variable(listing.instructions[index].ip, form)
+        if address is None:
             raise _EscapesError
-        address = instruction.ip_rel_memory_address if relative else instruction.memory_displacement
         self._stored(address, path, trace)
+
+    def _variable(self, ip: int, form: Form) -> int | None:
+        """Return the address of the variable that an instruction stores to; None if that is not constant."""
+        memory = form.memory
+        if memory is None or memory.address is not None:
+            return None if memory is None else memory.address
+        if self._written is None:
+            self._written = {
+                reference.ip: reference.address
+                for reference in reversed(self._graph.references)
+                if reference.use == Use.WRITE
+            }
+        first = self._written.get(ip) if memory.base != NONE else None
+        return None if first is None else first + memory.offset
 
     def _load(self, ip: int, path: Path, trace: _Trace) -> None:
         """Follow an instruction that reads the address from a variable."""
@@ -319,54 +344,40 @@ class Flow:
             raise _EscapesError
         listing = self._listings.listing(block)
         index = listing.index_of(ip)
-        instruction = listing.instructions[index]
-        if instruction.mnemonic == Mnemonic.MOV and instruction.op0_kind == OpKind.REGISTER:
-            trace.pending.append((block, index + 1, FULL[instruction.op0_register], path))
-        elif instruction.mnemonic in {Mnemonic.CALL, Mnemonic.JMP} and not path:
-            trace.sites.append((block, instruction.mnemonic == Mnemonic.CALL))
-        elif instruction.mnemonic not in (Mnemonic.CMP, Mnemonic.TEST):
-            raise _EscapesError
+        for form in self._architecture.forms(listing.instructions[index]):
+            if form.act in (Act.MOVE, Act.LOAD):
+                trace.pending.append((block, index + 1, form.destination, path))
+            elif form.act in {Act.CALL, Act.JUMP} and not path:
+                trace.sites.append((block, form.act == Act.CALL))
+            elif form.act != Act.COMPARE:
+                raise _EscapesError
 
     def _overwrites(self, listing: Listing, index: int, holder: Holder) -> bool:
         if isinstance(holder, int):
             return holder in listing.writes[index]
-        instruction = listing.instructions[index]
-        return _is_store(instruction) and place_of_memory(listing.frames[index], instruction) == holder
+        return any(
+            form.act == Act.STORE and self._place(listing, index, form) == holder
+            for form in self._architecture.forms(listing.instructions[index])
+        )
 
+    def _is_operand(self, listing: Listing, holder: Holder, path: Path) -> bool:
+        """
+        Whether the call or jump that ends a block goes to the function.
 
-def _is_operand(listing: Listing, holder: Holder, path: Path) -> bool:
-    """
-    Whether the call or jump that ends a block goes to the function; an index may choose any, and escapes.
-    """
-    instruction = listing.instructions[-1]
-    if isinstance(holder, tuple):
-        held = instruction.op0_kind == OpKind.MEMORY and not path
-        return held and place_of_memory(listing.frames[-1], instruction) == holder
-    if not path:
-        return instruction.op0_kind == OpKind.REGISTER and instruction.op0_register == holder
-    indexed = instruction.op0_kind == OpKind.MEMORY and instruction.memory_index != NONE
-    if indexed and holder in {instruction.memory_base, instruction.memory_index}:
-        raise _EscapesError
-    return (
-        len(path) == 1
-        and instruction.op0_kind == OpKind.MEMORY
-        and instruction.memory_base == holder
-        and instruction.memory_index == NONE
-        and signed(instruction.memory_displacement) == path[0]
-    )
-
-
-def _distance(instruction: Instruction) -> int:
-    """Return the constant that `add` or `sub` moves a pointer by."""
-    if instruction.op1_kind in {OpKind.REGISTER, OpKind.MEMORY}:
-        raise _EscapesError
-    distance = signed(instruction.immediate(1))
-    return distance if instruction.mnemonic == Mnemonic.ADD else -distance
-
-
-def _has_memory(instruction: Instruction) -> bool:
-    return any(instruction.op_kind(number) == OpKind.MEMORY for number in range(instruction.op_count))
-
-
-def _is_store(instruction: Instruction) -> bool:
-    return instruction.mnemonic == Mnemonic.MOV and instruction.op0_kind == OpKind.MEMORY
+        An index may choose any, and escapes.
+        """
+        form = self._architecture.forms(listing.instructions[-1])[0]
+        memory = form.memory
+        if isinstance(holder, tuple):
+            return not path and self._place(listing, len(listing.instructions) - 1, form) == holder
+        if not path:
+            return memory is None and form.source == holder
+        if memory is not None and memory.index != NONE and holder in {memory.base, memory.index}:
+            raise _EscapesError
+        return (
+            len(path) == 1
+            and memory is not None
+            and memory.base == holder
+            and memory.index == NONE
+            and memory.displacement == path[0]
+        )

@@ -28,6 +28,7 @@ class Functions:
             entry.start: entry for image in memory.images for entry in frame_entries(image, memory)
         }
         self.go: tuple[GoFunction, ...] = go_functions(memory.images[0])
+        self._go_starts = [function.start for function in self.go]
         ends: dict[int, int] = {}
         names: dict[int, str] = {}
         for frame in self.frames.values():
@@ -61,6 +62,11 @@ class Functions:
         """Whether a known function covers `address`."""
         index = bisect_right(self._sorted, address) - 1
         return index >= 0 and address < self._ends[self._sorted[index]]
+
+    def is_go(self, address: int) -> bool:
+        """Whether a function of Go's line table covers `address`; a Go process holds C code too, by cgo."""
+        index = bisect_right(self._go_starts, address) - 1
+        return index >= 0 and address < self.go[index].end
 
     def name(self, address: int) -> str:
         """Return the name of the function at or around `address`; `sub_<address>` where it has none."""

@@ -6,13 +6,14 @@ Filled in function by function, when a question about one comes.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from shim.analysis.blocks import Block, Blocks
-from shim.analysis.decode import Ending, Reference
 from shim.analysis.reach import Function, Reach
+from shim.analysis.runs import Ending, Reference
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class _Flow:
     behind_call: dict[int, list[Block]] = field(default_factory=dict)
     returns: list[Block] = field(default_factory=list)
     tails: set[int] = field(default_factory=set)
+    inward: dict[int, list[Block]] = field(default_factory=dict)
     unknown_tails: list[Block] = field(default_factory=list)
 
 
@@ -65,6 +67,10 @@ class Graph:
             above = self._blocks.containing(entry - 1)
             if above is not None and above.end == entry and above.ending in {Ending.FALL, Ending.BRANCH}:
                 blocks[above.start] = above
+        if run is not None:
+            # Jumps that were followed before a call showed that a function begins here.
+            owner = self._flow_of(self._reach.owner[run.start])
+            blocks.update((block.start, block) for block in owner.inward.get(entry, ()))
         return list(blocks.values())
 
     def callee(self, block: Block) -> int | None:
@@ -89,7 +95,7 @@ class Graph:
     @cached_property
     def references(self) -> list[Reference]:
         """Everything that names writable or constant data, sorted by address."""
-        found = [reference for run in self._reach.runs.values() for reference in run.references]
+        found = self._reach.references_of_all()
         found.sort(key=lambda reference: reference.address)
         return found
 
@@ -97,6 +103,20 @@ class Graph:
     def reference_addresses(self) -> list[int]:
         """The addresses of `references`."""
         return [reference.address for reference in self.references]
+
+    @cached_property
+    def pointed(self) -> list[int]:
+        """The data addresses that are held somewhere, so that code can get at them without naming them; sorted."""
+        return sorted({*self._reach.pointed, *self._reach.pointer_reads})
+
+    def pointer_reads(self, extent: range) -> list[tuple[int, int]]:
+        """Return (address, instruction) where code reads a pointer into `extent` out of a slot."""
+        low, high = bisect_left(self.pointed, extent.start), bisect_left(self.pointed, extent.stop)
+        return [
+            (address, ip)
+            for address in self.pointed[low:high]
+            for ip in self._reach.pointer_reads.get(address, ())
+        ]
 
     def _at(self, entry: int) -> _Flow:
         function = self._reach.functions.get(entry)
@@ -138,6 +158,7 @@ class Graph:
         if target in self._reach.functions:
             flow.after.setdefault(block.start, []).append(target)
             flow.tails.add(target)
+            flow.inward.setdefault(target, []).append(block)
             return
         run = self._reach.containing(target)
         if run is None:

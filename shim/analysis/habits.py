@@ -7,32 +7,31 @@ it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-
-from iced_x86 import OpKind, Register
 
 from shim.analysis.numbers import KernelEntry
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
+from shim.syscalls import table
 
 # What PTHREAD_PRIO_PROTECT needs to know of the own thread: sched_getparam and sched_getscheduler (glibc
 # 2.36, nptl/tpp.c, __pthread_tpp_change_priority and __pthread_current_priority).
-_OWN_PRIORITY = frozenset({143, 145})
+_OWN_PRIORITY = ("sched_getparam", "sched_getscheduler")
 # What sets the limits of such priorities up calls sched_get_priority_max and _min and nothing else (there
 # too, __init_sched_fifo_prio).
-_PRIORITY_LIMITS = frozenset({146, 147})
+_PRIORITY_LIMITS = ("sched_get_priority_max", "sched_get_priority_min")
 _OTHER = -1
-# The protocol's bits in the flags of mutex attributes, cleared: nptl/pthread_mutexattr_setprotocol.c.
-_CLEARS_PROTOCOL = re.compile(re.escape((0xCFFF_FFFF).to_bytes(4, "little")))
 _SMALL = 256
-_THREAD_SELF = 0x10
+_INVALID_HEADER = b"invalid ELF header\0"
 
 
 def priority_protection(program: Program, entries: Iterable[KernelEntry]) -> set[int]:
     """Return the functions that ask for and change priorities for mutexes, if nothing makes such mutexes."""
     if _sets_protocol(program):
         return set()
+    syscalls = table(program.architecture.name)
+    own_priority = set(map(syscalls.number, _OWN_PRIORITY))
+    priority_limits = set(map(syscalls.number, _PRIORITY_LIMITS))
     own: dict[int, set[int]] = {}
     for entry in entries:
         own.setdefault(entry.function, set()).update(entry.numbers)
@@ -41,9 +40,37 @@ def priority_protection(program: Program, entries: Iterable[KernelEntry]) -> set
     for function in program.reach.functions.values():
         called = [wrappers.get(target, {_OTHER}) for target in _calls(function)]
         numbers = {number for wrapped in called for number in wrapped}
-        if numbers == _PRIORITY_LIMITS or (numbers >= _OWN_PRIORITY and _asks_for_thread(program, function)):
+        if numbers == priority_limits or (numbers >= own_priority and _asks_for_thread(program, function)):
             found.add(function.entry)
     return found
+
+
+def opening_objects(program: Program, entries: Iterable[KernelEntry]) -> set[int]:
+    """
+    Return the functions of a static program that map shared objects.
+
+    They are what calls the function that checks the header of one, which names its complaints (glibc 2.36,
+    elf/dl-load.c, open_verify).
+    """
+    if program.process.interpreter is not None:
+        return set()
+    memory = program.memory
+    complaints = {
+        address
+        for address in program.reach.named_data
+        if memory.read_file(address, len(_INVALID_HEADER)) == _INVALID_HEADER
+    }
+    checking = set()
+    for reference in program.questions.graph.references:
+        run = program.reach.containing(reference.ip) if reference.address in complaints else None
+        if run is not None:
+            checking.add(program.reach.owner[run.start].entry)
+    callers = {
+        program.blocks.owner(block).entry
+        for entry in checking
+        for block in program.questions.graph.callers(entry)
+    }
+    return checking | callers
 
 
 def _calls(function: Function) -> Iterator[int]:
@@ -64,8 +91,11 @@ def _sets_protocol(program: Program) -> bool:
             if not segment.executable:
                 continue
             code = program.memory.read(segment.address, segment.file_size)
-            for match in _CLEARS_PROTOCOL.finditer(code):
-                run = program.reach.containing(segment.address + match.start())
+            clearing = program.architecture.clears_mutex_protocol(code, segment.address)
+            if clearing is None:
+                return True
+            for address in clearing:
+                run = program.reach.containing(address)
                 if (
                     run is not None
                     and sum(part.end - part.start for part in program.reach.owner[run.start].runs) < _SMALL
@@ -77,10 +107,7 @@ def _sets_protocol(program: Program) -> bool:
 def _asks_for_thread(program: Program, function: Function) -> bool:
     """Whether the function loads the address of its thread's descriptor."""
     return any(
-        instruction.op_count == 2
-        and instruction.op1_kind == OpKind.MEMORY
-        and instruction.segment_prefix == Register.FS
-        and instruction.memory_displacement == _THREAD_SELF
+        program.architecture.loads_thread(instruction)
         for run in function.runs
         for instruction in program.questions.instructions(run)
     )

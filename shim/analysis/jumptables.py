@@ -1,242 +1,41 @@
 """
-Where can a `jmp` through a table go?
+What came before a jump that goes through a table?
 
-Compilers load a table entry by an index that they have compared with a limit.  The walk goes back along
-one path to the jump; the table's base must be the same on every path, so one path is enough.
+The tables themselves are recognised by each architecture; the path back to a jump is the same for all.  A
+table's base must be the same on every path, so one path is enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from iced_x86 import FlowControl, Instruction, Mnemonic, OpKind, Register
-
-from shim.analysis.decode import Disassembler, Run
-from shim.analysis.registers import FULL, NONE, signed
-from shim.elf.memory import Memory
+from shim.analysis.architecture import Surroundings
+from shim.analysis.runs import Instruction, Run
 
 MAX_PATH_RUNS = 512
 MAX_ENTRIES = 4096
-_ABOVE = {Mnemonic.JA: 1, Mnemonic.JAE: 0}
-_BELOW = {Mnemonic.JBE: 1, Mnemonic.JB: 0}
-_ADDRESSES = (OpKind.IMMEDIATE32, OpKind.IMMEDIATE64, OpKind.IMMEDIATE32TO64)
-_Memory: TypeAlias = tuple[int, int, int]
 # An instruction, and whether the path leaves it by its branch: None where it is no conditional branch.
-_Step: TypeAlias = tuple[Instruction, bool | None]
+PathStep: TypeAlias = tuple[Instruction, bool | None]
 
 
 class ComputedJumpError(Exception):
     """The target of a jump is computed in a way that is not understood: no pointer and no known table."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Load:
-    """The instruction that reads the table: registers, displacement, entry size, what is added."""
+class Path:
+    """Instructions before an indirect jump, last first; read as far as needed."""
 
-    base: int
-    index: int
-    displacement: int
-    entry_size: int
-    relative_to: int
-    position: int
-    added_at: int
-
-
-class JumpTables:
-    """
-    Resolves indirect jumps.
-
-    Args:
-        memory: The mapped images.
-        disassembler: For the instructions of runs.
-        containing: Returns the run with an address inside, or None.
-        came_from: Returns the address from which a run was first reached, or 0 at a function's entry.
-        extent: Returns the code range that is believed to be the function around an address.
-        named: Data addresses that code names: a table of unknown length ends where another object begins.
-    """
-
-    def __init__(
-        self,
-        memory: Memory,
-        disassembler: Disassembler,
-        containing: Callable[[int], Run | None],
-        came_from: Callable[[Run], int],
-        extent: Callable[[int], range],
-        named: set[int],
-    ) -> None:
-        self._memory = memory
-        self._disassembler = disassembler
-        self._containing = containing
-        self._came_from = came_from
-        self._extent = extent
-        self._named = named
-
-    def resolve(self, run: Run, start: int, came_from: int) -> tuple[int, ...] | None:
-        """
-        Return where the table behind the indirect jump that ends `run` leads; None for a jump by pointer.
-
-        The path to look at enters the run at `start` and comes from the instruction at or around `came_from`,
-        0 if it begins there.
-
-        Raises:
-            ComputedJumpError: the target is the result of arithmetic on something other than a table.
-        """
-        path = _Path(self._path(run, start, came_from))
-        load = self._find_load(path)
-        if load is None:
-            return None
-        base = 0 if load.base == NONE else path.address_of(load.base, load.position)
-        if base is None:
-            if load.relative_to == NONE:
-                return (
-                    None  # an array of pointers behind a pointer: its functions are found where it is filled
-                )
-            raise ComputedJumpError
-        relative = None
-        if load.relative_to != NONE:
-            relative = path.address_of(load.relative_to, load.added_at)
-            if relative is None:
-                raise ComputedJumpError
-        limit = 1 if load.index == NONE else path.limit_of(load.index, load.position)
-        address = base + load.displacement
-        targets = self._read(address, load.entry_size, relative, limit, run)
-        if not targets:
-            if relative is not None:
-                raise ComputedJumpError
-            return None
-        return targets
-
-    def _path(self, run: Run, start: int, came_from: int) -> Iterator[_Step]:
-        """Yield the instructions before the jump, last first."""
-        stop, after = run.end, 0
-        for _ in range(MAX_PATH_RUNS):
-            for instruction in reversed(self._disassembler.instructions(start, stop)):
-                conditional = instruction.flow_control == FlowControl.CONDITIONAL_BRANCH
-                yield (
-                    instruction,
-                    bool(after) and instruction.near_branch_target == after if conditional else None,
-                )
-                after = 0
-            parent = self._containing(came_from) if came_from else None
-            if parent is None:
-                return
-            stop, after = came_from + 1, start
-            start, came_from = parent.start, self._came_from(parent)
-
-    def _find_load(self, path: _Path) -> _Load | None:
-        """Recognise `jmp [T+i*8]`, `mov r,[T+i*8]; jmp r` and `movsxd r,[T+i*4]; add r,T; jmp r`."""
-        jump = path.at(0)
-        if jump is None:
-            return None
-        if jump.op0_kind == OpKind.MEMORY:
-            return _load(jump, 8, NONE, 0, 0) if jump.memory_index != NONE else None
-        if jump.op0_kind != OpKind.REGISTER:
-            return None
-        register: int = jump.op0_register
-        relative, position, added_at = NONE, 1, 0
-        while (found := path.definition(register, position)) is not None:
-            position, instruction = found
-            mnemonic = instruction.mnemonic
-            added = _added_registers(instruction)
-            if added is not None and relative == NONE:
-                register, relative = path.which_loads(position, *added)
-                added_at = position + 1
-                if relative == NONE:
-                    raise ComputedJumpError
-            elif mnemonic in (Mnemonic.MOVSXD, Mnemonic.MOV) and instruction.op1_kind == OpKind.MEMORY:
-                if mnemonic == Mnemonic.MOVSXD and relative != NONE:
-                    return _load(instruction, 4, relative, position, added_at)
-                if relative != NONE:
-                    raise ComputedJumpError
-                return (
-                    _load(instruction, 8, relative, position, 0) if instruction.memory_index != NONE else None
-                )
-            elif mnemonic == Mnemonic.MOV and instruction.op1_kind == OpKind.REGISTER:
-                register = FULL[instruction.op1_register]
-            else:
-                return None
-            position += 1
-        if relative != NONE:
-            raise ComputedJumpError
-        return None
-
-    def _read(
-        self, address: int, entry_size: int, relative: int | None, limit: int | None, run: Run
-    ) -> tuple[int, ...]:
-        extent = self._extent(run.last)
-        targets: dict[int, None] = {}
-        for index in range(min(limit or MAX_ENTRIES, MAX_ENTRIES)):
-            value = self._memory.word(address + index * entry_size, entry_size)
-            if value is None:
-                break
-            if relative is not None:
-                value = (relative + value - ((value & 0x8000_0000) << 1)) & 0xFFFF_FFFF_FFFF_FFFF
-            if limit is None and (
-                value not in extent or (index and address + index * entry_size in self._named)
-            ):
-                break
-            if self._memory.executable(value):
-                targets[value] = None
-            elif value:
-                break
-        return tuple(targets)
-
-
-def _load(
-    instruction: Instruction, entry_size: int, relative: int, position: int, added_at: int
-) -> _Load | None:
-    if instruction.memory_index != NONE and instruction.memory_index_scale != entry_size:
-        return None
-    if instruction.segment_prefix in (Register.FS, Register.GS):
-        return None
-    if instruction.is_ip_rel_memory_operand:
-        return _Load(
-            NONE,
-            NONE,
-            instruction.ip_rel_memory_address,
-            entry_size,
-            relative,
-            position,
-            added_at,
-        )
-    displacement = signed(instruction.memory_displacement)
-    return _Load(
-        instruction.memory_base,
-        instruction.memory_index,
-        displacement,
-        entry_size,
-        relative,
-        position,
-        added_at,
-    )
-
-
-def _added_registers(instruction: Instruction) -> tuple[int, int] | None:
-    """Return the two registers whose sum a 64-bit `add` or `lea` leaves in its destination, or None."""
-    if instruction.mnemonic == Mnemonic.ADD and instruction.op1_kind == OpKind.REGISTER:
-        return instruction.op0_register, instruction.op1_register
-    if instruction.mnemonic == Mnemonic.LEA and instruction.memory_index_scale == 1:
-        base, index = instruction.memory_base, instruction.memory_index
-        if NONE not in {base, index} and instruction.memory_displacement == 0:
-            return base, index
-    return None
-
-
-class _Path:
-    """Instructions before an indirect jump, last first, with their blocks; read as far as needed."""
-
-    def __init__(self, steps: Iterator[_Step]) -> None:
+    def __init__(self, steps: Iterator[PathStep]) -> None:
         self._source = steps
-        self._steps: list[_Step] = []
+        self._steps: list[PathStep] = []
 
     def at(self, position: int) -> Instruction | None:
         """Return the instruction `position` steps before the jump, or None before the start of the path."""
         step = self.step(position)
         return None if step is None else step[0]
 
-    def step(self, position: int) -> _Step | None:
+    def step(self, position: int) -> PathStep | None:
         """Return the instruction with how the path leaves it."""
         while len(self._steps) <= position:
             following = next(self._source, None)
@@ -245,89 +44,59 @@ class _Path:
             self._steps.append(following)
         return self._steps[position]
 
-    def definition(self, register: int, start: int) -> tuple[int, Instruction] | None:
-        """Return (position, instruction) of what last wrote `register`, from `start` back."""
-        position = start
-        while (instruction := self.at(position)) is not None:
-            if (
-                instruction.op_count
-                and instruction.op0_kind == OpKind.REGISTER
-                and instruction.mnemonic not in (Mnemonic.CMP, Mnemonic.TEST, Mnemonic.PUSH)
-                and FULL[instruction.op0_register] == register
-            ):
-                return position, instruction
-            position += 1
-        return None
 
-    def which_loads(self, position: int, first: int, second: int) -> tuple[int, int]:
-        """Of two added registers return (the one a table entry was loaded into, the other)."""
-        for register, other in ((first, second), (second, first)):
-            found = self.definition(register, position + 1)
-            if (
-                found is not None
-                and found[1].mnemonic == Mnemonic.MOVSXD
-                and found[1].op1_kind == OpKind.MEMORY
-            ):
-                return register, other
-        return first, NONE
+def steps_before(
+    around: Surroundings,
+    branch_target: Callable[[Instruction], int | None],
+    run: Run,
+    start: int,
+    came_from: int,
+) -> Iterator[PathStep]:
+    """
+    Yield the instructions before the end of a run, last first.
 
-    def address_of(self, register: int, start: int) -> int | None:
-        """Return the constant address last put into `register` on this path, or None."""
-        position = start
-        while (found := self.definition(register, position)) is not None:
-            position, instruction = found
-            if instruction.mnemonic == Mnemonic.LEA and instruction.is_ip_rel_memory_operand:
-                return instruction.ip_rel_memory_address
-            if instruction.mnemonic != Mnemonic.MOV:
-                if instruction.mnemonic in (Mnemonic.ADD, Mnemonic.MOVSXD) and position == start:
-                    position += 1
-                    continue
-                return None
-            if instruction.op1_kind in _ADDRESSES:
-                return instruction.immediate(1)
-            if instruction.op1_kind != OpKind.REGISTER:
-                return None
-            register = FULL[instruction.op1_register]
-            position += 1
-        return None
-
-    def limit_of(self, index: int, start: int) -> int | None:
-        """Return how many entries the code admits for the index register, or None without a comparison."""
-        held: int | _Memory = FULL[index]
-        position = start + 1
-        extra: int | None = None
-        while (step := self.step(position)) is not None:
-            instruction, taken = step
-            position += 1
-            mnemonic = instruction.mnemonic
-            if taken is not None:
-                extra = (_BELOW if taken else _ABOVE).get(mnemonic)
-                continue
-            if instruction.flow_control != FlowControl.NEXT:
-                extra = None
-            if instruction.op_count < 2 or _first_operand(instruction) != held:
-                continue
-            constant = instruction.op1_kind not in (OpKind.REGISTER, OpKind.MEMORY)
-            if mnemonic == Mnemonic.CMP:
-                if extra is not None and constant:
-                    return int(instruction.immediate(1)) + extra
-            elif mnemonic == Mnemonic.AND and constant and instruction.immediate(1) < MAX_ENTRIES:
-                return int(instruction.immediate(1)) + 1
-            elif mnemonic in (Mnemonic.MOV, Mnemonic.MOVZX, Mnemonic.MOVSXD) and not constant:
-                held = _memory(instruction)
-                if instruction.op1_kind == OpKind.REGISTER:
-                    held = FULL[instruction.op1_register]
-            elif mnemonic != Mnemonic.TEST:
-                return None
-        return None
+    `branch_target` returns where a conditional branch goes, None for any other instruction.
+    """
+    stop, after = run.end, 0
+    for _ in range(MAX_PATH_RUNS):
+        for instruction in reversed(around.disassembler.instructions(start, stop)):
+            target = branch_target(instruction)
+            yield instruction, None if target is None else bool(after) and target == after
+            after = 0
+        parent = around.containing(came_from) if came_from else None
+        if parent is None:
+            return
+        stop, after = came_from + 1, start
+        start, came_from = parent.start, around.came_from(parent)
 
 
-def _memory(instruction: Instruction) -> _Memory:
-    return instruction.memory_base, instruction.memory_index, instruction.memory_displacement
+def entries(
+    around: Surroundings,
+    run: Run,
+    address: int,
+    entry_size: int,
+    target: Callable[[int], int],
+    limit: int | None,
+) -> tuple[int, ...]:
+    """
+    Return where the entries of the table at `address` lead.
 
-
-def _first_operand(instruction: Instruction) -> int | _Memory | None:
-    """Return the full register or the memory operand that comes first; None for anything else."""
-    if instruction.op0_kind == OpKind.REGISTER:
-        return FULL[instruction.op0_register]
-    return _memory(instruction) if instruction.op0_kind == OpKind.MEMORY else None
+    `target` makes a code address of an entry; a table without a `limit` ends where its entries leave the
+    function or something else that code names begins.
+    """
+    extent = around.extent(run.last)
+    targets: dict[int, None] = {}
+    for index in range(min(limit or MAX_ENTRIES, MAX_ENTRIES)):
+        entry = around.memory.word(address + index * entry_size, entry_size)
+        if entry is None:
+            break
+        value = target(entry)
+        if limit is None and (
+            value not in extent or (index and address + index * entry_size in around.named)
+        ):
+            break
+        if around.memory.executable(value):
+            targets[value] = None
+        elif value:
+            break
+    return tuple(targets)

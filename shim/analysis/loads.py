@@ -10,16 +10,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
-from iced_x86 import Instruction, OpKind
-
 from shim.analysis.answers import MAX_VALUES, Answer, Question, Slot, Step
 from shim.analysis.assumptions import InForce
 from shim.analysis.blocks import Block, Blocks
-from shim.analysis.decode import Reference, Use
 from shim.analysis.frames import Listing, Listings
 from shim.analysis.graph import Graph
 from shim.analysis.objects import DataObjects
-from shim.analysis.registers import FULL, GENERAL, NONE, WORD
+from shim.analysis.registers import NONE, WORD
+from shim.analysis.runs import Reference, Use
 from shim.analysis.semantics import Load, Value
 from shim.elf.memory import Memory
 
@@ -118,6 +116,9 @@ class Loads:
         answer.add(initial & mask, ip)
         if self._memory.constant(address):
             return []
+        if self._is_pointed_to(address, size):
+            answer.fail(ip, "a variable whose address is held elsewhere")
+            return []
         steps = []
         for access in self._accesses_around(address, size):
             if access.use in {Use.ADDRESS, Use.INDEXED}:
@@ -144,6 +145,15 @@ class Loads:
                 steps.append(Step(block, index, register, mask))
         return steps
 
+    def _is_pointed_to(self, address: int, size: int) -> bool:
+        """Whether data holds an address from which code can get at a variable."""
+        extent = range(address, address + size)
+        if not self._assumptions.separate_variables:
+            extent = self._objects.extent(address)
+        pointed = self._graph.pointed
+        index = bisect_left(pointed, extent.start)
+        return index < len(pointed) and pointed[index] < extent.stop
+
     def _accesses_around(self, address: int, size: int) -> list[Reference]:
         """Return everything that names the object of a variable, or bytes that overlap it."""
         extent = self._objects.extent(address)
@@ -162,21 +172,11 @@ class Loads:
         listing = self._listings.listing(block)
         index = listing.index_of(access.ip)
         instruction = listing.instructions[index]
-        if access.use == Use.READ and not self._listings.stores_to_memory(instruction):
+        if access.use == Use.READ and not self._listings.architecture.stores_to_memory(instruction):
             return None
         if access.use == Use.READ or not exact:
             return "a variable changed in place"
-        stored = _plain_store(instruction)
+        stored = self._listings.architecture.variable_store(instruction, access.address)
         if stored is None:
             return "a variable stored in an unusual way"
         return stored if isinstance(stored, Value) else (index, stored)
-
-
-def _plain_store(instruction: Instruction) -> int | Value | None:
-    """Return the operand of a plain `mov` to memory: a full register, or a constant."""
-    if instruction.op_count != 2 or instruction.op1_kind == OpKind.MEMORY:
-        return None
-    if instruction.op1_kind == OpKind.REGISTER:
-        register = instruction.op1_register
-        return FULL[register] if register in GENERAL else None
-    return Value(instruction.immediate(1) & WORD)

@@ -9,20 +9,19 @@ called.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from shim.analysis.assumptions import DECLARED_MODULES, NO_MODULES, Assumption
 from shim.analysis.blocks import Block
 from shim.analysis.questions import Questions
 from shim.analysis.reach import Reach
-from shim.analysis.registers import RDI, RSI
 from shim.analysis.roots import add_image
 from shim.elf.openable import NSSWITCH
 from shim.elf.process import Module, Process
 
 _FINDERS = ("dlsym", "dlvsym")
 _OPENERS = ("dlopen", "dlmopen")
-_LONGEST_NAME = 256
+_LONGEST_NAME = 1024
 # glibc 2.36, nss/nss_module.c, nss_function_name_array: libc asks a service for a function by the rest of its
 # name.
 _SERVICE_FUNCTION = re.compile(r"_nss_[a-z0-9]+_([a-z0-9_]+)")
@@ -46,6 +45,7 @@ class Modules:
         self._named_by_libc: set[str] = set()
         self._services: dict[str, list[int]] = {}
         self._asked: set[int] = set()
+        self._opens_computed = False
         self._exports: dict[str, list[int]] = {}
         for exports in process.exports:
             for name, address in exports.items():
@@ -61,18 +61,22 @@ class Modules:
         """Add the roots that were found since the last call; return whether there were any."""
         before = len(self._reach.roots) + len(self._reach.root_objects)
         self._read_strings()
-        for module in [
-            module for module in self._idle if not module.opened_by or self._named & module.opened_by
-        ]:
+        self._look_up()
+        for module in [module for module in self._idle if self._is_opened(module)]:
             self._idle.remove(module)
             self._open(module)
         for name in [name for name in self._services if name in self._named_by_libc]:
             for address in self._services.pop(name):
                 self._reach.root(address, f"name service function: {name}")
-        self._look_up()
         if self._process.interpreter is None and NSSWITCH in self._named:
             self.assumed.add(NO_MODULES)
         return len(self._reach.roots) + len(self._reach.root_objects) > before
+
+    def _is_opened(self, module: Module) -> bool:
+        """Whether reachable code can open a module: a directory counts where a name is put together."""
+        if module.declared or self._named & module.opened_by:
+            return True
+        return self._opens_computed and bool(self._named & module.listed_by)
 
     def _read_strings(self) -> None:
         """Note the strings that were named since the last call."""
@@ -81,15 +85,22 @@ class Modules:
         self._seen |= new
         found: dict[str, set[str]] = {}
         for address in new:
-            text = self._string(address)
             image = memory.image(address)
-            if text and image is not None:
-                found.setdefault(image.path, set()).add(text)
+            if image is not None:
+                found.setdefault(image.path, set()).update(self._strings(address))
         for texts in found.values():
             self._named |= texts
         for texts in found.values():
             if NSSWITCH in self._named:
                 self._named_by_libc |= texts
+
+    def _strings(self, address: int) -> Iterator[str]:
+        """Yield the ASCII string at an address, if there is one, and the further paths of a list."""
+        while text := self._string(address):
+            yield text
+            address += len(text) + 1
+            if not self._process.memory.read_file(address, 1).startswith(b"/"):
+                return
 
     def _string(self, address: int) -> str:
         """Return the ASCII string at an address, or "" where there is none."""
@@ -119,14 +130,17 @@ class Modules:
         if not called:
             return
         questions = self._ask()
+        arguments = questions.listings.architecture.conventions.arguments
         for entry in called:
             for site in _sites(questions, entry):
                 if site.last in self._asked:
                     continue
-                answer = questions.values.before(site, site.last, RSI if entry in finders else RDI)
+                argument = arguments[1 if entry in finders else 0]
+                answer = questions.values.before(site, site.last, argument)
                 names = [self._string(address) for address in answer.values]
                 if not answer.only_numbers():
                     self.assumed.add(DECLARED_MODULES)
+                    self._opens_computed |= entry in openers
                     continue
                 self._asked.add(site.last)
                 for name in names if entry in finders else ():

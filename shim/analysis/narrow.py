@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from shim.analysis.assumptions import NO_ABORT, OPAQUE_MUTEXES, Assumption
-from shim.analysis.decode import Ending
+from shim.analysis.assumptions import NO_ABORT, NO_MODULES, NOT_SECURE, OPAQUE_MUTEXES, Assumption
 from shim.analysis.doom import doomed
-from shim.analysis.habits import priority_protection
+from shim.analysis.habits import opening_objects, priority_protection
 from shim.analysis.live import Dead
-from shim.analysis.numbers import NEVER_RETURN, KernelEntry
+from shim.analysis.numbers import KernelEntry, never_return
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
+from shim.analysis.runs import Ending
+from shim.analysis.secure import only_secure
+from shim.syscalls import table
 
 
 def narrowed(
@@ -28,7 +30,16 @@ def narrowed(
     """
     dead = proved_dead(program, entries)
     used = {entry.assumed for entry in entries if entry.assumed is not None}
-    for assumption, find in ((OPAQUE_MUTEXES, priority_protection), (NO_ABORT, doomed)):
+    if NOT_SECURE in assume:
+        guarded = only_secure(program, entries)
+        for function, starts in guarded.items():
+            dead.add_ranges(unreached(program, program.reach.functions[function], starts, passing=False))
+        used |= {NOT_SECURE} if guarded else set()
+    for assumption, find in (
+        (OPAQUE_MUTEXES, priority_protection),
+        (NO_MODULES, opening_objects),
+        (NO_ABORT, doomed),
+    ):
         if assumption in assume:
             functions = find(program, entries)
             dead.functions |= functions
@@ -38,9 +49,10 @@ def narrowed(
 
 def proved_dead(program: Program, entries: Iterable[KernelEntry]) -> Dead:
     """Return the code behind calls that end the thread or the process."""
+    final = never_return(table(program.architecture.name))
     stops: dict[int, set[int]] = {}
     for entry in entries:
-        if entry.numbers and not entry.unresolved and set(entry.numbers) <= NEVER_RETURN:
+        if entry.numbers and not entry.unresolved and set(entry.numbers) <= final:
             stops.setdefault(entry.function, set()).add(entry.address)
     dead = Dead()
     for function, addresses in stops.items():
@@ -48,9 +60,14 @@ def proved_dead(program: Program, entries: Iterable[KernelEntry]) -> Dead:
     return dead
 
 
-def unreached(program: Program, function: Function, stops: set[int]) -> list[tuple[int, int]]:
+def unreached(
+    program: Program, function: Function, stops: set[int], *, passing: bool = True
+) -> list[tuple[int, int]]:
     """
     Return the address ranges of `function` that control does not get to without passing a stop.
+
+    Args:
+        stops: Addresses of instructions; where not `passing`, starts of blocks that never run themselves.
     """
     blocks = program.blocks.of(function)
     reach, graph = program.reach, program.questions.graph
@@ -67,7 +84,7 @@ def unreached(program: Program, function: Function, stops: set[int]) -> list[tup
         if block.start in visited:
             continue
         stop = min((address for address in stops if block.start <= address < block.end), default=None)
-        visited[block.start] = block.end if stop is None else stop + 1
+        visited[block.start] = block.end if stop is None else stop + passing
         if stop is None:
             behind = (
                 [block.end] if block.ending in {Ending.CALL, Ending.CALL_INDIRECT} else graph.after(block)

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 from shim.analysis.assumptions import SEPARATE_VARIABLES, Assumption
 from shim.analysis.blocks import Block
-from shim.analysis.decode import Abi
 from shim.analysis.program import Program
-from shim.analysis.registers import RAX
+from shim.analysis.runs import Abi
+from shim.analysis.vsyscall import vsyscalls
+from shim.syscalls import SyscallTable
 
-# The kernel takes the number from the low half of rax: arch/x86/entry/syscall_64.c, do_syscall_64, v6.12.
-NUMBER_MASK = 0xFFFF_FFFF
-# exit and exit_group: kernel/exit.c, do_exit and do_group_exit, v6.12.
-NEVER_RETURN = frozenset({60, 231})
+_NEVER_RETURN = ("exit", "exit_group")
 FOREIGN = {Abi.INT80: "int 0x80: the i386 ABI", Abi.SYSENTER: "sysenter: the i386 ABI"}
 
 
@@ -40,19 +38,28 @@ class KernelEntry:
     assumed: Assumption | None
 
 
+def never_return(syscalls: SyscallTable) -> frozenset[int]:
+    """Return the calls that end the thread or the process: kernel/exit.c, do_exit and do_group_exit, v6.12."""
+    return frozenset(map(syscalls.number, _NEVER_RETURN))
+
+
 def kernel_entries(program: Program, *, assume: Collection[Assumption]) -> list[KernelEntry]:
     """
     Return every reachable kernel entry by address; bounded by an assumption of `assume` where not otherwise.
     """
     entries = []
-    for run in program.reach.runs.values():
-        for address, abi in run.kernel_entries:
-            block = program.blocks.containing(address)
-            if block is not None:
-                entry = program.blocks.owner(block).entry
-                entries.append(_entry(program, block, address, abi, entry, assume=assume))
+    for address, abi in program.reach.kernel_entries():
+        block = program.blocks.containing(address)
+        if block is not None:
+            entry = program.blocks.owner(block).entry
+            entries.append(_entry(program, block, address, abi, entry, assume=assume))
     unique = {entry.address: entry for entry in entries}
-    return sorted(unique.values(), key=lambda entry: entry.address)
+    through_page = [
+        KernelEntry(address, program.reach.owner[run.start].entry, {number: (address,)}, "", "", None)
+        for address, number in vsyscalls(program)
+        if (run := program.reach.containing(address)) is not None
+    ]
+    return sorted([*unique.values(), *through_page], key=lambda entry: entry.address)
 
 
 def _entry(
@@ -60,11 +67,13 @@ def _entry(
 ) -> KernelEntry:
     if abi != Abi.SYSCALL:
         return KernelEntry(address, function, {}, "", FOREIGN[abi], None)
-    answer = program.values.before(block, address, RAX, NUMBER_MASK)
+    conventions = program.architecture.conventions
+    number, mask = conventions.number, conventions.number_mask
+    answer = program.values.before(block, address, number, mask)
     assumed = None
     if answer.unknown and SEPARATE_VARIABLES in assume:
         program.questions.assumptions.separate_variables = True
-        second = program.values.before(block, address, RAX, NUMBER_MASK)
+        second = program.values.before(block, address, number, mask)
         program.questions.assumptions.separate_variables = False
         if not second.unknown:
             answer, assumed = second, SEPARATE_VARIABLES

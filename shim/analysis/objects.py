@@ -11,14 +11,16 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 
-from shim.elf.image import SHF_ALLOC
+from shim.elf.image import SHF_ALLOC, ElfImage
 from shim.elf.memory import Memory
 from shim.elf.symbols import Symbol
 
 # Compilers fold a constant index into the address, so a reference may point shortly before its object.
 FOLDED_INDEX = 64
 _WORD = struct.Struct("<Q")
+_LOADER_SECTIONS = (".dynamic", ".dynsym", ".rela.dyn", ".rela.plt")
 
 # lea r64,[rip+d32]
 _RELATIVE = re.compile(rb"(?s)[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](....)")
@@ -32,7 +34,8 @@ def named_addresses(memory: Memory) -> set[int]:
     """
     named: set[int] = set()
     for image in memory.images:
-        lowest, highest = image.segments[0].address, image.segments[-1].end
+        addresses = memory.range_of_addresses(image)
+        lowest, highest = addresses.start, addresses.stop
         absolute = _absolute(lowest, highest) if image.kind == "ET_EXEC" else None
         for segment in image.segments:
             if not segment.executable:
@@ -57,6 +60,22 @@ def _absolute(lowest: int, highest: int) -> re.Pattern[bytes]:
         third = b"[\\x%02x-\\x%02x]" % (lowest >> 16 & 255, (highest - 1) >> 16 & 255)
         high = third + re.escape(bytes((lowest >> 24,)))
     return re.compile(rb"(?s)(?:[\xb8-\xbf]|\x48\xc7[\xc0-\xc7]|\x68)(?=(" + low + b"." + high + b"))")
+
+
+def _loader_tables(image: ElfImage) -> Iterator[range]:
+    """
+    Yield what only the kernel and the loader read as addresses.
+
+    They are roots already where they mean code; a program linked at a fixed address has its headers at a
+    round number, which code names all the time without meaning them.
+    """
+    for segment in image.segments:
+        if segment.offset == 0:
+            table, entry, count = struct.unpack_from("<32xQ14xHH", image.data)
+            yield range(segment.address, segment.address + table + entry * count)
+    for section in image.sections:
+        if section.flags & SHF_ALLOC and section.name in _LOADER_SECTIONS:
+            yield range(section.address, section.address + section.size)
 
 
 class DataObjects:
@@ -88,8 +107,9 @@ class DataObjects:
             (section.address, section.address + section.size)
             for image in memory.images
             for section in image.sections
-            if section.flags & SHF_ALLOC and section.name.isidentifier()
+            if section.flags & SHF_ALLOC and section.name.isidentifier() and section.size
         )
+        self._whole_starts = [low for low, _ in self._whole_sections]
         # Objects that hold pointers are aligned, so other addresses begin none of interest.
         borders = (
             {address for address in named if address % 8 == 0}
@@ -102,14 +122,16 @@ class DataObjects:
                     borders |= {section.address, section.address + section.size}
             for segment in image.segments:
                 borders |= {segment.address, segment.end}
+        self._loader_tables = [table for image in memory.images for table in _loader_tables(image)]
+        borders |= {border for table in self._loader_tables for border in (table.start, table.stop)}
         self._borders = sorted(borders)
         self._slots = sorted(memory.relocations.pointers)
 
     def extent(self, address: int) -> range:
         """Return the addresses of the object that holds `address`."""
-        for low, high in self._whole_sections:
-            if low <= address < high:
-                return range(low, high)
+        index = bisect_right(self._whole_starts, address) - 1
+        if index >= 0 and address < self._whole_sections[index][1]:
+            return range(*self._whole_sections[index])
         index = bisect_right(self._symbol_starts, address) - 1
         if index >= 0 and address < self._symbol_ends[index]:
             return range(self._symbol_starts[index], self._symbol_ends[index])
@@ -138,9 +160,10 @@ class DataObjects:
         low, high = bisect_left(self._slots, extent.start), bisect_left(self._slots, extent.stop)
         found = [(slot, pointers[slot]) for slot in self._slots[low:high]]
         image = memory.image(extent.start)
-        if image is None or image.kind != "ET_EXEC":
+        if image is None or image.kind != "ET_EXEC" or any(extent.start in t for t in self._loader_tables):
             return found
-        lowest, highest = image.segments[0].address, image.segments[-1].end
+        addresses = memory.range_of_addresses(image)
+        lowest, highest = addresses.start, addresses.stop
         raw = memory.read_file(extent.start, len(extent))
         for shift in (-extent.start % 8, (-extent.start + 4) % 8)[: 2 if self._packed else 1]:
             whole = (len(raw) - shift) // 8 * 8

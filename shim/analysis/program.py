@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shim.analysis.architecture import Architecture
 from shim.analysis.blocks import Blocks
-from shim.analysis.decode import Disassembler
 from shim.analysis.functions import Functions
+from shim.analysis.machines import architecture_of
 from shim.analysis.modules import Modules
-from shim.analysis.objects import DataObjects, named_addresses
+from shim.analysis.objects import DataObjects
 from shim.analysis.questions import Questions, questions
 from shim.analysis.reach import Reach
 from shim.analysis.roots import add_roots
@@ -27,6 +28,7 @@ class Program:
     """A program with its reachable code; `values` answers what a location can hold."""
 
     process: Process
+    architecture: Architecture
     functions: Functions
     reach: Reach
     questions: Questions
@@ -65,17 +67,19 @@ def load_program(process: Process) -> Program:
         MalformedElfError: tables inside a file that contradict it.
     """
     memory = process.memory
+    architecture = architecture_of(process.images[0])
     functions = Functions(memory)
-    disassembler = Disassembler(memory)
-    objects = DataObjects(memory, functions.symbols, named_addresses(memory), packed=not functions.go)
-    reach = Reach(memory, functions, disassembler, objects)
+    disassembler = architecture.disassembler(memory, functions)
+    named = architecture.named_addresses(memory)
+    objects = DataObjects(memory, functions.symbols, named, packed=not functions.go)
+    reach = Reach(memory, functions, disassembler, objects, architecture)
     add_roots(reach, process, functions)
 
     def ask() -> Questions:
-        return questions(memory, functions, disassembler, objects, reach)
+        return questions(memory, functions, disassembler, objects, reach, architecture)
 
     modules = Modules(process, reach, ask)
     reach.run()
     while modules.add_roots():
         reach.run()
-    return Program(process, functions, reach, ask(), modules)
+    return Program(process, architecture, functions, reach, ask(), modules)

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iced_x86 import Instruction
-
+from shim.analysis.architecture import Architecture
 from shim.analysis.assumptions import InForce
 from shim.analysis.blocks import Blocks
-from shim.analysis.decode import Disassembler, Run
 from shim.analysis.flow import Flow
 from shim.analysis.frames import Listings
 from shim.analysis.functions import Functions
 from shim.analysis.graph import Graph
 from shim.analysis.objects import DataObjects
 from shim.analysis.reach import Reach
+from shim.analysis.runs import Disassembler, Instruction, Run
 from shim.analysis.values import Values
 from shim.elf.memory import Memory
 
@@ -39,17 +38,21 @@ class Questions:
         return self.disassembler.instructions(run.start, run.end)
 
 
-def questions(
-    memory: Memory, functions: Functions, disassembler: Disassembler, objects: DataObjects, reach: Reach
+def questions(  # the parts of a process, each its own type
+    memory: Memory,
+    functions: Functions,
+    disassembler: Disassembler,
+    objects: DataObjects,
+    reach: Reach,
+    architecture: Architecture,
 ) -> Questions:
     """Return what can be asked now; when more is reached later, ask again for a new one."""
     blocks = Blocks(reach, disassembler)
     graph = Graph(reach, blocks)
-    listings = Listings(blocks, disassembler)
-    go = bool(functions.go)
+    listings = Listings(blocks, disassembler, architecture)
     assumptions = InForce()
-    flow = Flow(reach, blocks, graph, listings, objects, assumptions, go=go)
+    flow = Flow(reach, blocks, graph, listings, objects, assumptions, go=functions.is_go)
     values = Values(
-        memory, reach, blocks, graph, listings, objects, flow.callers_of, assumptions, callee_saved=not go
+        memory, reach, blocks, graph, listings, objects, flow.callers_of, assumptions, go=functions.is_go
     )
     return Questions(reach, blocks, graph, listings, flow, values, assumptions, disassembler)

@@ -9,48 +9,21 @@ continues behind the call only once the callee is seen to return, so code after 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
-from shim.analysis.decode import (
-    MARK,
-    MARK_LEADER,
-    MARK_RUN,
-    MAX_RUN,
-    Disassembler,
-    Ending,
-    Reference,
-    Run,
-    Use,
-)
+from shim.analysis.architecture import Architecture, Surroundings
+from shim.analysis.explore import Exploration, Function, Owners, Runs
 from shim.analysis.functions import Functions
-from shim.analysis.jumptables import ComputedJumpError, JumpTables
+from shim.analysis.jumptables import ComputedJumpError
 from shim.analysis.objects import DataObjects
+from shim.analysis.runs import Disassembler, Reference, Run, Use
 from shim.elf.image import SHF_EXECINSTR
 from shim.elf.memory import Memory
 from shim.elf.unwind import landing_pads
 
+__all__ = ["Function", "Reach"]
+
 MAX_COMPUTED_EXTENT = 65536
-_MARK_RUN = bytes((MARK_RUN,))
-
-
-@dataclass(slots=True)
-class Function:
-    """
-    What is known of a reached function.
-
-    `waiting` are (address behind a call, calling function) that go on when this one returns;
-    `returns_into` the functions that return when this one does, because they end by jumping to it;
-    `runs` what was first reached from its entry; `uses` (address, target) of what its code calls, jumps to,
-    takes the address of or reads: entries of functions, and starts of data objects in `Reach.holds`.
-    """
-
-    entry: int
-    returns: bool = False
-    waiting: list[tuple[int, Function]] = field(default_factory=list)
-    returns_into: list[Function] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    uses: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Reach:
@@ -67,6 +40,8 @@ class Reach:
         jump_targets: Resolved targets by the address of an indirect jump.
         address_taken: Code addresses that exist as values, with what makes them: ips, and 0 for data.
         unresolved: Jumps that could not be followed, as (address, reason).
+        pointer_reads: For each data address that code reads out of a slot, where it does.
+        pointed: Data addresses that reached data holds.
         named_data: Data addresses that reachable code or reachable data names.
         holds: For each data object that reachable code touches, by its start, what it points to: entries of
             functions and starts of other objects.
@@ -75,17 +50,24 @@ class Reach:
     """
 
     def __init__(
-        self, memory: Memory, functions: Functions, disassembler: Disassembler, objects: DataObjects
+        self,
+        memory: Memory,
+        functions: Functions,
+        disassembler: Disassembler,
+        objects: DataObjects,
+        architecture: Architecture,
     ) -> None:
         self._memory = memory
         self._known = functions
         self._disassembler = disassembler
         self._objects = objects
-        self.runs: dict[int, Run] = {}
-        self.owner: dict[int, Function] = {}
-        self.functions: dict[int, Function] = {}
-        self.callers: dict[int, list[int]] = {}
-        self.entered: dict[int, list[int]] = {}
+        unwound = {entry for entry, frame in functions.frames.items() if frame.lsda}
+        self._exploration = Exploration(disassembler, functions.starts, unwound, self)
+        self.runs: Mapping[int, Run] = Runs(self._exploration)
+        self.owner: Mapping[int, Function] = Owners(self._exploration)
+        self.functions: dict[int, Function] = self._exploration.functions
+        self.callers: dict[int, list[int]] = self._exploration.callers
+        self.entered: dict[int, list[int]] = self._exploration.entered
         self.jump_targets: dict[int, tuple[int, ...]] = {}
         self.address_taken: dict[int, set[int]] = {}
         self.roots: dict[int, str] = {}
@@ -93,15 +75,17 @@ class Reach:
         self.holds: dict[int, list[int]] = {}
         self.unresolved: list[tuple[int, str]] = []
         self.named_data: set[int] = set()
-        self._returning: set[int] = set()
-        self._came_from: dict[int, int] = {}
-        self._overlapping: set[int] = set()
-        self._queue: deque[tuple[int, Function, int]] = deque()
+        self.pointer_reads: dict[int, list[int]] = {}
+        self.pointed: set[int] = set()
+        # For each named data address the objects around it that hold pointers.
+        self._pointing: dict[int, tuple[int, ...]] = {}
         self._joined: set[tuple[int, int]] = set()
         self._boundaries: dict[int, frozenset[int]] = {}
         self._decodable: dict[int, bool] = {}
-        self._tables = JumpTables(
-            memory, disassembler, self.containing, self.came_from, functions.extent, objects.named
+        self._tables = architecture.jump_tables(
+            Surroundings(
+                memory, disassembler, self.containing, self.came_from, functions.extent, objects.named
+            )
         )
         self._code = _code_ranges(memory)
         self._code_starts = [low for low, _ in self._code]
@@ -109,7 +93,7 @@ class Reach:
     def root(self, address: int, why: str) -> None:
         """Declare that the kernel, the loader or the startup code enters the process at `address`."""
         self.roots.setdefault(address, why)
-        self._enter(address)
+        self._exploration.enter(address)
 
     def root_data(self, extent: range, why: str) -> None:
         """Declare that the pointers in `extent` are used from the start."""
@@ -118,163 +102,83 @@ class Reach:
 
     def run(self) -> None:
         """Follow everything that the roots can reach."""
-        while self._queue:
-            address, function, came_from = self._queue.popleft()
-            self._explore(address, function, came_from)
+        self._exploration.go()
 
     def containing(self, address: int) -> Run | None:
         """Return a reachable run with an instruction at `address`, or around it; None where there is none."""
-        region = self._disassembler.region(address)
-        if region is None:
-            return None
-        end = address - region.start + 1
-        lowest = max(end - MAX_RUN - 16, 0)
-        around = None
-        while (offset := region.marks.rfind(_MARK_RUN, lowest, end)) >= 0:
-            run = self.runs.get(offset + region.start)
-            if run is not None and address < run.end:
-                if run.start not in self._overlapping or self._has_instruction(run, address):
-                    return run
-                around = around or run
-            end = offset
-        return around
+        return self._exploration.containing(address)
+
+    def references_of_all(self) -> list[Reference]:
+        """Return what all reachable code names."""
+        return self._exploration.all_references()
+
+    def kernel_entries(self) -> list[tuple[int, int]]:
+        """Return the address of every reachable instruction that enters the kernel, with its `Abi`."""
+        return self._exploration.kernel_entries()
 
     def came_from(self, run: Run) -> int:
         """Return the address from which `run` was first reached, or 0 at an entry."""
-        return self._came_from.get(run.start, 0)
+        return self._exploration.came_from(run.start)
 
     def came_from_outside(self, start: int) -> bool:
         """Whether a run begins at `start` that no code of its function leads to: an entry, a landing pad."""
-        return start in self.runs and not self._came_from.get(start, 0)
+        return start in self.runs and not self._exploration.came_from(start)
 
-    def _has_instruction(self, run: Run, address: int) -> bool:
-        instructions = self._disassembler.instructions(run.start, address + 1)
+    def begins(self, run: int, address: int) -> bool:
+        """Whether an instruction of a run begins at `address`."""
+        instructions = self._disassembler.instructions(self._exploration.head(run).start, address + 1)
         return bool(instructions) and instructions[-1].ip == address
 
-    def _enter(self, entry: int) -> Function:
-        function = self.functions.get(entry)
-        if function is None:
-            function = self.functions[entry] = Function(entry)
-            self._queue.append((entry, function, 0))
-            frame = self._known.frames.get(entry)
-            if frame is not None and frame.lsda:
-                for pad in landing_pads(frame, self._memory):
-                    self._queue.append((pad, function, 0))
-                if frame.personality:
-                    function.uses.append((entry, frame.personality))
-                    self._take_code(frame.personality, 0)
-        return function
+    def executable(self, address: int) -> bool:
+        """Whether code at `address` can run."""
+        return self._memory.executable(address)
 
-    def _explore(self, address: int, function: Function, came_from: int) -> None:
-        """Follow one path inside `function` until it meets known code or ends."""
-        while True:
-            region = self._disassembler.region(address)
-            if region is not None and region.marks[address - region.start]:
-                if region.marks[address - region.start] == MARK:
-                    region.marks[address - region.start] = MARK_LEADER
-                self._meet(address, function, came_from)
-                return
-            if self._disassembler.inside_instruction(address):
-                around = self.containing(address)
-                self._overlapping |= {address} if around is None else {address, around.start}
-            run = self._disassembler.run(address, self._returning)
-            self.runs[address] = run
-            self.owner[address] = function
-            function.runs.append(run)
-            self._came_from[address] = came_from
-            for reference in run.references:
-                self._refer(reference, function, run)
-            queue, last = self._queue, run.end - 1
-            for ip, target in run.branches:
-                if target in self._known.starts and target != function.entry:
-                    self._tail(target, ip, function)
-                else:
-                    queue.append((target, function, ip))
-            for ip, target in run.calls:
-                function.uses.append((ip, target))
-                self.callers.setdefault(target, []).append(ip)
-            follow = self._leave(run, function)
-            if follow is None:
-                return
-            address, came_from = follow, last
+    def pointer(self, slot: int) -> int:
+        """Return where a call through the pointer at `slot` goes, 0 if the program can change it."""
+        return self.constant_pointer(slot) or 0
 
-    def _meet(self, address: int, function: Function, came_from: int) -> None:
-        """Join a path with code that is known already."""
-        run = self.containing(address)
-        if run is None:
-            return
-        owner = self.owner[run.start]
-        if owner is not function:
-            self._returns_with(function, owner)
-            function.uses.append((came_from, owner.entry))
-            if came_from and address not in self.functions:
-                self.entered.setdefault(address, []).append(came_from)
-        if came_from and address in self.functions:
-            self.callers.setdefault(address, []).append(came_from)
-        if (
-            run.ending == Ending.JUMP_INDIRECT
-            and came_from
-            and (address, came_from) not in self._joined
-            and not any(ip >= address for ip, _ in run.branches)
-        ):
-            self._joined.add((address, came_from))
-            self._jump_indirect(run, owner, address, came_from)
+    def unwind(self, function: int) -> None:
+        """Follow where unwinding through a new function goes on."""
+        entry = self._exploration.entry(function)
+        frame = self._known.frames[entry]
+        for pad in landing_pads(frame, self._memory):
+            self._exploration.later(pad, function, 0)
+        if frame.personality:
+            self._exploration.use(function, entry, frame.personality)
+            self._take_code(frame.personality, 0)
 
-    def _leave(self, run: Run, function: Function) -> int | None:
-        """Apply the end of a run; return the address that control goes on to in the same function."""
-        ending = run.ending
-        if ending == Ending.FALL:
-            if run.end in self.functions:
-                self.callers.setdefault(run.end, []).append(run.end - 1)
-            return run.end
-        if ending == Ending.JUMP:
-            self._jump(run.target, run.last, function)
-        elif ending == Ending.CALL:
-            return self._call(run.target, run, function)
-        elif ending == Ending.CALL_INDIRECT:
-            target = self.constant_pointer(run.target)
-            if target is None:
-                run.indirect_calls.append(run.last)
-                return run.end
-            return self._call(target, run, function)
-        elif ending == Ending.RETURN:
-            self._set_returns(function)
-        elif ending == Ending.JUMP_INDIRECT:
-            self._jump_indirect(run, function, run.start, self._came_from[run.start])
-        return None
+    def references(self, run: int) -> None:
+        """Look at what a new run names."""
+        head = self._exploration.head(run)
+        function, last, target = head.function, head.last, head.target
+        each = iter(self._exploration.references(run))
+        for ip, address, use, size in zip(each, each, each, each, strict=True):
+            if use == Use.READ:
+                if ip != last or self.constant_pointer(target) is None:
+                    self._read_slot(range(address, address + size), ip, function)
+            elif use == Use.ADDRESS and self._is_code(address):
+                self._exploration.use(function, ip, address)
+                self._take_code(address, ip)
+            elif use != Use.WRITE:
+                self._use_data(address, ip, function)
 
-    def _call(self, target: int, run: Run, function: Function) -> int | None:
-        if target not in self.functions and not self._memory.executable(target):
-            return None  # a weak symbol that nobody defines: the guarded call would fault
-        function.uses.append((run.last, target))
-        self.callers.setdefault(target, []).append(run.last)
-        callee = self._enter(target)
-        if callee.returns:
-            return run.end
-        callee.waiting.append((run.end, function))
-        return None
-
-    def _jump(self, target: int, ip: int, function: Function) -> None:
-        if target in self._known.starts and target != function.entry:
-            self._tail(target, ip, function)
-        else:
-            self._queue.append((target, function, ip))
-
-    def _tail(self, target: int, ip: int, function: Function) -> None:
-        """Follow a jump to the start of another function."""
-        function.uses.append((ip, target))
-        self.callers.setdefault(target, []).append(ip)
-        self._returns_with(function, self._enter(target))
-
-    def _jump_indirect(self, run: Run, function: Function, start: int, came_from: int) -> None:
+    def computed(self, run: int, start: int, came_from: int) -> None:
         """Follow an indirect jump on the path that came from `came_from` to `start` in its run."""
+        head = self._exploration.head(run)
+        if start != head.start:
+            if (start, came_from) in self._joined:
+                return
+            self._joined.add((start, came_from))
+        self._jump_indirect(self._exploration.run(run), head.function, start, came_from)
+
+    def _jump_indirect(self, run: Run, function: int, start: int, came_from: int) -> None:
         target = self.constant_pointer(run.target)
         if target is not None:
             self.jump_targets[run.last] = (target,)
             if run.target in self._memory.relocations.bound:
-                self._tail(target, run.last, function)
+                self._exploration.tail(target, run.last, function)
             else:
-                self._jump(target, run.last, function)
+                self._exploration.jump(target, run.last, function)
             return
         try:
             resolved = self._tables.resolve(run, start, came_from)
@@ -286,14 +190,14 @@ class Reach:
                 )
         else:
             if resolved is None:
-                self._set_returns(function)
+                self._exploration.returns(function)
                 return
             targets = resolved
         known = dict.fromkeys(self.jump_targets.get(run.last, ()))
         new = [target for target in dict.fromkeys(targets) if target not in known]
         self.jump_targets[run.last] = (*known, *new)
         for destination in new:
-            self._jump(destination, run.last, function)
+            self._exploration.jump(destination, run.last, function)
 
     def _anywhere_in(self, run: Run) -> tuple[int, ...]:
         """Return every instruction of the known function around `run`: a computed jump stays inside it."""
@@ -313,53 +217,27 @@ class Reach:
         value = self._memory.word(slot, 8)
         return value if value and self._memory.executable(value) else None
 
-    def _set_returns(self, function: Function) -> None:
-        pending = [function]
-        while pending:
-            current = pending.pop()
-            if current.returns:
-                continue
-            current.returns = True
-            self._returning.add(current.entry)
-            pending += current.returns_into
-            for behind, caller in current.waiting:
-                self._queue.append((behind, caller, behind - 1))
-            current.waiting.clear()
-
-    def _returns_with(self, function: Function, other: Function) -> None:
-        if other.returns:
-            self._set_returns(function)
-        elif not function.returns:
-            other.returns_into.append(function)
-
-    def _refer(self, reference: Reference, function: Function, run: Run) -> None:
-        address = reference.address
-        if reference.use == Use.READ:
-            self._read_slot(reference, function, run)
-        elif reference.use == Use.ADDRESS and self._is_code(address):
-            function.uses.append((reference.ip, address))
-            self._take_code(address, reference.ip)
-        elif reference.use != Use.WRITE:
-            self._use_data(address, reference.ip, function)
-
-    def _read_slot(self, reference: Reference, function: Function, run: Run) -> None:
+    def _read_slot(self, slot: range, ip: int, function: int) -> None:
         """A scalar read reaches what the slot points to, not the rest of the object that holds the slot."""
-        slot = range(reference.address, reference.address + reference.size)
-        if reference.ip == run.last and self.constant_pointer(run.target) is not None:
-            return
         for value in self._objects.pointers(slot):
             if self._is_code(value):
-                function.uses.append((reference.ip, value))
-                self._take_code(value, reference.ip)
+                self._exploration.use(function, ip, value)
+                self._take_code(value, ip)
             elif self._memory.segment(value) is not None:
-                self._use_data(value, reference.ip, function)
+                self.pointer_reads.setdefault(value, []).append(ip)
+                self._use_data(value, ip, function)
 
-    def _use_data(self, address: int, ip: int, function: Function) -> None:
-        self.named_data.add(address)
-        for extent in self._objects.reachable_from(address):
-            self._touch(extent)
-            if self.holds[extent.start]:
-                function.uses.append((ip, extent.start))
+    def _use_data(self, address: int, ip: int, function: int) -> None:
+        pointing = self._pointing.get(address)
+        if pointing is None:
+            self.named_data.add(address)
+            extents = self._objects.reachable_from(address)
+            for extent in extents:
+                self._touch(extent)
+            pointing = tuple(extent.start for extent in extents if self.holds[extent.start])
+            self._pointing[address] = pointing
+        for start in pointing:
+            self._exploration.use(function, ip, start)
 
     def _is_code(self, address: int) -> bool:
         """
@@ -391,7 +269,7 @@ class Reach:
 
     def _take_code(self, address: int, ip: int) -> None:
         self.address_taken.setdefault(address, set()).add(ip)
-        self._enter(address)
+        self._exploration.enter(address)
 
     def _touch(self, extent: range) -> None:
         """Follow every pointer in a data object, and in what it points to."""
@@ -407,6 +285,7 @@ class Reach:
                     self._take_code(value, 0)
                 elif self._memory.segment(value) is not None:
                     self.named_data.add(value)
+                    self.pointed.add(value)
                     for target in self._objects.reachable_from(value):
                         held.append(target.start)
                         pending.append(target)

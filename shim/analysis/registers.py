@@ -1,41 +1,44 @@
 """
-The general-purpose registers as numbers of the disassembler, and 64-bit numbers as the processor reads them.
+Numbers as 64-bit processors read them, and the number that is no register.
 
-Tables instead of calls, because every question about values asks them many times.
+Registers are plain numbers that their architecture chooses, 0 apart.
 """
 
 from __future__ import annotations
 
-from iced_x86 import Register, RegisterExt
+from shim.analysis.x86_64.registers import (
+    ARGUMENTS,
+    CALLEE_SAVED,
+    FULL,
+    GENERAL,
+    HIGH_BYTES,
+    RAX,
+    RDI,
+    RDX,
+    RSI,
+    RSP,
+    SIZE,
+)
+
+__all__ = [
+    "ARGUMENTS",
+    "CALLEE_SAVED",
+    "FULL",
+    "GENERAL",
+    "HIGH_BYTES",
+    "NONE",
+    "RAX",
+    "RDI",
+    "RDX",
+    "RSI",
+    "RSP",
+    "SIZE",
+    "WORD",
+    "signed",
+]
 
 WORD = (1 << 64) - 1
-
-_ALL: tuple[int, ...] = tuple(
-    value for name, value in vars(Register).items() if name.isupper() and isinstance(value, int)
-)
-# The 64-bit register that holds each register, its size in bytes, and which ones values are followed in.
-FULL: dict[int, int] = {register: int(RegisterExt.full_register(register)) for register in _ALL}  # type: ignore[arg-type]
-SIZE: dict[int, int] = {register: int(RegisterExt.size(register)) for register in _ALL}  # type: ignore[arg-type]
-GENERAL: frozenset[int] = frozenset(register for register in _ALL if RegisterExt.is_gpr(register))  # type: ignore[arg-type]
-HIGH_BYTES: frozenset[int] = frozenset({Register.AH, Register.BH, Register.CH, Register.DH})
-
-NONE: int = Register.NONE
-RAX: int = Register.RAX
-RCX: int = Register.RCX
-RDX: int = Register.RDX
-RDI: int = Register.RDI
-RSI: int = Register.RSI
-RSP: int = Register.RSP
-RBP: int = Register.RBP
-R11: int = Register.R11
-
-# System V ABI for x86-64, section 3.2.3, "Parameter Passing", and 3.2.1, "Registers".
-ARGUMENTS: frozenset[int] = frozenset(
-    {Register.RDI, Register.RSI, Register.RDX, Register.RCX, Register.R8, Register.R9}
-)
-CALLEE_SAVED: frozenset[int] = frozenset(
-    {Register.RBX, Register.RBP, Register.RSP, Register.R12, Register.R13, Register.R14, Register.R15}
-)
+NONE = 0
 
 
 def signed(value: int) -> int:

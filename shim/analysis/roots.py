@@ -15,6 +15,7 @@ from shim.elf.process import Process
 # What the startup code of a static program walks or copies without a reference that could be followed.
 _ARRAY_SECTIONS = (".preinit_array", ".init_array", ".fini_array", ".tdata", ".ctors", ".dtors")
 _CODE_SECTIONS = (".init", ".fini")
+GO_ROOT = "Go line table"
 
 
 def add_roots(reach: Reach, process: Process, functions: Functions) -> None:
@@ -33,7 +34,7 @@ def add_roots(reach: Reach, process: Process, functions: Functions) -> None:
         if holder is not None and holder.path in started:
             reach.root(resolver, "IRELATIVE resolver")
     for function in functions.go:
-        reach.root(function.start, "Go line table")
+        reach.root(function.start, GO_ROOT)
 
 
 def add_image(reach: Reach, memory: Memory, image: ElfImage) -> None:

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from iced_x86 import Mnemonic, OpKind
-
 from shim.analysis.answers import MAX_VALUES, Address, Answer, Location, Question, Slot, Step
 from shim.analysis.assumptions import InForce
 from shim.analysis.blocks import Block, Blocks
-from shim.analysis.decode import Ending
-from shim.analysis.frames import REACH_OF_ADDRESS, Listing, Listings, indexed_place, is_absolute
+from shim.analysis.frames import REACH_OF_ADDRESS, Listing, Listings
 from shim.analysis.graph import Graph
 from shim.analysis.loads import Loads
 from shim.analysis.objects import DataObjects
 from shim.analysis.reach import Reach
-from shim.analysis.registers import CALLEE_SAVED, FULL, NONE, RSP, SIZE, WORD
+from shim.analysis.registers import NONE, WORD
+from shim.analysis.runs import Ending
 from shim.analysis.semantics import (
     Copy,
     Effect,
@@ -31,9 +29,7 @@ from shim.analysis.semantics import (
     Opaque,
     Operation,
     Value,
-    effect_of,
     part_of,
-    stored_operand,
 )
 from shim.elf.memory import Memory
 
@@ -48,7 +44,7 @@ class Values:
     Args:
         callers_of: Returns every block that calls or jumps to a function, with whether it pushes a return
             address, or None if they are not all known.
-        callee_saved: Whether functions keep the registers that the System V ABI says they keep; Go's do not.
+        go: Whether an address is in Go code, whose functions keep no register but the stack pointer.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # the parts of a program, each its own type
@@ -62,14 +58,19 @@ class Values:
         callers_of: Callable[[int], list[tuple[Block, bool]] | None],
         assumptions: InForce,
         *,
-        callee_saved: bool,
+        go: Callable[[int], bool],
     ) -> None:
         self._reach = reach
         self._blocks = blocks
         self._graph = graph
         self._listings = listings
         self._callers_of = callers_of
-        self._saved = CALLEE_SAVED if callee_saved else frozenset({RSP})
+        self._architecture = listings.architecture
+        conventions = listings.architecture.conventions
+        self._go = go
+        self._saved = conventions.callee_saved
+        self._saved_by_go = frozenset({conventions.stack_pointer})
+        self._pushed = conventions.pushed_by_call
         self._loads = Loads(memory, blocks, graph, listings, objects, self._ask, assumptions)
         self._active: set[tuple[int, int, Location, int]] = set()
         self._steps = 0
@@ -80,6 +81,15 @@ class Values:
         self._active.clear()
         index = self._listings.listing(block).index_of(ip)
         return self._ask(Step(block, index, location, mask), Question(0, 0))
+
+    def loaded(self, block: Block, ip: int) -> Answer:
+        """Return what the memory operand of the instruction at `ip`, which is in `block`, can hold before it."""
+        self._steps = 0
+        self._active.clear()
+        listing = self._listings.listing(block)
+        index = listing.index_of(ip)
+        effect = self._architecture.loaded(listing.instructions[index], listing.frames[index])
+        return self._answers(effect, listing, index, WORD, Question(0, 0))
 
     def _ask(self, first: Step, question: Question) -> Answer:
         """Answer one question that begins at `first`."""
@@ -106,37 +116,39 @@ class Values:
             return self._back_to_store(listing, step, step.location, question)
         for index in range(step.index - 1, -1, -1):
             if step.location in listing.writes[index]:
-                effect = effect_of(listing.instructions[index], step.location, listing.frames[index])
+                effect = self._architecture.effect(
+                    listing.instructions[index], step.location, listing.frames[index]
+                )
                 return self._follow(effect, listing, index, step, question)
         return self._enter(step, question)
 
     def _back_to_store(self, listing: Listing, step: Step, slot: Slot, question: Question) -> list[Step]:
         for index in range(step.index - 1, -1, -1):
             instruction = listing.instructions[index]
-            stored = stored_operand(instruction, listing.frames[index])
-            if stored is None:
-                if self._may_reach(listing, index, slot):
-                    question.answer.fail(instruction.ip, "a stack slot that may be written through a pointer")
-                    return []
-                continue
-            if stored.place[0] != slot.place[0]:
-                continue
-            low, high = stored.place[1], stored.place[1] + stored.size
-            if high <= slot.place[1] or slot.place[1] + slot.size <= low:
-                continue
-            if slot.place[1] < low or high < slot.place[1] + slot.size:
-                question.answer.fail(instruction.ip, "a stack slot is written in parts")
+            written = self._architecture.stored(instruction, listing.frames[index])
+            if not written and self._may_reach(listing, index, slot):
+                question.answer.fail(instruction.ip, "a stack slot that may be written through a pointer")
                 return []
-            effect = part_of(stored.effect, slot.place[1] - low)
-            return self._follow(effect, listing, index, step, question)
+            for stored in written:
+                if stored.place[0] != slot.place[0]:
+                    continue
+                low, high = stored.place[1], stored.place[1] + stored.size
+                if high <= slot.place[1] or slot.place[1] + slot.size <= low:
+                    continue
+                if slot.place[1] < low or high < slot.place[1] + slot.size:
+                    question.answer.fail(instruction.ip, "a stack slot is written in parts")
+                    return []
+                effect = part_of(stored.effect, slot.place[1] - low)
+                return self._follow(effect, listing, index, step, question)
         return self._enter(step, question)
 
     def _may_reach(self, listing: Listing, index: int, slot: Slot) -> bool:
         """Whether a store whose place is not known may be one to `slot`."""
         instruction = listing.instructions[index]
-        if not self._listings.stores_to_memory(instruction) or is_absolute(instruction):
+        architecture = self._architecture
+        if not architecture.stores_to_memory(instruction) or architecture.outside_frames(instruction):
             return False
-        indexed = indexed_place(listing.frames[index], instruction)
+        indexed = architecture.indexed_place(listing.frames[index], instruction)
         if indexed is not None:
             return indexed[0] == slot.place[0] and 0 <= slot.place[1] - indexed[1] < REACH_OF_ADDRESS
         return self._listings.address_taken(self._blocks.owner(listing.block), slot.place)
@@ -251,13 +263,20 @@ class Values:
         start = step.block.start
         for block in self._graph.before(step.block):
             listing = self._listings.listing(block)
-            equal = equality_on_edge(listing, start)
+            equal = self._equality_on_edge(listing, start)
             if equal is not None and equal[0] == step.location:
                 question.answer.add(equal[1] & step.mask, block.last)
             else:
                 yield Step(block, len(listing.instructions), step.location, step.mask, step.point)
         for block in self._graph.behind_call(step.block):
             yield from self._over_call(block, step, question)
+
+    def _equality_on_edge(self, listing: Listing, target: int) -> tuple[int, int] | None:
+        """Return (register, number) if control only goes from the block to `target` when they are equal."""
+        block = listing.block
+        if block.ending != Ending.BRANCH or block.end == block.target:
+            return None
+        return self._architecture.equality(listing.instructions, target == block.target)
 
     def _callers(self, entry: int, step: Step, question: Question) -> list[Step]:
         location = step.location
@@ -285,10 +304,10 @@ class Values:
         """Translate a location at a function's entry into the frame of the block that calls it."""
         if isinstance(location, int):
             return location
-        rsp = self._listings.listing(block).frames[-1].rsp
-        if rsp is None:
+        sp = self._listings.listing(block).frames[-1].sp
+        if sp is None:
             return None
-        return Slot((rsp[0], rsp[1] + location.place[1] - (8 if pushed else 0)), location.size)
+        return Slot((sp[0], sp[1] + location.place[1] - (self._pushed if pushed else 0)), location.size)
 
     def _over_call(self, block: Block, step: Step, question: Question) -> list[Step]:
         """Go on before a call: slots and saved registers pass by, others are results of the callee."""
@@ -298,7 +317,7 @@ class Values:
                 question.answer.fail(block.last, "a stack slot whose address a call may have been given")
                 return []
             return [Step(block, last, location, step.mask, step.point)]
-        if location in self._saved:
+        if location in (self._saved_by_go if self._go(block.start) else self._saved):
             return [Step(block, last, location, step.mask, step.point)]
         target = self._graph.callee(block)
         if target is None:
@@ -329,22 +348,3 @@ class Values:
             if answer.unknown:
                 break
         return answer
-
-
-def equality_on_edge(listing: Listing, target: int) -> tuple[int, int] | None:
-    """Return (register, number) if control only goes from the block to `target` when they are equal."""
-    block = listing.block
-    if block.ending != Ending.BRANCH or block.end == block.target or len(listing.instructions) < 2:
-        return None
-    branch, compare = listing.instructions[-1], listing.instructions[-2]
-    wanted = Mnemonic.JE if target == block.target else Mnemonic.JNE
-    if branch.mnemonic != wanted or compare.op_count != 2 or compare.op0_kind != OpKind.REGISTER:
-        return None
-    if SIZE[compare.op0_register] != 8:
-        return None
-    register = FULL[compare.op0_register]
-    if compare.mnemonic == Mnemonic.TEST and compare.op1_kind == OpKind.REGISTER:
-        return (register, 0) if compare.op0_register == compare.op1_register else None
-    if compare.mnemonic == Mnemonic.CMP and compare.op1_kind not in {OpKind.REGISTER, OpKind.MEMORY}:
-        return register, compare.immediate(1)
-    return None

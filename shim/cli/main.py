@@ -22,6 +22,7 @@ from shim.errors import ShimError
 EXIT_BROKEN_PIPE, EXIT_REFUSED = 141, 125
 COMMANDS = {
     "profile": ("shim.cli.profile", "What may this program ask of the kernel?"),
+    "explain": ("shim.cli.explain", "By which way does a program come to make a call?"),
     "diff": ("shim.cli.diff", "What may this program do that it could not do before?"),
     "plan": ("shim.cli.plan", "Write the launch plan that shim-launch reads."),
     "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),

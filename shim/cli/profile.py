@@ -11,22 +11,30 @@ import click
 from shim.cli.derivation import derivation_options, request
 
 if TYPE_CHECKING:
+    from shim.cli.profile_many import Job, Outcome
     from shim.profile.profile import Profile, SyscallRule
 
 EXIT_INCOMPLETE = 3
 FORMATS = ("table", "json", "html", "names", "oci", "docker", "spo", "systemd", "libseccomp", "bpf", "bwrap")
+# As `shim.cli.formats` has it, which costs more to import than a table needs.
+BINARY = ("bpf", "bwrap")
 
 
 @click.command("profile", short_help="What may this program ask of the kernel?")
-@click.argument("program")
+@click.argument("programs", nargs=-1, required=True, metavar="PROGRAM...")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
-@click.option("-o", "--output", default="-", help="File to write; standard output if not given.")
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    help="File to write, standard output if not given; for several programs a folder.",
+)
 @derivation_options
 @click.option("--no-cache", is_flag=True, help="Derive anew, and keep nothing.")
 @click.option("--why", is_flag=True, help="In the table: the whole call chain of every syscall.")
 def command(  # noqa: PLR0913  # one parameter for each option
     *,
-    program: str,
+    programs: tuple[str, ...],
     form: str,
     output: str,
     why: bool,
@@ -37,29 +45,56 @@ def command(  # noqa: PLR0913  # one parameter for each option
     no_cache: bool,
 ) -> int:
     """
-    Derive the syscall profile of PROGRAM, an x86-64 ELF file, from its and its libraries' machine code.
+    Derive the syscall profile of each PROGRAM, an ELF file, from its and its libraries' machine code.
 
-    Exits with 3 if a place that can enter the kernel could not be bounded; such places are listed.
+    Several programs are worked on at the same time, each profile becomes a file in the folder DIR of -o DIR,
+    and one that fails does not stop the others.
+
+    Exits with 3 if a place that can enter the kernel could not be bounded; such places are listed. Of several
+    programs the worst counts.
     """
-    from shim.cli import formats
-    from shim.cli.files import read_program, write_output
-    from shim.cli.profile_cache import cached_profile, default_directory
-    from shim.profile.codec import dumps
+    from shim.cli.profile_cache import default_directory
+    from shim.cli.profile_many import Job, cores_to_use, jobs, run_all
 
-    if form in formats.BINARY and output == "-" and sys.stdout.isatty():
+    if form in BINARY and output == "-" and len(programs) == 1 and sys.stdout.isatty():
         raise click.UsageError(f"found a terminal for --format {form}, want a file: -o FILE")
     asked = request(root, modules, assume, no_assumptions)
     cache = None if no_cache else default_directory(os.environ)
-    profile = cached_profile(read_program(program), program, cache, asked)
-    if form == "json":
-        write_output(output, dumps(profile) + b"\n")
-    elif form == "table":
-        write_output(output, render(profile, why=why).encode())
-    else:
-        write_output(output, formats.write(profile, form))
-    for line in open_ends(profile):
+    if len(programs) > 1:
+        return run_all(
+            jobs(programs, output, form, asked, cache, why=why), output, derive_one, cores_to_use()
+        )
+    outcome = derive_one(Job(programs[0], output, form, why, asked, cache))
+    for line in outcome.lines:
         click.echo(f"shim: {line}", err=True)
-    return 0 if profile.complete else EXIT_INCOMPLETE
+    return outcome.code
+
+
+def derive_one(job: Job) -> Outcome:
+    """
+    Derive one profile, write it, and return what came of it.
+
+    Raises:
+        ShimError: the program cannot be read or analysed, or the profile not written.
+    """
+    from shim.cli.files import read_program, write_output
+    from shim.cli.profile_cache import cached_profile
+    from shim.cli.profile_many import Outcome
+    from shim.profile.codec import dumps
+
+    profile = cached_profile(read_program(job.program), job.program, job.cache, job.request)
+    if job.form == "json":
+        data = dumps(profile) + b"\n"
+    elif job.form == "table":
+        data = render(profile, why=job.why).encode()
+    else:
+        from shim.cli import formats
+
+        data = formats.write(profile, job.form)
+    write_output(job.output, data)
+    calls = len({rule.number for phase in profile.phases for rule in phase.rules})
+    code = 0 if profile.complete else EXIT_INCOMPLETE
+    return Outcome(job.program, calls, tuple(open_ends(profile)), code)
 
 
 def open_ends(profile: Profile) -> list[str]:
@@ -78,24 +113,34 @@ def render(profile: Profile, *, why: bool) -> str:
     from rich.console import Console
     from rich.table import Table
 
+    from shim.profile.phases import rules_from
+
     console = Console(width=None if why else 118, highlight=False, soft_wrap=False)
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("syscall", no_wrap=True)
     shown.add_column("nr", justify="right", no_wrap=True)
     shown.add_column("issued at", no_wrap=True)
     shown.add_column("why" if why else "why (last links of the chain)", overflow="fold")
-    count = 0
-    for phase in profile.phases:
-        for rule in phase.rules:
-            count += 1
-            shown.add_row(rule.name, str(rule.number), _sites(rule), _chain(rule, whole=why))
+    rules = rules_from(profile, 0)
+    for rule in rules:
+        shown.add_row(rule.name, str(rule.number), _sites(rule), _chain(rule, whole=why))
     with console.capture() as captured:
         console.print(shown)
     state = "complete" if profile.complete else "INCOMPLETE"
-    summary = f"{profile.program.path}: {count} syscalls, {state}; sha256 {profile.program.sha256}"
+    summary = f"{profile.program.path}: {len(rules)} syscalls, {state}; sha256 {profile.program.sha256}"
     rows = "\n".join(line.rstrip() for line in captured.get().splitlines())
     assumed = "".join(f"assumed: {assumption}\n" for assumption in profile.assumptions)
-    return f"{rows}\n\n{assumed}{summary}\n"
+    phases = "".join(_fewer(profile, index) for index in range(1, len(profile.phases)))
+    return f"{rows}\n\n{phases}{assumed}{summary}\n"
+
+
+def _fewer(profile: Profile, index: int) -> str:
+    """Return the line that says what a later phase does without."""
+    from shim.profile.phases import rules_from
+
+    phase, names = profile.phases[index], {rule.name for rule in rules_from(profile, index)}
+    gone = [rule.name for rule in rules_from(profile, index - 1) if rule.name not in names]
+    return f"from {phase.name} at {phase.boundary:#x} on: {len(names)} syscalls, without {' '.join(gone)}\n"
 
 
 def _sites(rule: SyscallRule) -> str:

@@ -15,6 +15,8 @@ from shim.errors import MalformedElfError
 
 SOURCE = "Go src/internal/abi and src/debug/gosym/pclntab.go"
 MAGIC_1_16, MAGIC_1_18, MAGIC_1_20 = 0xFFFFFFFA, 0xFFFFFFF0, 0xFFFFFFF1
+# The smallest instruction of the architecture in bytes, in the header of the table: runtime/symtab.go.
+_QUANTUM = {"x86_64": 1, "aarch64": 4}
 MAGIC_1_2 = 0xFFFFFFFB
 MAX_FUNCTIONS = 1 << 22
 
@@ -53,6 +55,7 @@ def go_functions(image: ElfImage) -> tuple[GoFunction, ...]:
 
 
 def _find(image: ElfImage) -> bytes | None:
+    quantum = _QUANTUM[image.machine]
     for section in image.sections:
         if section.name in (".gopclntab", ".data.rel.ro.gopclntab"):
             return image.section_data(section)
@@ -61,7 +64,7 @@ def _find(image: ElfImage) -> bytes | None:
     for segment in image.segments:
         data = image.data[segment.offset : segment.offset + segment.file_size]
         for magic in (MAGIC_1_20, MAGIC_1_18, MAGIC_1_16, MAGIC_1_2):
-            position = data.find(struct.pack("<IBBBB", magic, 0, 0, 1, 8))
+            position = data.find(struct.pack("<IBBBB", magic, 0, 0, quantum, 8))
             if position >= 0:
                 return data[position:]
     return None

@@ -9,10 +9,11 @@ here.  It never opens files and never runs anything.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from elftools.common.utils import struct_parse
 from elftools.construct import Construct
@@ -21,6 +22,9 @@ from elftools.elf.structs import ELFStructs
 from shim.errors import MalformedElfError, NotElfError, TruncatedElfError, UnsupportedElfError
 
 GABI = "System V ABI, ELF"
+Machine = Literal["x86_64", "aarch64"]
+_MACHINES: dict[int, Machine] = {62: "x86_64", 183: "aarch64"}  # EM_X86_64, EM_AARCH64
+X86_64: tuple[Machine, ...] = ("x86_64",)
 MAX_HEADERS = 4096
 PF_X, PF_W, PF_R = 1, 2, 4
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
@@ -95,6 +99,7 @@ class ElfImage:
     data: bytes
     sha256: str
     build_id: str
+    machine: Machine
     kind: str
     base: int
     entry: int
@@ -115,15 +120,23 @@ class ElfImage:
         return self.data[section.offset : section.offset + section.size]
 
 
-def parse_elf(data: bytes, path: str, *, base: int = LOAD_BASE, shared: bool = False) -> ElfImage:
+def parse_elf(
+    data: bytes,
+    path: str,
+    *,
+    base: int = LOAD_BASE,
+    shared: bool = False,
+    machines: Collection[Machine] = X86_64,
+) -> ElfImage:
     """
-    Return the facts of an x86-64 ELF file.
+    Return the facts of an ELF file for one of `machines`.
 
     Args:
         data: The whole file.
         path: Only appears in messages and results.
         base: Where an ET_DYN file is taken to be loaded, a multiple of the page.
         shared: Whether it is a shared object: one that need not have an entry point, but must be ET_DYN.
+        machines: What it may be for.
 
     Raises:
         NotElfError: `data` is something else; the message says what it looks like.
@@ -133,11 +146,11 @@ def parse_elf(data: bytes, path: str, *, base: int = LOAD_BASE, shared: bool = F
 
     Source:
         System V ABI, chapter 4 "Object Files" and chapter 5 "Program Loading and Dynamic Linking";
-        x86-64 psABI 1.0, chapter 4.
+        x86-64 psABI 1.0, chapter 4; ELF for the Arm 64-bit Architecture 2023Q3, section 5.
     """
     structs = _identify(data, path)
     header = struct_parse(structs.Elf_Ehdr, BytesIO(data), 0)
-    _check_header(header, path)
+    _check_header(header, path, machines)
     program_headers = _table(data, path, structs.Elf_Phdr, header, "e_ph", PHDR_SIZE)
     section_headers = _table(data, path, structs.Elf_Shdr, header, "e_sh", SHDR_SIZE)
     _check_ranges(data, path, program_headers, section_headers)
@@ -150,6 +163,7 @@ def parse_elf(data: bytes, path: str, *, base: int = LOAD_BASE, shared: bool = F
         data=data,
         sha256=hashlib.sha256(data).hexdigest(),
         build_id=_build_id(data, program_headers),
+        machine=_MACHINES[int.from_bytes(data[18:20], "little")],
         kind=header["e_type"],
         base=base,
         entry=_entry(path, header["e_entry"] + base, base, segments, shared=shared),
@@ -175,7 +189,8 @@ def _identify(data: bytes, path: str) -> ELFStructs:
         raise MalformedElfError(f"{path}: EI_VERSION", str(data[6]), "1 (EV_CURRENT)", GABI)
     structs = ELFStructs(little_endian=True, elfclass=64)
     structs.create_basic_structs()
-    structs.create_advanced_structs("ET_DYN", "EM_X86_64", "ELFOSABI_SYSV")
+    machine = "EM_AARCH64" if data[18] == 183 else "EM_X86_64"
+    structs.create_advanced_structs("ET_DYN", machine, "ELFOSABI_SYSV")
     return structs
 
 
@@ -197,9 +212,12 @@ def _looks_like(data: bytes) -> str:
     return f"bytes {data[:4].hex(' ')} at offset 0"
 
 
-def _check_header(header: _Header, path: str) -> None:
-    if header["e_machine"] != "EM_X86_64":
-        raise UnsupportedElfError(f"{path}: e_machine", str(header["e_machine"]), "EM_X86_64", GABI)
+def _check_header(header: _Header, path: str, machines: Collection[Machine]) -> None:
+    wanted = [f"EM_{machine.upper()}" for machine in machines]
+    if header["e_machine"] not in wanted:
+        raise UnsupportedElfError(
+            f"{path}: e_machine", str(header["e_machine"]), " or ".join(wanted), GABI
+        )
     if header["e_type"] not in ("ET_EXEC", "ET_DYN"):
         raise UnsupportedElfError(f"{path}: e_type", str(header["e_type"]), "ET_EXEC or ET_DYN", GABI)
 

@@ -33,6 +33,17 @@ class Memory:
         self._images = [image for _, image in mapped]
         self._starts = [segment.address for segment in self._segments]
 
+    def range_of_addresses(self, image: ElfImage) -> range:
+        """
+        Return where addresses can lie that stand in the code and data of `image` without a relocation.
+
+        In all images at fixed addresses, for klibc's programs and their library know each other's.
+        """
+        fixed = [image, *(other for other in self.images if image.kind == other.kind == "ET_EXEC")]
+        return range(
+            min(one.segments[0].address for one in fixed), max(one.segments[-1].end for one in fixed)
+        )
+
     def segment(self, address: int) -> Segment | None:
         """Return the segment that maps `address`, or None where nothing is mapped."""
         index = bisect_right(self._starts, address) - 1
@@ -69,6 +80,9 @@ class Memory:
 
     def read(self, address: int, size: int) -> bytes:
         """Return up to `size` bytes at `address`: fewer where the segment ends, none outside."""
+        for target, source, length in self.relocations.copies:
+            if target <= address < target + length:
+                return self.read(address - target + source, min(size, target + length - address))
         index = bisect_right(self._starts, address) - 1
         if index < 0 or address >= self._segments[index].end:
             return b""

@@ -1,9 +1,9 @@
 """
 Which shared objects might a program open while it runs?
 
-Names of shared objects among its strings, the name services that its machine is set up for, and the
-directories of plugins that the program itself names.  That a string is there says nothing yet: the analysis
-asks which code names it.
+Names of shared objects among its strings, the name services that its machine is set up for, and what lies
+in the directories of plugins that it and its libraries name.  That a string is there says nothing yet: the
+analysis asks which code names it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from shim.elf.files import FileSource
 from shim.elf.loaded import Closure, LoadedObject
+from shim.elf.plugin_directories import plugins, search_paths
 
 NSSWITCH = "/etc/nsswitch.conf"
 _OBJECT_NAME = re.compile(rb"(?<=\0)[A-Za-z0-9_+./-]{1,200}\.so(?:\.[0-9]+)*(?=\0)")
-_DIRECTORY = re.compile(rb"(?<=\0)/(?:usr/|opt/|lib/)[A-Za-z0-9_+./-]{3,200}(?=\0)")
 _SERVICE = re.compile(r"[a-z0-9_]+")
 # Built into glibc since 2.34 (NEWS, "nss_files"), and dns likewise; compat is rewritten to files.
 _BUILT_IN = frozenset({"files", "dns"})
@@ -25,15 +25,22 @@ _BUILT_IN = frozenset({"files", "dns"})
 
 @dataclass(frozen=True, slots=True)
 class Openable:
-    """A shared object that might be opened: the name to load it by, and the string that leads to it."""
+    """
+    A shared object that might be opened: the name to load it by, and the string that leads to it.
+
+    `computed` says that the string is only a directory above it: code puts the name together.
+    """
 
     name: str
     string: str
+    computed: bool = False
 
 
-def openable(closure: Closure, files: FileSource) -> tuple[Openable, ...]:
+def openable(closure: Closure, files: FileSource, started: int) -> tuple[Openable, ...]:
     """
     Return what the objects of `closure` might open, each name and string once, in a stable order.
+
+    The first `started` of them are there anyhow.
 
     Not checked:
         Names that the program computes otherwise; that what is named exists.
@@ -41,7 +48,7 @@ def openable(closure: Closure, files: FileSource) -> tuple[Openable, ...]:
     Source:
         nsswitch.conf(5); glibc 2.36, nss/nss_module.c, module_load_nss.
     """
-    known = {name for loaded in closure.objects for name in (*loaded.names, loaded.soname)}
+    known = {name for loaded in closure.objects[:started] for name in (*loaded.names, loaded.soname)}
     found: dict[tuple[str, str], None] = {}
     for loaded in closure.objects:
         data = _constant_data(loaded)
@@ -51,11 +58,23 @@ def openable(closure: Closure, files: FileSource) -> tuple[Openable, ...]:
         if NSSWITCH.encode() + b"\0" in data:
             for service in _services(files):
                 found[f"libnss_{service}.so.2", NSSWITCH] = None
-    for directory in sorted(set(_strings(_DIRECTORY, _constant_data(closure.objects[0])))):
-        for name in files.listing(directory):
-            if name.endswith(".so"):
-                found[f"{directory.rstrip('/')}/{name}", directory] = None
-    return tuple(Openable(name, string) for name, string in sorted(found))
+    listed = {
+        (name, text): None
+        for loaded in closure.objects
+        if closure.interpreter is not None and not _is_libc(loaded)
+        for text in search_paths(_constant_data(loaded))
+        for name in plugins(text, files)
+    }
+    return tuple(
+        Openable(name, string, computed)
+        for pairs, computed in ((found, False), (listed, True))
+        for name, string in sorted(pairs)
+    )
+
+
+def _is_libc(loaded: LoadedObject) -> bool:
+    """Whether this is the C library: its own directories hold character sets, which call nothing."""
+    return loaded.soname.startswith(("libc.so.", "libc.musl-", "ld-"))
 
 
 def _strings(pattern: re.Pattern[bytes], data: bytes) -> Iterator[str]:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from shim.elf.closure import MissingObjectsError, closure
 from shim.elf.exports import exported, loader_references
 from shim.elf.files import FileSource
-from shim.elf.image import ElfImage
+from shim.elf.image import ElfImage, parse_elf
 from shim.elf.link import link
 from shim.elf.loaded import Closure
 from shim.elf.memory import Memory
 from shim.elf.openable import Openable, openable
 from shim.elf.relocations import Relocations, relocations
-from shim.errors import UnsupportedElfError
+from shim.errors import BinaryError, UnsupportedElfError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,17 @@ class Module:
 
     Attributes:
         image: The object.
-        opened_by: Strings one of which code has to name before it can open the object; empty if declared by a
-        user.
+        opened_by: Strings one of which code has to name before it can open the object.
+        listed_by: The same for strings that name a directory above it.
+        declared: Whether a user said that the program opens it.
         brings: Images that are mapped together with it and not otherwise.
         exports: Address of each function and object that it exports, by name.
     """
 
     image: ElfImage
     opened_by: frozenset[str]
+    listed_by: frozenset[str]
+    declared: bool
     brings: tuple[ElfImage, ...]
     exports: dict[str, int]
 
@@ -91,12 +94,33 @@ def load_process(image: ElfImage, files: FileSource | None, modules: tuple[str, 
     """
     if not is_dynamic(image):
         return static_process(image)
+    if image.machine != "x86_64":
+        raise UnsupportedElfError(
+            f"{image.path}: PT_INTERP", f"a dynamic program for {image.machine}", "a static one"
+        )
     if files is None:
         found = image.interpreter or "needed libraries"
         raise UnsupportedElfError(
             f"{image.path}: PT_INTERP", found, "a static program, or its libraries beside it"
         )
-    return dynamic_process(image, files, modules)
+    return fixed_process(image, files) or dynamic_process(image, files, modules)
+
+
+def fixed_process(image: ElfImage, files: FileSource) -> Process | None:
+    """
+    Return the process of a program whose interpreter is a library at a fixed address, as of klibc's programs.
+
+    Nothing is relocated: both files were linked for the addresses that the kernel maps them at.  None where
+    the interpreter is a loader.
+    """
+    if image.dynamic or image.interpreter is None:
+        return None
+    data = files.read(image.interpreter)
+    library = None if data is None else parse_elf(data, image.interpreter)
+    if library is None or library.kind != "ET_EXEC":
+        return None
+    images = (image, library)
+    return Process(images, Memory(images, Relocations({}, {})), library, images)
 
 
 def static_process(image: ElfImage) -> Process:
@@ -118,12 +142,11 @@ def dynamic_process(image: ElfImage, files: FileSource, declared: tuple[str, ...
         BinaryError: as `load_process`.
     """
     started = closure(image, files)
-    candidates = openable(started, files)
-    everything = _with_modules(image, files, declared, {candidate.name for candidate in candidates})
+    count = len(started.objects)
+    candidates, everything = _opened(image, files, declared, started)
     linkage = link(everything)
     images = tuple(loaded.image for loaded in everything.objects)
-    count = len(started.objects)
-    relocated = Relocations(linkage.pointers, linkage.resolvers, linkage.bound)
+    relocated = Relocations(linkage.pointers, linkage.resolvers, linkage.bound, linkage.copies)
     return Process(
         images,
         Memory(images, relocated),
@@ -136,37 +159,74 @@ def dynamic_process(image: ElfImage, files: FileSource, declared: tuple[str, ...
     )
 
 
+def _opened(
+    image: ElfImage, files: FileSource, declared: tuple[str, ...], started: Closure
+) -> tuple[tuple[Openable, ...], Closure]:
+    """Return what might be opened, by modules too, and the closure with all of it that can be loaded."""
+    everything = _with_modules(image, files, declared, set())
+    tried: set[str] = set()
+    useful: set[str] = set()
+    while True:
+        candidates = openable(everything, files, len(started.objects))
+        new = {candidate.name for candidate in candidates} - tried
+        if not new:
+            return candidates, everything
+        tried |= new
+        useful |= new
+        everything = _with_modules(image, files, declared, useful)
+
+
 def _with_modules(image: ElfImage, files: FileSource, declared: tuple[str, ...], names: set[str]) -> Closure:
     """Return the closure with all declared modules and those of `names` that can be loaded."""
     while True:
         try:
             return closure(image, files, extra=(*declared, *sorted(names - set(declared))))
-        except MissingObjectsError as error:
-            absent = {missing.name for missing in error.missing} | {
-                missing.needed_by for missing in error.missing
-            }
-            if not names & absent:
+        except BinaryError as error:
+            useless = _unloadable(image, files, names, error)
+            if not useless:
                 raise
-            names -= absent
+            names -= useless
+
+
+def _unloadable(image: ElfImage, files: FileSource, names: set[str], error: BinaryError) -> set[str]:
+    """Return those of `names` that dlopen would refuse, where together they failed with `error`."""
+    if isinstance(error, MissingObjectsError):
+        absent = {missing.name for missing in error.missing} | {
+            missing.needed_by for missing in error.missing
+        }
+        if names & absent:
+            return names & absent
+    return {name for name in names if not _loads(image, files, name)}
+
+
+def _loads(image: ElfImage, files: FileSource, name: str) -> bool:
+    """Whether dlopen would load `name`: a string may name a linker script, or something half installed."""
+    try:
+        closure(image, files, extra=(name,))
+    except BinaryError:
+        return False
+    return True
 
 
 def _modules(
     everything: Closure, count: int, candidates: tuple[Openable, ...], declared: tuple[str, ...]
 ) -> tuple[Module, ...]:
     """Return the modules among the objects behind the first `count`, with what each brings along."""
-    strings: dict[str, set[str]] = {}
+    strings: dict[tuple[str, bool], set[str]] = {}
     for candidate in candidates:
-        strings.setdefault(candidate.name, set()).add(candidate.string)
+        strings.setdefault((candidate.name, candidate.computed), set()).add(candidate.string)
     found = []
     for loaded in everything.objects[count:]:
         scope = everything.local_scopes[loaded.index]
-        opened_by = {string for name in loaded.names for string in strings.get(name, ())}
-        if loaded.names & set(declared):
-            opened_by = set()
-        elif not opened_by:
+        opened_by = {string for name in loaded.names for string in strings.get((name, False), ())}
+        listed_by = {string for name in loaded.names for string in strings.get((name, True), ())}
+        user = bool(loaded.names & set(declared))
+        if not (user or opened_by or listed_by):
             continue
         brings = tuple(
             everything.objects[index].image for index in scope if index >= count and index != loaded.index
         )
-        found.append(Module(loaded.image, frozenset(opened_by), brings, exported(loaded)))
+        found.append(
+            Module(loaded.image, frozenset(opened_by), frozenset(listed_by), user, brings, exported(loaded))
+        )
     return tuple(found)

@@ -1,7 +1,7 @@
 """
 What does the loader write into the image before it runs, and which resolvers does it call?
 
-For static programs: R_X86_64_RELATIVE (also packed as RELR) and R_X86_64_IRELATIVE.
+For static programs: RELATIVE (also packed as RELR) and IRELATIVE relocations.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from shim.elf.image import SHF_ALLOC, ElfImage
+from shim.elf.image import SHF_ALLOC, ElfImage, Machine
 from shim.errors import MalformedElfError
 
 R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_RELATIVE, R_X86_64_IRELATIVE = 1, 6, 7, 8, 37
+R_AARCH64_RELATIVE, R_AARCH64_IRELATIVE = 1027, 1032
+_RELATIVE: dict[Machine, int] = {"x86_64": R_X86_64_RELATIVE, "aarch64": R_AARCH64_RELATIVE}
+_IRELATIVE: dict[Machine, int] = {"x86_64": R_X86_64_IRELATIVE, "aarch64": R_AARCH64_IRELATIVE}
 RELA = struct.Struct("<QQq")
 U64 = struct.Struct("<Q")
 
@@ -30,6 +33,7 @@ class Relocations:
     pointers: dict[int, int]
     resolvers: dict[int, int]
     bound: frozenset[int] = frozenset()
+    copies: tuple[tuple[int, int, int], ...] = ()
 
 
 def relocations(image: ElfImage) -> Relocations:
@@ -43,16 +47,18 @@ def relocations(image: ElfImage) -> Relocations:
         Symbolic relocations: in a static program they name undefined weak symbols, whose value is 0.
 
     Source:
-        x86-64 psABI 1.0, section 4.4.1, "Relocation Types"; System V ABI, "Relative Relocation Table" (RELR).
+        x86-64 psABI 1.0, section 4.4.1, "Relocation Types"; ELF for the Arm 64-bit Architecture 2023Q3,
+        section 5.7.12, "Dynamic relocations"; System V ABI, "Relative Relocation Table" (RELR).
     """
     pointers: dict[int, int] = {}
     resolvers: dict[int, int] = {}
+    relative, irelative = _RELATIVE[image.machine], _IRELATIVE[image.machine]
     for offset, size in _tables(image):
         for slot, info, addend in RELA.iter_unpack(image.data[offset : offset + size - size % RELA.size]):
             kind = info & 0xFFFFFFFF
-            if kind == R_X86_64_RELATIVE:
+            if kind == relative:
                 pointers[slot + image.base] = addend + image.base
-            elif kind == R_X86_64_IRELATIVE:
+            elif kind == irelative:
                 resolvers[slot + image.base] = addend + image.base
     pointers.update(relative_table(image))
     return Relocations(pointers, resolvers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from shim.errors import IncompleteProfileError
+from shim.errors import IncompleteProfileError, PlanFormatError
 from shim.filter import compile_filter
 from shim.filter.actions import KILL_PROCESS, USER_NOTIF
 from shim.launch.plan import LaunchPlan, PlanFlag
@@ -17,6 +17,7 @@ from shim.profile.profile import Profile
 from shim.syscalls import table
 
 EXEC_CALLS = frozenset({"execve", "execveat"})
+_LAUNCHED = "x86_64"
 
 
 def compose(
@@ -47,6 +48,10 @@ def compose(
     Not checked:
         That the file at `program` is the one the profile was made from: the launcher measures it.
     """
+    if profile.arch != _LAUNCHED:
+        raise PlanFormatError(
+            f"{program}: architecture", profile.arch, f"{_LAUNCHED}: the launcher runs no other"
+        )
     if not profile.complete and not allow_incomplete:
         places = (*profile.unresolved, *profile.foreign_abi)
         raise IncompleteProfileError(

@@ -13,7 +13,7 @@ from typing import Literal
 SCHEMA_VERSION = 1
 
 Operator = Literal["eq", "ne", "lt", "le", "gt", "ge", "masked_eq"]
-Arch = Literal["x86_64"]
+Arch = Literal["x86_64", "aarch64"]
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -8,7 +8,7 @@ running kernel.
 from __future__ import annotations
 
 from shim.errors import ProfileError
-from shim.syscalls import x86_64
+from shim.syscalls import aarch64, x86_64
 from shim.syscalls.families import FALLBACKS, IMPLIED, Fallback, Implied, with_fallbacks
 from shim.syscalls.table import NUMBER_SPACE, SyscallTable, UnknownSyscallError
 
@@ -32,6 +32,7 @@ _TABLES = {
         audit_arch=x86_64.AUDIT_ARCH,
         foreign_from=x86_64.X32_BIT,
     ),
+    "aarch64": SyscallTable.of("aarch64", aarch64.KERNEL, aarch64.NUMBERS, audit_arch=aarch64.AUDIT_ARCH),
 }
 
 

@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from shim.analysis.assumptions import ASSUMPTIONS, DEFAULT
 from shim.analysis.derive import derive
-from shim.errors import UnsupportedElfError
+from shim.elf.files import RootedFiles
 from shim.profile.profile import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,11 @@ def built() -> Path:
 
 
 def measure(programs: Path) -> dict[str, dict[str, Any]]:
-    """Return found, traced, missed calls, precision and F1 for every static program of the corpus that is there."""
+    """
+    Return found, traced and missed calls, precision and F1 for every program of the corpus that is there.
+
+    `all` has the same with every named assumption made, not only those that are made by default.
+    """
     if not SHARED.is_dir() or not programs.is_dir():
         return {}
     truth = json.loads((SHARED / "truth" / "open.json").read_text())
@@ -39,11 +44,12 @@ def measure(programs: Path) -> dict[str, dict[str, Any]]:
         path = programs / name
         if not path.exists():
             continue
-        try:
-            profile = derive(path.read_bytes(), name)
-        except UnsupportedElfError:
-            continue
-        rows[name] = _compare(profile, set(traced["syscalls"]), stated.get(name, {}))
+        made = {"": DEFAULT, "all": frozenset(ASSUMPTIONS)}
+        compared = {}
+        for key, assume in made.items():
+            profile = derive(path.read_bytes(), str(path), files=RootedFiles("/"), assume=assume)
+            compared[key] = _compare(profile, set(traced["syscalls"]), stated.get(name, {}))
+        rows[name] = {**compared[""], "all": compared["all"]}
     return rows
 
 
@@ -58,6 +64,7 @@ def _compare(profile: Profile, traced: set[str], stated: dict[str, list[str]]) -
         "wrong": sorted(set(stated.get("should_exclude", ())) & found),
         "precision": round(precision, 2),
         "F1": round(2 * precision * recall / (precision + recall), 2),
+        "extra": sorted(found - traced),
         "complete": profile.complete,
     }
 
@@ -77,7 +84,8 @@ def main() -> int:
     lists = BUILD / "lists"
     lists.mkdir(exist_ok=True)
     for name in rows:
-        profile = derive((built() / name).read_bytes(), name)
+        path = built() / name
+        profile = derive(path.read_bytes(), str(path), files=RootedFiles("/"))
         names = [rule.name for rule in profile.phases[0].rules]
         (lists / name).write_text("\n".join(names) + "\n")
     survived = subprocess.run(

@@ -27,7 +27,10 @@ from shim.profile.export.rules import exported_rules, refused_names
 from shim.profile.profile import ArgumentCondition, Operator, Profile, SyscallRule
 from shim.syscalls import table
 
-_ARCHITECTURES = {"x86_64": ("SCMP_ARCH_X86_64", "__x86_64__")}
+_ARCHITECTURES = {
+    "x86_64": ("SCMP_ARCH_X86_64", "__x86_64__"),
+    "aarch64": ("SCMP_ARCH_AARCH64", "__aarch64__"),
+}
 _OPERATORS: dict[Operator, str] = {
     "eq": "SCMP_CMP_EQ",
     "ne": "SCMP_CMP_NE",

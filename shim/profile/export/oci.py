@@ -94,7 +94,7 @@ container (mount, pivot_root, mknodat, setns, unshare and the like), and with wh
 time (madvise, munmap, rt_sigreturn, tgkill).
 """
 
-ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64"}
+ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 _OPERATORS: dict[Operator, str] = {
     "eq": "SCMP_CMP_EQ",
     "ne": "SCMP_CMP_NE",
@@ -146,7 +146,9 @@ def entries(profile: Profile, *, refused: Refused, runtime_calls: bool) -> list[
     Raises:
         ProfileError: conditions that the format cannot say.
     """
-    rules = plain_tests(exported_rules(profile, RUNTIME_CALLS if runtime_calls else ()))
+    has = table(profile.arch).numbers  # an architecture without access() has faccessat()
+    also = [name for name in RUNTIME_CALLS if name in has] if runtime_calls else []
+    rules = plain_tests(exported_rules(profile, also))
     names = refused_names(rules, table(profile.arch))
     return [*_allowed(rules), *([{"names": names, **_REFUSED[refused]}] if names else [])]
 

@@ -9,11 +9,21 @@ from pathlib import Path
 import pytest
 
 from shim.errors import ProfileError
-from shim.syscalls import FALLBACKS, IMPLIED, SyscallTable, UnknownSyscallError, table, with_fallbacks
+from shim.syscalls import (
+    FALLBACKS,
+    IMPLIED,
+    NUMBER_SPACE,
+    SyscallTable,
+    UnknownSyscallError,
+    table,
+    with_fallbacks,
+)
 from shim.syscalls.generate import merged, module_source, tbl_numbers, unistd_numbers, x32_bit
 
 ROOT = Path(__file__).parents[3]
 X86_64 = table("x86_64")
+AARCH64 = table("aarch64")
+CROSS_HEADER = Path("/usr/aarch64-linux-gnu/include/asm-generic/unistd.h")
 HOST_HEADER = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
 
 
@@ -22,6 +32,36 @@ def test_what_everybody_knows() -> None:
     assert {name: X86_64.number(name) for name in known} == known
     assert (X86_64.kernel, X86_64.highest, len(X86_64.names)) == ("6.18", 469, 383)
     assert (X86_64.audit_arch, X86_64.foreign_from) == (0xC000_003E, 0x4000_0000)
+
+
+def test_what_everybody_knows_of_aarch64() -> None:
+    known = {
+        "read": 63,
+        "execve": 221,
+        "openat": 56,
+        "seccomp": 277,
+        "clone3": 435,
+        "exit_group": 94,
+        "mseal": 462,
+    }
+    assert {name: AARCH64.number(name) for name in known} == known
+    assert (AARCH64.kernel, AARCH64.highest, len(AARCH64.names)) == ("6.18", 469, 325)
+    assert (AARCH64.audit_arch, AARCH64.foreign_from) == (0xC000_00B7, NUMBER_SPACE)
+
+
+def test_newer_calls_have_one_number_everywhere() -> None:
+    newer = {name: number for name, number in X86_64.numbers.items() if number >= 424}
+    assert {name: AARCH64.numbers.get(name, number) for name, number in newer.items()} == newer
+    assert set(AARCH64.numbers) <= set(X86_64.numbers)
+
+
+def test_every_call_of_the_cross_header_is_in_the_table() -> None:
+    if not CROSS_HEADER.exists():
+        pytest.skip(f"{CROSS_HEADER} is not installed (apt install linux-libc-dev-arm64-cross)")
+    generic = unistd_numbers(CROSS_HEADER.read_text())
+    both = {name: number for name, number in generic.items() if name in AARCH64.numbers}
+    assert len(both) > 290
+    assert {name: AARCH64.number(name) for name in both} == both
 
 
 def test_names_and_numbers_are_inverse() -> None:
@@ -51,6 +91,18 @@ def test_the_module_is_what_the_generator_writes() -> None:
     sources = path.read_text().splitlines()[0].removesuffix('."""').split("; from ")[1]
     numbers = merged(unistd_numbers(header), tbl_numbers(later))
     assert module_source(numbers, X86_64.kernel, X86_64.foreign_from, sources) == path.read_text()
+
+
+def test_the_module_of_aarch64_is_what_the_generator_writes() -> None:
+    path = ROOT / "shim" / "syscalls" / "aarch64.py"
+    sources = path.read_text().splitlines()[0].removesuffix('."""').split("; from ")[1]
+    text = module_source(AARCH64.numbers, AARCH64.kernel, None, sources, "aarch64")
+    assert text == path.read_text()
+
+
+def test_lines_of_x86_alone_are_not_of_aarch64() -> None:
+    later = (ROOT / "shim" / "syscalls" / "later.tbl").read_text()
+    assert tbl_numbers(later).keys() - tbl_numbers(later, "aarch64").keys() == {"uprobe"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""
+With which arguments is a call made, where a few constants are all that is ever passed?
+
+Only for arguments that decide what a call can do.  At every instruction that issues the call the register is asked
+for; one place where the answer is not a small set of numbers leaves the call without a condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shim.analysis.numbers import KernelEntry
+from shim.analysis.program import Program
+from shim.analysis.registers import WORD
+from shim.profile.profile import ArgumentCondition
+from shim.syscalls import SyscallTable
+
+MAX_ALTERNATIVES = 48
+_INT = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """An argument that decides what a call can do: its index, and the bits of it that the kernel looks at."""
+
+    index: int
+    mask: int
+
+
+# The types are those of the SYSCALL_DEFINEs: net/socket.c, fs/ioctl.c, fs/fcntl.c, kernel/sys.c, kernel/fork.c,
+# arch/x86/kernel/sys_x86_64.c, mm/mprotect.c, mm/madvise.c, kernel/seccomp.c, kernel/futex/syscalls.c, v6.12.
+DECIDING = {
+    "socket": Deciding(0, _INT),
+    "socketpair": Deciding(0, _INT),
+    "ioctl": Deciding(1, _INT),
+    "fcntl": Deciding(1, _INT),
+    "prctl": Deciding(0, _INT),
+    "arch_prctl": Deciding(0, _INT),
+    "clone": Deciding(0, _INT),
+    "unshare": Deciding(0, WORD),
+    "mmap": Deciding(2, WORD),
+    "mprotect": Deciding(2, WORD),
+    "madvise": Deciding(2, _INT),
+    "seccomp": Deciding(0, _INT),
+    "futex": Deciding(1, _INT),
+    "personality": Deciding(0, _INT),
+}
+
+Conditions = tuple[tuple[ArgumentCondition, ...], ...]
+
+
+def argument_conditions(
+    program: Program, entries: Iterable[KernelEntry], syscalls: SyscallTable
+) -> dict[int, Conditions]:
+    """
+    Return for each number the alternatives of its deciding argument, sorted; no key where anything may be passed.
+
+    A `syscall` instruction that issues several numbers says nothing about the arguments of any of them.
+    """
+    numbers = {syscalls.number(name): deciding for name, deciding in DECIDING.items() if name in syscalls.numbers}
+    found: dict[int, set[int] | None] = {}
+    for entry in entries:
+        for number in entry.numbers.keys() & numbers.keys():
+            known = found.setdefault(number, set())
+            if known is None:
+                continue
+            passed = _passed(program, entry, numbers[number]) if len(entry.numbers) == 1 else None
+            found[number] = None if passed is None or len(known | passed) > MAX_ALTERNATIVES else known | passed
+    return {
+        number: tuple((_condition(numbers[number], value),) for value in sorted(values))
+        for number, values in found.items()
+        if values
+    }
+
+
+def _passed(program: Program, entry: KernelEntry, deciding: Deciding) -> set[int] | None:
+    """Return the values that the argument can have at one place, or None if they are not all known."""
+    block = program.blocks.containing(entry.address)
+    if block is None or entry.unresolved:
+        return None
+    register = program.architecture.conventions.kernel_arguments[deciding.index]
+    answer = program.values.before(block, entry.address, register, deciding.mask)
+    return set(answer.values) if answer.only_numbers() else None
+
+
+def _condition(deciding: Deciding, value: int) -> ArgumentCondition:
+    if deciding.mask == WORD:
+        return ArgumentCondition(deciding.index, "eq", value)
+    return ArgumentCondition(deciding.index, "masked_eq", value, deciding.mask)

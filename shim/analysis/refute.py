@@ -1,0 +1,173 @@
+"""
+Which uses of a function never happen, because a branch before them is decided by constants?
+
+Asked only where it matters: for each call of the kernel, along the functions through which every way to it leads.
+Where all uses of one of them are refuted, it and what only it reaches is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from shim.analysis.blocks import Block
+from shim.analysis.decided import only_successor
+from shim.analysis.decode import Ending
+from shim.analysis.dominators import ROOT, dominators
+from shim.analysis.live import Dead, live
+from shim.analysis.numbers import KernelEntry
+from shim.analysis.program import Program
+from shim.analysis.reach import Function
+
+MAX_USES = 4
+MAX_ROUNDS = 4
+_CALLS = frozenset({Ending.CALL, Ending.CALL_INDIRECT})
+
+
+def refuted(program: Program, entries: list[KernelEntry], dead: Dead) -> Dead:
+    """Return `dead` and what else never runs because constants decide so."""
+    search = _Refutation(program, entries, dead)
+    for _ in range(MAX_ROUNDS):
+        if not search.round():
+            break
+    return search.dead
+
+
+class _Refutation:
+    """The search; it remembers which uses have been tried."""
+
+    def __init__(self, program: Program, entries: list[KernelEntry], dead: Dead) -> None:
+        self._program = program
+        self._entries = entries
+        self.dead = Dead(set(dead.functions), list(dead.ranges))
+        self._tried: dict[tuple[int, int], bool] = {}
+
+    def round(self) -> bool:
+        """Refute what can be refuted now; return whether anything was."""
+        reach = self._program.reach
+        living = live(reach, self.dead)
+        above = dominators(
+            (root for root in (*reach.roots, *reach.root_objects) if root in living), self._targets
+        )
+        uses = self._uses(living)
+        found = False
+        for entry in self._on_all_ways(above, living):
+            sources = uses.get(entry, [])
+            if 0 < len(sources) <= MAX_USES and all(self._never(owner, ip) for owner, ip in sources):
+                self.dead.functions.add(entry)
+                found = True
+        return found
+
+    def _targets(self, node: int) -> Iterator[int]:
+        function = self._program.reach.functions.get(node)
+        if function is None:
+            yield from self._program.reach.holds.get(node, ())
+        elif node not in self.dead.functions:
+            for ip, target in function.uses:
+                if not self.dead.covers(ip) and target not in self.dead.functions:
+                    yield target
+
+    def _uses(self, living: set[int]) -> dict[int, list[tuple[int, int]]]:
+        """Return for each function the (function, instruction) that use it; (0, 0) for data and roots."""
+        reach = self._program.reach
+        uses: dict[int, list[tuple[int, int]]] = {}
+        for node in living:
+            function = reach.functions.get(node)
+            if function is None:
+                for target in reach.holds.get(node, ()):
+                    uses.setdefault(target, []).append((0, 0))
+                continue
+            for ip, target in function.uses:
+                if not self.dead.covers(ip):
+                    uses.setdefault(target, []).append((node, ip))
+        for root in reach.roots:
+            uses.setdefault(root, []).append((0, 0))
+        return uses
+
+    def _on_all_ways(self, above: dict[int, int], living: set[int]) -> Iterable[int]:
+        """Return the functions through which every way to some number leads, nearest to the root first."""
+        reach = self._program.reach
+        places: dict[int, set[int]] = {}
+        for entry in self._entries:
+            for number, origins in entry.numbers.items():
+                owners = {self._owner(place) for place in origins}
+                places.setdefault(number, set()).update(owners & living)
+        found: dict[int, int] = {}
+        for owners in places.values():
+            chains = [self._chain(owner, above) for owner in owners]
+            if not chains:
+                continue
+            common = set(chains[0]).intersection(*chains[1:])
+            for depth, node in enumerate(reversed(chains[0])):
+                if node in common and node in reach.functions:
+                    found.setdefault(node, depth)
+        return sorted(found, key=lambda node: (found[node], node))
+
+    def _owner(self, place: int) -> int:
+        run = self._program.reach.containing(place)
+        return self._program.reach.owner[run.start].entry if run is not None else 0
+
+    def _chain(self, node: int, above: dict[int, int]) -> list[int]:
+        chain = []
+        while node != ROOT and node in above:
+            chain.append(node)
+            node = above[node]
+        return chain
+
+    def _never(self, owner: int, ip: int) -> bool:
+        """Whether the instruction at `ip` of a function never runs."""
+        if not owner:
+            return False
+        if (owner, ip) not in self._tried:
+            self._tried[owner, ip] = self._refute(self._program.reach.functions[owner], ip)
+        return self._tried[owner, ip]
+
+    def _refute(self, function: Function, ip: int) -> bool:
+        program = self._program
+        wanted = program.blocks.containing(ip)
+        if wanted is None:
+            return False
+        blocks = program.blocks.of(function)
+        flow = {block.start: self._following(block) for block in blocks}
+        leading = _leading(wanted.start, flow)
+        decisive = [
+            block
+            for block in blocks
+            if block.ending == Ending.BRANCH
+            and block.start in leading
+            and len(leading & set(flow[block.start])) == 1
+            and len(set(flow[block.start])) > 1
+        ]
+        for block in decisive:
+            only = only_successor(block, program.questions.listings, program.values)
+            if only is not None and only not in leading:
+                flow[block.start] = [only]
+        return not any(start in _leading(wanted.start, flow) for start in self._begins(function, blocks))
+
+    def _following(self, block: Block) -> list[int]:
+        if block.ending in _CALLS:
+            return [block.end]
+        return list(self._program.questions.graph.after(block))
+
+    def _begins(self, function: Function, blocks: list[Block]) -> Iterator[int]:
+        """Yield the blocks of a function that something else than its own code leads to."""
+        reach = self._program.reach
+        for block in blocks:
+            entered = block.start in reach.functions or block.start in reach.entered
+            if entered or reach.came_from_outside(block.start):
+                yield block.start
+
+
+def _leading(wanted: int, flow: dict[int, list[int]]) -> set[int]:
+    """Return the blocks from which control can get to `wanted`, itself included."""
+    before: dict[int, list[int]] = {}
+    for start, targets in flow.items():
+        for target in targets:
+            before.setdefault(target, []).append(start)
+    found: set[int] = set()
+    pending = [wanted]
+    while pending:
+        current = pending.pop()
+        if current not in found:
+            found.add(current)
+            pending += before.get(current, ())
+    return found

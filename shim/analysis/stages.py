@@ -1,0 +1,260 @@
+"""
+Which functions are over and done with when a program reaches main(), and when it starts to serve?
+
+A function belongs to what is over if its address is nowhere held, and everything that calls it is over.  What is over
+is never entered again, so that what only it asks of the kernel can be refused from there on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from shim.analysis.blocks import Block
+from shim.analysis.decode import Ending
+from shim.analysis.numbers import KernelEntry
+from shim.analysis.program import Program
+from shim.analysis.reach import Function
+from shim.analysis.roots import GO_ROOT
+from shim.syscalls import table
+
+# What a server waits with.
+_WAITS = frozenset({"accept", "epoll_wait", "epoll_pwait", "accept4", "epoll_pwait2"})
+# How far behind the entry point the call that hands main() over is looked for.
+_START_DEPTH = 3
+MAX_DESCENT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of the program's life: its name, the address it begins at, and the functions that are over then."""
+
+    name: str
+    boundary: int
+    over: frozenset[int]
+
+
+def stages(program: Program, entries: Iterable[KernelEntry]) -> tuple[Stage, ...]:
+    """
+    Return the stages behind the startup, in their order; none where main() is not found.
+
+    Not checked:
+        Jumps back into what is over by longjmp, other than the C library's own around main().
+    """
+    main = _main(program)
+    if main is None:
+        return ()
+    entry, begun = main
+    first = Stage("main", entry, frozenset(_over(program, begun, lambda _: False)))
+    serving = _serving(program, entry, entries, first.over)
+    return (first,) if serving is None else (first, serving)
+
+
+def _main(program: Program) -> tuple[int, set[int]] | None:
+    """Return the address of main(), and the functions that run before it and never return into."""
+    for function in program.functions.go:
+        if function.name == "main.main":
+            return function.start, set(_entries(program))
+    first = program.architecture.conventions.arguments[0]
+    frontier = [program.image.entry]
+    for _ in range(_START_DEPTH):
+        following = []
+        for entry in frontier:
+            function = program.reach.functions.get(entry)
+            for block in program.blocks.of(function) if function else ():
+                if block.ending not in {Ending.CALL, Ending.CALL_INDIRECT, Ending.JUMP}:
+                    continue
+                handed = program.values.before(block, block.last, first)
+                if handed.only_numbers() and len(handed.values) == 1:
+                    (main,) = handed.values
+                    sites = program.questions.flow.callers_of(main) if main in program.reach.functions else None
+                    if sites and program.memory.executable(main):
+                        callers = {program.blocks.owner(site).entry for site, _ in sites}
+                        return main, {*_entries(program), *_on_the_way(program, entry, callers)}
+                callee = _callee(program, block)
+                if callee is not None and callee in program.reach.functions:
+                    following.append(callee)
+        frontier = following
+    return None
+
+
+def _entries(program: Program) -> Iterable[int]:
+    """Return what the kernel and the loader enter once, before main(): entries and initialisers."""
+    reach = program.reach
+    finals = ("DT_FINI", ".fini")
+    once = [entry for entry, why in reach.roots.items() if why in _ONCE]
+    for start, why in reach.root_objects.items():
+        if not why.startswith(finals) and "init" in why.lower():
+            once += [target for target in reach.holds.get(start, ()) if target in reach.functions]
+    return once
+
+
+_ONCE = frozenset({"entry point", "loader", "DT_INIT", ".init", "IRELATIVE resolver"})
+
+
+def _on_the_way(program: Program, start: int, callers: set[int]) -> set[int]:
+    """Return the functions between the entry point and those that call main(), without these."""
+    leading = _calling(program, callers) - callers
+    functions = program.reach.functions
+    return {entry for entry in {start, *leading} & functions.keys() - callers if not functions[entry].returns}
+
+
+def _over(program: Program, begun: set[int], before: Callable[[int], bool]) -> set[int]:
+    """
+    Return the functions that are over, given those that surely are and the instructions that never run again.
+    """
+    reach = program.reach
+    over = {entry for entry in begun if entry in reach.functions}
+    callers = {
+        entry: [(ip, _owner(program, ip)) for ip in reach.callers.get(entry, ())]
+        for entry in reach.functions.keys() - _held(program)
+    }
+    makers = {
+        entry: [(ip, _owner(program, ip)) for ip in reach.address_taken.get(entry, ())] for entry in callers
+    }
+
+    def passed(places: Iterable[tuple[int, int]]) -> bool:
+        return all(owner in over or before(ip) for ip, owner in places)
+
+    growing = True
+    while growing:
+        new = set()
+        for entry, sources in callers.items():
+            if entry in over or not passed(sources) or not passed(makers[entry]):
+                continue
+            if makers[entry]:  # the address exists: where does it go?
+                sites = program.questions.flow.callers_of(entry)
+                if sites is None or not passed((block.last, _owner(program, block.start)) for block, _ in sites):
+                    continue
+            elif not sources:
+                continue
+            if reach.functions[entry].returns or all(_is_jump(program, ip) for ip, _ in sources):
+                new.add(entry)
+        over |= new
+        growing = bool(new)
+    return over
+
+
+def _is_jump(program: Program, ip: int) -> bool:
+    """Whether the instruction at `ip` is a plain jump: its function is over once it has jumped."""
+    run = program.reach.containing(ip)
+    return run is not None and run.last == ip and run.ending == Ending.JUMP
+
+
+def _owner(program: Program, ip: int) -> int:
+    run = program.reach.containing(ip)
+    return program.reach.owner[run.start].entry if run is not None else 0
+
+
+def _held(program: Program) -> set[int]:
+    """Return the functions whose address is in data other than the tables of initialisers, or known outside."""
+    reach = program.reach
+    tables = {
+        start for start, why in reach.root_objects.items() if "init" in why.lower() and "fini" not in why.lower()
+    }
+    held: set[int] = set()
+    for start, targets in reach.holds.items():
+        if start not in tables:
+            held.update(targets)
+    held.update(entry for entry, why in reach.roots.items() if why not in _ONCE and why != GO_ROOT)
+    held.update(function.start for function in program.functions.go if _is_method(function.name))
+    return held
+
+
+def _is_method(name: str) -> bool:
+    """Whether a Go function has a receiver, so that an interface or reflection may call it."""
+    path = name.rsplit("/", 1)[-1]
+    return "(" in path or path.count(".") > 1
+
+
+def _serving(
+    program: Program, main: int, entries: Iterable[KernelEntry], over: frozenset[int]
+) -> Stage | None:
+    """Return the stage that begins where everything that waits for clients lies ahead."""
+    syscalls = table(program.architecture.name)
+    waits = {syscalls.numbers[name] for name in _WAITS & syscalls.numbers.keys()}
+    waiting = _calling(program, {entry.function for entry in entries if waits & entry.numbers.keys()})
+    path: list[tuple[Function, Block]] = []
+    function = program.reach.functions.get(main)
+    while function is not None and function.entry in waiting and len(path) < MAX_DESCENT:
+        block = _last_before(program, function, waiting)
+        if block is None:
+            break
+        path.append((function, block))
+        callee = program.questions.graph.callee(block)
+        function = program.reach.functions.get(callee) if callee in waiting else None
+    if not path:
+        return None
+    passed: set[tuple[int, int]] = set()
+    for function, block in path:
+        passed |= _never_again(program, function, block)
+    ended = _over(program, set(over), lambda ip: any(low <= ip < high for low, high in passed))
+    boundary = path[-1][1]
+    return Stage("serving", boundary.start, frozenset(ended))
+
+
+def _calling(program: Program, targets: set[int]) -> set[int]:
+    """Return the functions that get to one of `targets` by calls alone."""
+    found: set[int] = set()
+    pending = list(targets)
+    while pending:
+        current = pending.pop()
+        if current not in found:
+            found.add(current)
+            pending += [_owner(program, ip) for ip in program.reach.callers.get(current, ())]
+    return found
+
+
+def _last_before(program: Program, function: Function, waiting: set[int]) -> Block | None:
+    """Return the last block through which every way to a waiting call leads, itself in no loop."""
+    blocks = program.blocks.of(function)
+    calls = {block.start for block in blocks if _callee(program, block) in waiting}
+    first = program.blocks.at(function.entry)
+    if not calls or first is None:
+        return None
+    candidate, best = first, None
+    following = {block.start: _following(program, block) for block in blocks}
+    for block in blocks:
+        without = _reachable(function.entry, following, block.start)
+        if not calls & without and block.start not in _reachable_behind(block.start, following):
+            if best is None or best.start in _reachable(function.entry, following, block.start):
+                best = block
+    return best or candidate
+
+
+def _callee(program: Program, block: Block) -> int | None:
+    callee = program.questions.graph.callee(block)
+    if callee is None and block.ending in {Ending.JUMP, Ending.BRANCH}:
+        return block.target
+    return callee
+
+
+def _following(program: Program, block: Block) -> list[int]:
+    if block.ending in {Ending.CALL, Ending.CALL_INDIRECT}:
+        return [block.end] if program.blocks.at(block.end) is not None else []
+    return list(program.questions.graph.after(block))
+
+
+def _reachable(start: int, following: dict[int, list[int]], without: int) -> set[int]:
+    found: set[int] = set()
+    pending = [start]
+    while pending:
+        current = pending.pop()
+        if current not in found and current != without and current in following:
+            found.add(current)
+            pending += following[current]
+    return found
+
+
+def _reachable_behind(start: int, following: dict[int, list[int]]) -> set[int]:
+    found: set[int] = set()
+    for target in following.get(start, ()):
+        found |= _reachable(target, following, -1)
+    return found
+
+
+def _never_again(program: Program, function: Function, block: Block) -> set[tuple[int, int]]:
+    """Return the blocks of a function that do not run any more once `block` has begun."""
+    following = {b.start: _following(program, b) for b in program.blocks.of(function)}
+    ahead = _reachable(block.start, following, -1)
+    return {(b.start, b.end) for b in program.blocks.of(function) if b.start not in ahead}
