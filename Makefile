@@ -8,7 +8,7 @@ T ?= tests
 CHECKED := shim attestation native tests setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format build bench corpus tables golden sanitize fuzz clean
+.PHONY: help demo test check lint types format build bench corpus wide tables golden sanitize fuzz clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -42,6 +42,9 @@ bench: $(VENV)/.ready ## measure against the peers that are installed; writes be
 
 corpus: $(VENV)/.ready ## build the shared corpus (root, Debian 12) and compare every profile with its traced truth
 	$(BIN)/python -m tests.benchmarks.corpus
+
+wide: $(VENV)/.ready ## profile and run many more programs of the archive (root; an hour); N=names
+	$(BIN)/python -m tests.benchmarks.wide $(N)
 
 tables: $(VENV)/.ready ## regenerate the decoder's tables, say how the syscall tables are made
 	$(BIN)/python -m shim.syscalls.generate --help

@@ -31,6 +31,7 @@ ALLOWED = {
 # Modules of others that only some parts may touch.
 ONLY_IN = {
     "elftools": ("shim.elf",),
+    "capstone": (),
     "iced_x86": ("shim.analysis",),
     "cryptography": ("attestation",),
     "socket": (),

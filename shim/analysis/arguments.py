@@ -1,8 +1,8 @@
 """
 With which arguments is a call made, where a few constants are all that is ever passed?
 
-Only for arguments that decide what a call can do.  At every instruction that issues the call the register is asked
-for; one place where the answer is not a small set of numbers leaves the call without a condition.
+Only for arguments that decide what a call can do.  At every instruction that issues the call the register is
+asked for; one place where the answer is not a small set of numbers leaves the call without a condition.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ class Deciding:
     mask: int
 
 
-# The types are those of the SYSCALL_DEFINEs: net/socket.c, fs/ioctl.c, fs/fcntl.c, kernel/sys.c, kernel/fork.c,
-# arch/x86/kernel/sys_x86_64.c, mm/mprotect.c, mm/madvise.c, kernel/seccomp.c, kernel/futex/syscalls.c, v6.12.
+# The types are those of the SYSCALL_DEFINEs: net/socket.c, fs/ioctl.c, fs/fcntl.c, kernel/sys.c,
+# kernel/fork.c, arch/x86/kernel/sys_x86_64.c, mm/mprotect.c, mm/madvise.c, kernel/seccomp.c,
+# kernel/futex/syscalls.c, v6.12.
 DECIDING = {
     "socket": Deciding(0, _INT),
     "socketpair": Deciding(0, _INT),
@@ -47,6 +48,10 @@ DECIDING = {
     "personality": Deciding(0, _INT),
 }
 
+# Calls that leave a restart block behind, with the argument that is their time limit if 0 means not to sleep,
+# or to sleep without a limit: kernel/futex/waitwake.c, fs/select.c, kernel/time/hrtimer.c, v6.12.
+_TIMEOUTS: dict[str, int | None] = {"futex": 3, "poll": 2, "nanosleep": None, "clock_nanosleep": None}
+
 Conditions = tuple[tuple[ArgumentCondition, ...], ...]
 
 
@@ -54,11 +59,15 @@ def argument_conditions(
     program: Program, entries: Iterable[KernelEntry], syscalls: SyscallTable
 ) -> dict[int, Conditions]:
     """
-    Return for each number the alternatives of its deciding argument, sorted; no key where anything may be passed.
+    Return for each number the alternatives of its deciding argument, sorted.
+
+    There is no key for a call to which anything may be passed.
 
     A `syscall` instruction that issues several numbers says nothing about the arguments of any of them.
     """
-    numbers = {syscalls.number(name): deciding for name, deciding in DECIDING.items() if name in syscalls.numbers}
+    numbers = {
+        syscalls.number(name): deciding for name, deciding in DECIDING.items() if name in syscalls.numbers
+    }
     found: dict[int, set[int] | None] = {}
     for entry in entries:
         for number in entry.numbers.keys() & numbers.keys():
@@ -66,12 +75,29 @@ def argument_conditions(
             if known is None:
                 continue
             passed = _passed(program, entry, numbers[number]) if len(entry.numbers) == 1 else None
-            found[number] = None if passed is None or len(known | passed) > MAX_ALTERNATIVES else known | passed
+            found[number] = (
+                None if passed is None or len(known | passed) > MAX_ALTERNATIVES else known | passed
+            )
     return {
         number: tuple((_condition(numbers[number], value),) for value in sorted(values))
         for number, values in found.items()
         if values
     }
+
+
+def sleeping(program: Program, entries: Iterable[KernelEntry], syscalls: SyscallTable) -> set[str]:
+    """Return the names of the calls that may sleep until a time, which the kernel restarts after a signal."""
+    numbers = {syscalls.number(name): index for name, index in _TIMEOUTS.items() if name in syscalls.numbers}
+    found = set()
+    for entry in entries:
+        for number in entry.numbers.keys() & numbers.keys():
+            index = numbers[number]
+            passed = None
+            if index is not None and len(entry.numbers) == 1:
+                passed = _passed(program, entry, Deciding(index, WORD))
+            if passed != {0}:
+                found.add(syscalls.name(number))
+    return found
 
 
 def _passed(program: Program, entry: KernelEntry, deciding: Deciding) -> set[int] | None:

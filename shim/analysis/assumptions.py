@@ -36,7 +36,8 @@ OPAQUE_MUTEXES = Assumption(
 )
 NOT_SECURE = Assumption(
     "not-secure",
-    "the program starts with AT_SECURE 0: it gains no privilege by being executed, which no_new_privs makes sure of",
+    "the program starts with AT_SECURE 0: it gains no privilege by being executed, which no_new_privs makes "
+    "sure of",
     default=True,
 )
 NO_MODULES = Assumption(

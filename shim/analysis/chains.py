@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Collection
 
 from shim.analysis.functions import Functions
+from shim.analysis.live import Dead
 from shim.analysis.reach import Reach
 from shim.elf.memory import Memory
 
@@ -22,10 +23,16 @@ class Chains:
 
     Args:
         live: Where chains may lead through; None for everything that was reached.
+        dead: Code that never runs, so that no chain leads over it.
     """
 
     def __init__(
-        self, reach: Reach, functions: Functions, memory: Memory, live: Collection[int] | None = None
+        self,
+        reach: Reach,
+        functions: Functions,
+        memory: Memory,
+        live: Collection[int] | None = None,
+        dead: Dead | None = None,
     ) -> None:
         self._functions = functions
         self._memory = memory
@@ -40,6 +47,8 @@ class Chains:
         while queue:
             source = queue.popleft()
             for ip, target in self._uses(source):
+                if dead is not None and dead.covers(ip):
+                    continue
                 if target not in self._distance and (live is None or target in live):
                     self._first[target] = (source, ip)
                     self._distance[target] = self._distance[source] + 1
@@ -62,13 +71,20 @@ class Chains:
         while current in self._first and len(links) < MAX_LINKS:
             source, ip = self._first[current]
             if current in self._reach.functions:
-                links.append(f"{self._how(source, ip, current)}: {self._functions.name(current)}")
+                links.append(f"{self._how(source, ip, current)}: {self._name(current)}")
             current = source
         why = self._reach.roots.get(current) or self._reach.root_objects.get(current)
         if why is not None:
-            name = self._functions.name(current) if current in self._reach.functions else ""
+            name = self._name(current) if current in self._reach.functions else ""
             links.append(f"{why}: {name}" if name else why)
         return tuple(reversed(links))
+
+    def _name(self, entry: int) -> str:
+        """Return the name of a function, with its file where that is not the program's own."""
+        image = self._memory.image(entry)
+        own = image is None or image is self._memory.images[0]
+        name = self._functions.name(entry)
+        return name if own or image is None else f"{name} ({image.path.rsplit('/', 1)[-1]})"
 
     def _how(self, source: int, ip: int, target: int) -> str:
         if ip == 0:

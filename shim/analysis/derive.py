@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import shim
-from shim.analysis.arguments import Conditions, argument_conditions
+from shim.analysis.arguments import Conditions, argument_conditions, sleeping
 from shim.analysis.assumptions import DEFAULT, Assumption
 from shim.analysis.chains import Chains
 from shim.analysis.live import Dead, live
@@ -60,7 +60,7 @@ def derive(
     dead = refuted(program, surviving(program, found, live(program.reach, dead), dead), dead)
     living = live(program.reach, dead)
     entries = surviving(program, found, living, dead)
-    chains = Chains(program.reach, program.functions, program.memory, living)
+    chains = Chains(program.reach, program.functions, program.memory, living, dead)
     conditions = argument_conditions(program, entries, syscalls)
     rules, unknown = _rules(program, entries, chains, syscalls, conditions)
     later = _later_phases(program, entries, (living, dead), chains, syscalls)
@@ -142,18 +142,18 @@ def _rules(
         )
         for number, found in sites.items()
     }
-    _add_implied(rules, syscalls)
+    _add_implied(rules, syscalls, {"futex", "poll"} - sleeping(program, entries, syscalls))
     return tuple(rules[number] for number in sorted(rules)), unknown
 
 
-def _add_implied(rules: dict[int, SyscallRule], syscalls: SyscallTable) -> None:
+def _add_implied(rules: dict[int, SyscallRule], syscalls: SyscallTable, awake: set[str]) -> None:
     """
-    Add what the kernel itself issues.
+    Add what the kernel itself issues; `awake` are calls that never sleep until a time.
 
     The older calls that a libc falls back to are code, and found as such: nothing here prunes the branch that
     tests for ENOSYS.
     """
-    names = {rule.name for rule in rules.values()}
+    names = {rule.name for rule in rules.values()} - awake
     for implied in IMPLIED:
         if implied.by is None or names & implied.by:
             number = syscalls.number(implied.name)

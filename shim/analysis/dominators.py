@@ -1,7 +1,8 @@
 """
 Through which functions does every way to a place lead?
 
-Immediate dominators by the algorithm of Cooper, Harvey and Kennedy ("A Simple, Fast Dominance Algorithm", 2001).
+Immediate dominators by the algorithm of Cooper, Harvey and Kennedy ("A Simple, Fast Dominance Algorithm",
+2001).
 """
 
 from __future__ import annotations

@@ -89,6 +89,10 @@ class Flow:
             self._known[key] = self._find(entry)
         return self._known[key]
 
+    def forget(self) -> None:
+        """Forget all answers, because less code runs than was thought."""
+        self._known.clear()
+
     def _find(self, entry: int) -> list[CallSite] | None:
         if entry in self._reach.roots and not self._go(entry):
             return None
@@ -99,6 +103,8 @@ class Flow:
         ]
         try:
             for ip in self._reach.address_taken.get(entry, ()):
+                if ip and not self._graph.alive(ip):
+                    continue
                 if ip:
                     self._made(ip, (), trace)
                 else:
@@ -158,6 +164,8 @@ class Flow:
         for access in islice(self._graph.references, first, None):
             if access.address >= extent.stop:
                 break
+            if not self._graph.alive(access.ip):
+                continue
             self._accessed(access, address, path, trace)
         for held, ip in self._graph.pointer_reads(extent):
             self._load(ip, (address - held, *path), trace)

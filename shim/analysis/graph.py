@@ -7,7 +7,7 @@ Filled in function by function, when a question about one comes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,12 +33,17 @@ _CALLS = (Ending.CALL, Ending.CALL_INDIRECT)
 
 
 class Graph:
-    """The flow between the blocks of everything that `reach` reached; ask only when it has finished."""
+    """
+    The flow between the blocks of everything that `reach` reached; ask only when it has finished.
+
+    `alive` says of the address of an instruction whether it may run; callers that never run are none.
+    """
 
     def __init__(self, reach: Reach, blocks: Blocks) -> None:
         self._reach = reach
         self._blocks = blocks
         self._flows: dict[int, _Flow] = {}
+        self.alive: Callable[[int], bool] = lambda _: True
 
     def before(self, block: Block) -> Sequence[Block]:
         """Return the blocks that control comes from by jump or by falling through, entries apart."""
@@ -56,7 +61,7 @@ class Graph:
 
     def callers(self, entry: int) -> list[Block]:
         """Return the blocks that call, jump to or fall into the function at `entry`."""
-        sources = dict.fromkeys(self._reach.callers.get(entry, ()))
+        sources = filter(self.alive, dict.fromkeys(self._reach.callers.get(entry, ())))
         blocks = {}
         for ip in sources:
             block = self._blocks.containing(ip)
@@ -106,7 +111,9 @@ class Graph:
 
     @cached_property
     def pointed(self) -> list[int]:
-        """The data addresses that are held somewhere, so that code can get at them without naming them; sorted."""
+        """
+        The data addresses that are held somewhere, so that code can get at them without naming them; sorted.
+        """
         return sorted({*self._reach.pointed, *self._reach.pointer_reads})
 
     def pointer_reads(self, extent: range) -> list[tuple[int, int]]:

@@ -45,7 +45,7 @@ def priority_protection(program: Program, entries: Iterable[KernelEntry]) -> set
     return found
 
 
-def opening_objects(program: Program, entries: Iterable[KernelEntry]) -> set[int]:
+def opening_objects(program: Program, _: Iterable[KernelEntry]) -> set[int]:
     """
     Return the functions of a static program that map shared objects.
 

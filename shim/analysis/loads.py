@@ -119,6 +119,10 @@ class Loads:
         if self._is_pointed_to(address, size):
             answer.fail(ip, "a variable whose address is held elsewhere")
             return []
+        return self._stores(address, size, mask, answer)
+
+    def _stores(self, address: int, size: int, mask: int, answer: Answer) -> list[Step]:
+        """Return the steps to everything that is stored into a variable."""
         steps = []
         for access in self._accesses_around(address, size):
             if access.use in {Use.ADDRESS, Use.INDEXED}:
@@ -162,7 +166,8 @@ class Loads:
         return [
             access
             for access in self._graph.references[low:high]
-            if access.address in extent or access.use not in {Use.ADDRESS, Use.INDEXED}
+            if self._graph.alive(access.ip)
+            and (access.address in extent or access.use not in {Use.ADDRESS, Use.INDEXED})
         ]
 
     def _stored(

@@ -7,7 +7,7 @@ assumptions, each found by the shape of the code and never by a name.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from shim.analysis.assumptions import NO_ABORT, NO_MODULES, NOT_SECURE, OPAQUE_MUTEXES, Assumption
@@ -66,8 +66,7 @@ def unreached(
     """
     Return the address ranges of `function` that control does not get to without passing a stop.
 
-    Args:
-        stops: Addresses of instructions; where not `passing`, starts of blocks that never run themselves.
+    `stops` are addresses of instructions; where not `passing`, starts of blocks that never run themselves.
     """
     blocks = program.blocks.of(function)
     reach, graph = program.reach, program.questions.graph
@@ -97,15 +96,20 @@ def unreached(
     ]
 
 
+def alive_in(program: Program, living: set[int], dead: Dead) -> Callable[[int], bool]:
+    """Return what tells whether the instruction at an address may run."""
+
+    def lives(address: int) -> bool:
+        return program.questions.owner_of(address) in living and not dead.covers(address)
+
+    return lives
+
+
 def surviving(
     program: Program, entries: Iterable[KernelEntry], living: set[int], dead: Dead
 ) -> list[KernelEntry]:
     """Return the kernel entries that still run, each with the numbers that live code gives it."""
-
-    def lives(address: int) -> bool:
-        run = program.reach.containing(address)
-        return run is not None and program.reach.owner[run.start].entry in living and not dead.covers(address)
-
+    lives = alive_in(program, living, dead)
     found = []
     for entry in entries:
         if not lives(entry.address):

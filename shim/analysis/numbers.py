@@ -39,7 +39,9 @@ class KernelEntry:
 
 
 def never_return(syscalls: SyscallTable) -> frozenset[int]:
-    """Return the calls that end the thread or the process: kernel/exit.c, do_exit and do_group_exit, v6.12."""
+    """
+    Return the calls that end the thread or the process: kernel/exit.c, do_exit and do_group_exit, v6.12.
+    """
     return frozenset(map(syscalls.number, _NEVER_RETURN))
 
 

@@ -4,6 +4,7 @@ Everything that is needed to ask what a location can hold, over what has been re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shim.analysis.architecture import Architecture
@@ -32,6 +33,20 @@ class Questions:
     values: Values
     assumptions: InForce
     disassembler: Disassembler
+    owners: dict[int, int]
+
+    def owner_of(self, address: int) -> int:
+        """Return the entry of the function that first reached the instruction at `address`, 0 for none."""
+        owner = self.owners.get(address)
+        if owner is None:
+            run = self.reach.containing(address)
+            owner = self.owners[address] = self.reach.owner[run.start].entry if run is not None else 0
+        return owner
+
+    def narrow(self, alive: Callable[[int], bool]) -> None:
+        """Take into account that only instructions whose address is `alive` ever run."""
+        self.graph.alive = alive
+        self.flow.forget()
 
     def instructions(self, run: Run) -> list[Instruction]:
         """Return the instructions of a run."""
@@ -51,8 +66,10 @@ def questions(  # the parts of a process, each its own type
     graph = Graph(reach, blocks)
     listings = Listings(blocks, disassembler, architecture)
     assumptions = InForce()
+    # Whatever uses something is known with its function; others are looked for when they are asked for.
+    owners = {ip: function.entry for function in reach.functions.values() for ip, _ in function.uses}
     flow = Flow(reach, blocks, graph, listings, objects, assumptions, go=functions.is_go)
     values = Values(
         memory, reach, blocks, graph, listings, objects, flow.callers_of, assumptions, go=functions.is_go
     )
-    return Questions(reach, blocks, graph, listings, flow, values, assumptions, disassembler)
+    return Questions(reach, blocks, graph, listings, flow, values, assumptions, disassembler, owners)

@@ -1,8 +1,8 @@
 """
 Which uses of a function never happen, because a branch before them is decided by constants?
 
-Asked only where it matters: for each call of the kernel, along the functions through which every way to it leads.
-Where all uses of one of them are refuted, it and what only it reaches is dead.
+Asked only where it matters: for each call of the kernel, along the functions through which every way to it
+leads. Where all uses of one of them are refuted, it and what only it reaches is dead.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from shim.analysis.decided import only_successor
 from shim.analysis.decode import Ending
 from shim.analysis.dominators import ROOT, dominators
 from shim.analysis.live import Dead, live
+from shim.analysis.narrow import alive_in
 from shim.analysis.numbers import KernelEntry
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
@@ -45,6 +46,7 @@ class _Refutation:
         """Refute what can be refuted now; return whether anything was."""
         reach = self._program.reach
         living = live(reach, self.dead)
+        self._program.questions.narrow(alive_in(self._program, living, self.dead))
         above = dominators(
             (root for root in (*reach.roots, *reach.root_objects) if root in living), self._targets
         )
@@ -55,6 +57,7 @@ class _Refutation:
             if 0 < len(sources) <= MAX_USES and all(self._never(owner, ip) for owner, ip in sources):
                 self.dead.functions.add(entry)
                 found = True
+        self._tried = {use: never for use, never in self._tried.items() if never}
         return found
 
     def _targets(self, node: int) -> Iterator[int]:
@@ -103,8 +106,7 @@ class _Refutation:
         return sorted(found, key=lambda node: (found[node], node))
 
     def _owner(self, place: int) -> int:
-        run = self._program.reach.containing(place)
-        return self._program.reach.owner[run.start].entry if run is not None else 0
+        return self._program.questions.owner_of(place)
 
     def _chain(self, node: int, above: dict[int, int]) -> list[int]:
         chain = []
@@ -141,14 +143,14 @@ class _Refutation:
             only = only_successor(block, program.questions.listings, program.values)
             if only is not None and only not in leading:
                 flow[block.start] = [only]
-        return not any(start in _leading(wanted.start, flow) for start in self._begins(function, blocks))
+        return not any(start in _leading(wanted.start, flow) for start in self._begins(blocks))
 
     def _following(self, block: Block) -> list[int]:
         if block.ending in _CALLS:
             return [block.end]
         return list(self._program.questions.graph.after(block))
 
-    def _begins(self, function: Function, blocks: list[Block]) -> Iterator[int]:
+    def _begins(self, blocks: list[Block]) -> Iterator[int]:
         """Yield the blocks of a function that something else than its own code leads to."""
         reach = self._program.reach
         for block in blocks:

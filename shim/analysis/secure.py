@@ -1,8 +1,8 @@
 """
 What does a C library only do when the kernel says AT_SECURE?
 
-Where a program gained privileges by being executed, libcs look after the standard descriptors and the debugging of
-setuid programs.  Found by what that code names and passes, in glibc and in musl.
+Where a program gained privileges by being executed, libcs look after the standard descriptors and the
+debugging of setuid programs.  Found by what that code names and passes, in glibc and in musl.
 """
 
 from __future__ import annotations

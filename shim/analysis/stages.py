@@ -1,8 +1,8 @@
 """
 Which functions are over and done with when a program reaches main(), and when it starts to serve?
 
-A function belongs to what is over if its address is nowhere held, and everything that calls it is over.  What is over
-is never entered again, so that what only it asks of the kernel can be refused from there on.
+A function belongs to what is over if its address is nowhere held, and everything that calls it is over.  What
+is over is never entered again, so that what only it asks of the kernel can be refused from there on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ MAX_DESCENT = 4
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage of the program's life: its name, the address it begins at, and the functions that are over then."""
+    """
+    A stage of the program's life: its name, the address it begins at, and the functions that are over then.
+    """
 
     name: str
     boundary: int
@@ -52,9 +54,9 @@ def stages(program: Program, entries: Iterable[KernelEntry]) -> tuple[Stage, ...
 
 def _main(program: Program) -> tuple[int, set[int]] | None:
     """Return the address of main(), and the functions that run before it and never return into."""
-    for function in program.functions.go:
-        if function.name == "main.main":
-            return function.start, set(_entries(program))
+    for listed in program.functions.go:
+        if listed.name == "main.main":
+            return listed.start, set(_entries(program))
     first = program.architecture.conventions.arguments[0]
     frontier = [program.image.entry]
     for _ in range(_START_DEPTH):
@@ -67,7 +69,9 @@ def _main(program: Program) -> tuple[int, set[int]] | None:
                 handed = program.values.before(block, block.last, first)
                 if handed.only_numbers() and len(handed.values) == 1:
                     (main,) = handed.values
-                    sites = program.questions.flow.callers_of(main) if main in program.reach.functions else None
+                    sites = (
+                        program.questions.flow.callers_of(main) if main in program.reach.functions else None
+                    )
                     if sites and program.memory.executable(main):
                         callers = {program.blocks.owner(site).entry for site, _ in sites}
                         return main, {*_entries(program), *_on_the_way(program, entry, callers)}
@@ -124,7 +128,9 @@ def _over(program: Program, begun: set[int], before: Callable[[int], bool]) -> s
                 continue
             if makers[entry]:  # the address exists: where does it go?
                 sites = program.questions.flow.callers_of(entry)
-                if sites is None or not passed((block.last, _owner(program, block.start)) for block, _ in sites):
+                if sites is None or not passed(
+                    (block.last, _owner(program, block.start)) for block, _ in sites
+                ):
                     continue
             elif not sources:
                 continue
@@ -142,15 +148,18 @@ def _is_jump(program: Program, ip: int) -> bool:
 
 
 def _owner(program: Program, ip: int) -> int:
-    run = program.reach.containing(ip)
-    return program.reach.owner[run.start].entry if run is not None else 0
+    return program.questions.owner_of(ip)
 
 
 def _held(program: Program) -> set[int]:
-    """Return the functions whose address is in data other than the tables of initialisers, or known outside."""
+    """
+    Return the functions whose address is in data other than the tables of initialisers, or known outside.
+    """
     reach = program.reach
     tables = {
-        start for start, why in reach.root_objects.items() if "init" in why.lower() and "fini" not in why.lower()
+        start
+        for start, why in reach.root_objects.items()
+        if "init" in why.lower() and "fini" not in why.lower()
     }
     held: set[int] = set()
     for start, targets in reach.holds.items():
@@ -216,9 +225,9 @@ def _last_before(program: Program, function: Function, waiting: set[int]) -> Blo
     following = {block.start: _following(program, block) for block in blocks}
     for block in blocks:
         without = _reachable(function.entry, following, block.start)
-        if not calls & without and block.start not in _reachable_behind(block.start, following):
-            if best is None or best.start in _reachable(function.entry, following, block.start):
-                best = block
+        once = not calls & without and block.start not in _reachable_behind(block.start, following)
+        if once and (best is None or best.start in _reachable(function.entry, following, block.start)):
+            best = block
     return best or candidate
 
 

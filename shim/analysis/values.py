@@ -83,7 +83,9 @@ class Values:
         return self._ask(Step(block, index, location, mask), Question(0, 0))
 
     def loaded(self, block: Block, ip: int) -> Answer:
-        """Return what the memory operand of the instruction at `ip`, which is in `block`, can hold before it."""
+        """
+        Return what the memory operand of the instruction at `ip`, which is in `block`, can hold before it.
+        """
         self._steps = 0
         self._active.clear()
         listing = self._listings.listing(block)

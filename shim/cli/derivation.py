@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from shim.elf.files import FileSource
     from shim.profile.profile import Profile
 
-ASSUMPTION_NAMES = ("separate-variables", "opaque-mutexes", "not-secure", "no-modules", "declared-modules", "no-abort")
+ASSUMPTION_NAMES = (
+    "separate-variables",
+    "opaque-mutexes",
+    "not-secure",
+    "no-modules",
+    "declared-modules",
+    "no-abort",
+)
 
 
 @dataclass(frozen=True, slots=True)

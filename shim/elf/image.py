@@ -215,9 +215,7 @@ def _looks_like(data: bytes) -> str:
 def _check_header(header: _Header, path: str, machines: Collection[Machine]) -> None:
     wanted = [f"EM_{machine.upper()}" for machine in machines]
     if header["e_machine"] not in wanted:
-        raise UnsupportedElfError(
-            f"{path}: e_machine", str(header["e_machine"]), " or ".join(wanted), GABI
-        )
+        raise UnsupportedElfError(f"{path}: e_machine", str(header["e_machine"]), " or ".join(wanted), GABI)
     if header["e_type"] not in ("ET_EXEC", "ET_DYN"):
         raise UnsupportedElfError(f"{path}: e_type", str(header["e_type"]), "ET_EXEC or ET_DYN", GABI)
 

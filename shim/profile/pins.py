@@ -1,8 +1,9 @@
 """
 From which addresses may each call come?
 
-The launcher can pin a call to the instructions that issue it, so that injected code cannot make even the calls that the
-program may make.  Addresses are those of the files; the launcher adds where the kernel and the loader put them.
+The launcher can pin a call to the instructions that issue it, so that injected code cannot make even the
+calls that the program may make.  Addresses are those of the files; the launcher adds where the kernel and the
+loader put them.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def pins(profile: Profile, phase: int = 0) -> Pins:
     """
     Return the places that each call of `profile.phases[phase]` and later ones may come from.
 
-    A restarted call arrives at the address of the call that was interrupted.  A call that the kernel implies but that
-    no instruction issues has no place, and then nothing may make it.
+    A restarted call arrives at the address of the call that was interrupted.  A call that the kernel implies
+    but that no instruction issues has no place, and then nothing may make it.
 
     Raises:
         IndexError: the profile has no such phase.

@@ -63,10 +63,42 @@ def _compare(profile: Profile, traced: set[str], stated: dict[str, list[str]]) -
         "missed": sorted((traced | set(stated.get("must_include", ()))) - found),
         "wrong": sorted(set(stated.get("should_exclude", ())) & found),
         "precision": round(precision, 2),
-        "F1": round(2 * precision * recall / (precision + recall), 2),
+        "F1": round(2 * precision * recall / (precision + recall), 3),
         "extra": sorted(found - traced),
         "complete": profile.complete,
+        "phases": " → ".join(str(len(phase.rules)) for phase in profile.phases),
+        "conditions": sorted(rule.name for rule in profile.phases[0].rules if rule.conditions),
     }
+
+
+def report(rows: dict[str, dict[str, Any]]) -> str:
+    """Return the page that docs/ keeps of the comparison."""
+    lines = [
+        "# Profiles against traced truth",
+        "",
+        "Written by `make bench`. A trace is a lower bound: a call outside it may be a path that the workload did not",
+        "take; `shim explain PROGRAM CALL` prints the way to it. Phases: calls from `main` (and `serving`) on.",
+        "",
+        "| program | found | traced | missed | precision | F1 | F1, all assumptions | phases | conditions on |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        shown = [row[key] for key in ("found", "traced")] + [len(row["missed"]), row["precision"], row["F1"]]
+        shown += [row["all"]["F1"], row["phases"], " ".join(row["conditions"])]
+        lines.append(f"| {name} | {' | '.join(str(value) for value in shown)} |")
+    mean, everything = (
+        sum(values) / max(len(rows), 1)
+        for values in ([row["F1"] for row in rows.values()], [row["all"]["F1"] for row in rows.values()])
+    )
+    lines += [
+        "",
+        f"Mean F1: {mean:.3f}; with every named assumption {everything:.3f}.",
+        "",
+        "## Not in the trace",
+        "",
+    ]
+    lines += [f"- {name}: {' '.join(row['extra'])}" for name, row in rows.items()]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:

@@ -49,10 +49,11 @@ def equality(instructions: Sequence[Instruction], taken: bool) -> tuple[int, int
 
 def comparison(instructions: Sequence[Instruction]) -> Comparison | None:
     """Return what decides the branch at the end, if that is compared with a constant or with itself."""
-    if len(instructions) < 2:
+    setting = (instruction for instruction in reversed(instructions[:-1]) if instruction.rflags_modified)
+    compare, branch = next(setting, None), instructions[-1]
+    if compare is None or compare.mnemonic not in (Mnemonic.CMP, Mnemonic.TEST):
         return None
-    compare, branch = instructions[-2], instructions[-1]
-    if compare.mnemonic not in (Mnemonic.CMP, Mnemonic.TEST) or compare.op1_kind == OpKind.MEMORY:
+    if compare.op1_kind == OpKind.MEMORY:
         return None
     if compare.op0_kind == OpKind.REGISTER:
         register = compare.op0_register

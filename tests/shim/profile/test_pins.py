@@ -25,7 +25,10 @@ def profile(*phases: tuple[SyscallRule, ...]) -> Profile:
 
 def test_every_place_of_every_call() -> None:
     table_ = pins(profile((rule("read", READ, SLEEP), rule("nanosleep", SLEEP))))
-    assert [(pin.name, pin.sites) for pin in table_.pins] == [("read", (READ, SLEEP)), ("nanosleep", (SLEEP,))]
+    assert [(pin.name, pin.sites) for pin in table_.pins] == [
+        ("read", (READ, SLEEP)),
+        ("nanosleep", (SLEEP,)),
+    ]
     assert table_.pinnable
 
 
