@@ -39,6 +39,7 @@ class Blocks:
         self._disassembler = disassembler
         self._cut: dict[int, list[Block]] = {}
         self._starts: dict[int, list[int]] = {}
+        self._owners: dict[int, Function] = {}
 
     def of(self, function: Function) -> list[Block]:
         """Return the blocks that were first reached from the entry of `function`."""
@@ -73,10 +74,13 @@ class Blocks:
         Raises:
             KeyError: the block is none of this process; the caller's bug.
         """
-        run = self._reach.containing(block.start)
-        if run is None:
-            raise KeyError(block.start)
-        return self._reach.owner[run.start]
+        owner = self._owners.get(block.start)
+        if owner is None:
+            run = self._reach.containing(block.start)
+            if run is None:
+                raise KeyError(block.start)
+            owner = self._owners[block.start] = self._reach.owner[run.start]
+        return owner
 
     def parent(self, block: Block) -> Block | None:
         """Return the block from which `block` was first reached, or None at an entry."""

@@ -63,7 +63,7 @@ def derive(
     chains = Chains(program.reach, program.functions, program.memory, living, dead)
     conditions = argument_conditions(program, entries, syscalls)
     rules, unknown = _rules(program, entries, chains, syscalls, conditions)
-    later = _later_phases(program, entries, (living, dead), chains, syscalls)
+    later = _later_phases(program, entries, (living, dead), chains, syscalls, conditions)
     return Profile(
         arch=image.machine,
         objects=_objects(program),
@@ -85,12 +85,13 @@ def _objects(program: Program) -> tuple[AnalysedObject, ...]:
     )
 
 
-def _later_phases(
+def _later_phases(  # what every phase is made from
     program: Program,
     entries: list[KernelEntry],
     alive: tuple[set[int], Dead],
     chains: Chains,
     syscalls: SyscallTable,
+    conditions: dict[int, Conditions],
 ) -> list[Phase]:
     """Return the phases behind the startup that allow less than the one before."""
     living, dead = alive
@@ -100,7 +101,6 @@ def _later_phases(
         remaining = surviving(program, entries, living - stage.over, dead)
         numbers = {number for entry in remaining for number in entry.numbers}
         if numbers < before:
-            conditions = argument_conditions(program, remaining, syscalls)
             rules, _ = _rules(program, remaining, chains, syscalls, conditions)
             phases.append(Phase(stage.name, program.memory.in_file(stage.boundary), rules))
             before = numbers
