@@ -11,6 +11,8 @@ from shim.analysis.runs import Ending
 from shim.analysis.values import Values
 
 MAX_CONSTANTS = 8
+# What decides a branch is near; a long search would only end in not knowing.
+MAX_STEPS = 200
 
 
 def only_successor(block: Block, listings: Listings, values: Values) -> int | None:
@@ -25,9 +27,9 @@ def only_successor(block: Block, listings: Listings, values: Values) -> int | No
     if comparison is None:
         return None
     if comparison.register == NONE:
-        answer = values.loaded(block, comparison.ip)
+        answer = values.loaded(block, comparison.ip, MAX_STEPS)
     else:
-        answer = values.before(block, comparison.ip, comparison.register, comparison.mask)
+        answer = values.before(block, comparison.ip, comparison.register, comparison.mask, MAX_STEPS)
     if not answer.only_numbers() or not 0 < len(answer.values) <= MAX_CONSTANTS:
         return None
     ways = {comparison.taken(number) for number in answer.values}

@@ -74,19 +74,22 @@ class Values:
         self._loads = Loads(memory, blocks, graph, listings, objects, self._ask, assumptions)
         self._active: set[tuple[int, int, Location, int]] = set()
         self._steps = 0
+        self._limit = MAX_STEPS
 
-    def before(self, block: Block, ip: int, location: Location, mask: int = WORD) -> Answer:
+    def before(
+        self, block: Block, ip: int, location: Location, mask: int = WORD, limit: int = MAX_STEPS
+    ) -> Answer:
         """Return what `location` can hold before the instruction at `ip`, which is in `block`."""
-        self._steps = 0
+        self._steps, self._limit = 0, limit
         self._active.clear()
         index = self._listings.listing(block).index_of(ip)
         return self._ask(Step(block, index, location, mask), Question(0, 0))
 
-    def loaded(self, block: Block, ip: int) -> Answer:
+    def loaded(self, block: Block, ip: int, limit: int = MAX_STEPS) -> Answer:
         """
         Return what the memory operand of the instruction at `ip`, which is in `block`, can hold before it.
         """
-        self._steps = 0
+        self._steps, self._limit = 0, limit
         self._active.clear()
         listing = self._listings.listing(block)
         index = listing.index_of(ip)
@@ -104,8 +107,10 @@ class Values:
         pending = [first]
         while pending and not answer.unknown:
             self._steps += 1
-            if self._steps > MAX_STEPS or len(answer.values) > MAX_VALUES:
-                answer.fail(first.block.start, f"no answer within {MAX_STEPS} steps and {MAX_VALUES} values")
+            if self._steps > self._limit or len(answer.values) > MAX_VALUES:
+                answer.fail(
+                    first.block.start, f"no answer within {self._limit} steps and {MAX_VALUES} values"
+                )
                 break
             pending += self._back(pending.pop(), question)
         self._active.discard(key)
