@@ -106,6 +106,7 @@ def main() -> int:
     if not SHARED.is_dir():
         sys.stderr.write("shim: ../shared/corpus: found nothing, want the shared corpus beside the project\n")
         return 1
+    BUILD.parent.mkdir(exist_ok=True)
     subprocess.run(["cp", "-rT", SHARED, BUILD], check=True)
     subprocess.run(["chmod", "-R", "u+w", BUILD], check=True)
     subprocess.run(
