@@ -40,6 +40,7 @@ class Blocks:
         self._cut: dict[int, list[Block]] = {}
         self._starts: dict[int, list[int]] = {}
         self._owners: dict[int, Function] = {}
+        self._containing: dict[int, Block | None] = {}
 
     def of(self, function: Function) -> list[Block]:
         """Return the blocks that were first reached from the entry of `function`."""
@@ -56,11 +57,17 @@ class Blocks:
 
     def containing(self, address: int) -> Block | None:
         """Return the reachable block with `address` inside, or None."""
+        try:
+            return self._containing[address]
+        except KeyError:
+            pass
         run = self._reach.containing(address)
-        if run is None:
-            return None
-        blocks = self.in_run(run)
-        return blocks[bisect_right(self._starts[run.start], address) - 1]
+        block = None
+        if run is not None:
+            blocks = self.in_run(run)
+            block = blocks[bisect_right(self._starts[run.start], address) - 1]
+        self._containing[address] = block
+        return block
 
     def at(self, start: int) -> Block | None:
         """Return the reachable block that begins at `start`, or None."""
@@ -76,10 +83,7 @@ class Blocks:
         """
         owner = self._owners.get(block.start)
         if owner is None:
-            run = self._reach.containing(block.start)
-            if run is None:
-                raise KeyError(block.start)
-            owner = self._owners[block.start] = self._reach.owner[run.start]
+            owner = self._owners[block.start] = self._reach.functions[self._reach.owner_of(block.start)]
         return owner
 
     def parent(self, block: Block) -> Block | None:

@@ -5,11 +5,9 @@ By which shortest chain of uses does the process get to a function?
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
 
 from shim.analysis.functions import Functions
-from shim.analysis.live import Dead
-from shim.analysis.reach import Reach
+from shim.analysis.uses import Remaining
 from shim.elf.memory import Memory
 
 MAX_LINKS = 64
@@ -22,18 +20,16 @@ class Chains:
     Addresses are as in the files.
 
     Args:
-        live: Where chains may lead through; None for everything that was reached.
-        dead: Code that never runs, so that no chain leads over it.
+        remaining: What chains may lead over.
     """
 
     def __init__(
         self,
-        reach: Reach,
+        remaining: Remaining,
         functions: Functions,
         memory: Memory,
-        live: Collection[int] | None = None,
-        dead: Dead | None = None,
     ) -> None:
+        reach = remaining.uses.reach
         self._functions = functions
         self._memory = memory
         self._reach = reach
@@ -46,19 +42,14 @@ class Chains:
             queue.append(start)
         while queue:
             source = queue.popleft()
-            for ip, target in self._uses(source):
-                if dead is not None and dead.covers(ip):
-                    continue
-                if target not in self._distance and (live is None or target in live):
+            new = [target for target in remaining.targets.get(source, ()) if target not in self._distance]
+            if not new:
+                continue
+            for ip, target in remaining.of(source):
+                if target in new and target not in self._distance:
                     self._first[target] = (source, ip)
                     self._distance[target] = self._distance[source] + 1
                     queue.append(target)
-
-    def _uses(self, source: int) -> list[tuple[int, int]]:
-        function = self._reach.functions.get(source)
-        if function is not None:
-            return function.uses
-        return [(0, target) for target in self._reach.holds.get(source, ())]
 
     def distance(self, entry: int) -> int:
         """Return the number of links to the function at `entry`; a large number where no chain is known."""

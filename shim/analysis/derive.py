@@ -13,7 +13,7 @@ import shim
 from shim.analysis.arguments import Conditions, argument_conditions, sleeping
 from shim.analysis.assumptions import DEFAULT, Assumption
 from shim.analysis.chains import Chains
-from shim.analysis.live import Dead, live
+from shim.analysis.dead import Dead
 from shim.analysis.narrow import narrowed, surviving
 from shim.analysis.numbers import KernelEntry, kernel_entries
 from shim.analysis.program import Program, load_program
@@ -57,13 +57,14 @@ def derive(
     syscalls = table(program.architecture.name)
     found = kernel_entries(program, assume=assume)
     dead, used = narrowed(program, found, assume)
-    dead = refuted(program, surviving(program, found, live(program.reach, dead), dead), dead)
-    living = live(program.reach, dead)
-    entries = surviving(program, found, living, dead)
-    chains = Chains(program.reach, program.functions, program.memory, living, dead)
+    living = program.uses.without(dead).live
+    dead = refuted(program, surviving(program, found, living, dead), dead)
+    remaining = program.uses.without(dead)
+    entries = surviving(program, found, remaining.live, dead)
+    chains = Chains(remaining, program.functions, program.memory)
     conditions = argument_conditions(program, entries, syscalls)
     rules, unknown = _rules(program, entries, chains, syscalls, conditions)
-    later = _later_phases(program, entries, (living, dead), chains, syscalls, conditions)
+    later = _later_phases(program, entries, (remaining.live, dead), chains, syscalls, conditions)
     return Profile(
         arch=image.machine,
         objects=_objects(program),

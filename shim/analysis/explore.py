@@ -195,6 +195,13 @@ class Exploration:
         number = lib.explore_containing(self._native, address)
         return None if number == NONE else self.run(number)
 
+    def owner_of(self, address: int) -> int:
+        """Return the entry of the function that first reached the code at `address`, 0 for none."""
+        number = lib.explore_containing(self._native, address)
+        if number == NONE:
+            return 0
+        return int(self._native.functions[self._native.runs[number].function].entry)
+
     def number_at(self, start: int) -> int:
         """Return the number of the run that begins at `start`; NONE where none does."""
         number: int = lib.explore_run_at(self._native, start)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import TypeAlias
 
@@ -74,7 +75,6 @@ class Flow:
         self._conventions = listings.architecture.conventions
         self._assumptions = assumptions
         self._known: dict[tuple[int, bool], list[CallSite] | None] = {}
-        self._holders: dict[int, list[int]] | None = None
         self._written: dict[int, int] | None = None
 
     def callers_of(self, entry: int) -> list[CallSite] | None:
@@ -118,14 +118,19 @@ class Flow:
             return None
         return trace.sites
 
+    @cached_property
+    def _held(self) -> list[tuple[int, int]]:
+        """The (value, address) of all words of reached data that hold mapped addresses, sorted."""
+        held = {
+            (value, slot)
+            for start in self._reach.holds
+            for slot, value in self._objects.slots(self._objects.extent(start))
+        }
+        return sorted(held)
+
     def _slots_with(self, value: int) -> list[int]:
         """Return where reached data holds `value`."""
-        if self._holders is None:
-            self._holders = {}
-            for start in self._reach.holds:
-                for slot, held in self._objects.slots(self._objects.extent(start)):
-                    self._holders.setdefault(held, []).append(slot)
-        return self._holders.get(value, [])
+        return [slot for slot, _ in self._slots_into(range(value, value + 1))]
 
     def _made(self, ip: int, path: Path, trace: _Trace) -> None:
         """Follow the address that the instruction at `ip` makes."""
@@ -174,10 +179,8 @@ class Flow:
 
     def _slots_into(self, extent: range) -> list[tuple[int, int]]:
         """Return (address, value) of the words in reached data that point into an object."""
-        self._slots_with(0)
-        return [
-            (slot, held) for held, slots in (self._holders or {}).items() if held in extent for slot in slots
-        ]
+        low, high = bisect_left(self._held, (extent.start,)), bisect_left(self._held, (extent.stop,))
+        return [(slot, held) for held, slot in self._held[low:high]]
 
     def _accessed(self, access: Reference, address: int, path: Path, trace: _Trace) -> None:
         """Follow one access to the object that holds the address at `address`."""

@@ -104,9 +104,8 @@ class Modules:
 
     def _string(self, address: int) -> str:
         """Return the ASCII string at an address, or "" where there is none."""
-        raw = self._process.memory.read_file(address, _LONGEST_NAME)
-        end = raw.find(b"\0")
-        return raw[:end].decode("ascii") if end > 0 and raw[:end].isascii() else ""
+        raw = self._process.memory.string(address, _LONGEST_NAME)
+        return raw.decode("ascii") if raw.isascii() else ""
 
     def _open(self, module: Module) -> None:
         for image in (module.image, *module.brings):

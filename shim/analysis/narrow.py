@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from shim.analysis.assumptions import NO_ABORT, NO_MODULES, NOT_SECURE, OPAQUE_MUTEXES, Assumption
+from shim.analysis.dead import Dead
 from shim.analysis.doom import doomed
 from shim.analysis.habits import opening_objects, priority_protection
-from shim.analysis.live import Dead
 from shim.analysis.numbers import KernelEntry, never_return
 from shim.analysis.program import Program
 from shim.analysis.reach import Function

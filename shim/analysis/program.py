@@ -17,6 +17,7 @@ from shim.analysis.objects import DataObjects
 from shim.analysis.questions import Questions, questions
 from shim.analysis.reach import Reach
 from shim.analysis.roots import add_roots
+from shim.analysis.uses import Uses
 from shim.analysis.values import Values
 from shim.elf.image import ElfImage
 from shim.elf.memory import Memory
@@ -33,6 +34,7 @@ class Program:
     reach: Reach
     questions: Questions
     modules: Modules
+    uses: Uses
 
     @property
     def blocks(self) -> Blocks:
@@ -82,4 +84,4 @@ def load_program(process: Process) -> Program:
     reach.run()
     while modules.add_roots():
         reach.run()
-    return Program(process, architecture, functions, reach, ask(), modules)
+    return Program(process, architecture, functions, reach, ask(), modules, Uses(reach))

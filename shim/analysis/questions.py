@@ -39,8 +39,7 @@ class Questions:
         """Return the entry of the function that first reached the instruction at `address`, 0 for none."""
         owner = self.owners.get(address)
         if owner is None:
-            run = self.reach.containing(address)
-            owner = self.owners[address] = self.reach.owner[run.start].entry if run is not None else 0
+            owner = self.owners[address] = self.reach.owner_of(address)
         return owner
 
     def narrow(self, alive: Callable[[int], bool]) -> None:
@@ -66,10 +65,8 @@ def questions(  # the parts of a process, each its own type
     graph = Graph(reach, blocks)
     listings = Listings(blocks, disassembler, architecture)
     assumptions = InForce()
-    # Whatever uses something is known with its function; others are looked for when they are asked for.
-    owners = {ip: function.entry for function in reach.functions.values() for ip, _ in function.uses}
     flow = Flow(reach, blocks, graph, listings, objects, assumptions, go=functions.is_go)
     values = Values(
         memory, reach, blocks, graph, listings, objects, flow.callers_of, assumptions, go=functions.is_go
     )
-    return Questions(reach, blocks, graph, listings, flow, values, assumptions, disassembler, owners)
+    return Questions(reach, blocks, graph, listings, flow, values, assumptions, disassembler, {})

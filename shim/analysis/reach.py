@@ -108,6 +108,10 @@ class Reach:
         """Return a reachable run with an instruction at `address`, or around it; None where there is none."""
         return self._exploration.containing(address)
 
+    def owner_of(self, address: int) -> int:
+        """Return the entry of the function that first reached the code at `address`, 0 for none."""
+        return self._exploration.owner_of(address)
+
     def references_of_all(self) -> list[Reference]:
         """Return what all reachable code names."""
         return self._exploration.all_references()
@@ -169,17 +173,18 @@ class Reach:
             if (start, came_from) in self._joined:
                 return
             self._joined.add((start, came_from))
-        self._jump_indirect(self._exploration.run(run), head.function, start, came_from)
+        slot, last, function = head.target, head.last, head.function
+        target = self.constant_pointer(slot)
+        if target is None:
+            self._jump_indirect(self._exploration.run(run), function, start, came_from)
+            return
+        self.jump_targets[last] = (target,)
+        if slot in self._memory.relocations.bound:
+            self._exploration.tail(target, last, function)
+        else:
+            self._exploration.jump(target, last, function)
 
     def _jump_indirect(self, run: Run, function: int, start: int, came_from: int) -> None:
-        target = self.constant_pointer(run.target)
-        if target is not None:
-            self.jump_targets[run.last] = (target,)
-            if run.target in self._memory.relocations.bound:
-                self._exploration.tail(target, run.last, function)
-            else:
-                self._exploration.jump(target, run.last, function)
-            return
         try:
             resolved = self._tables.resolve(run, start, came_from)
         except ComputedJumpError:

@@ -7,17 +7,18 @@ leads. Where all uses of one of them are refuted, it and what only it reaches is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from shim.analysis.blocks import Block
+from shim.analysis.dead import Dead
 from shim.analysis.decided import only_successor
 from shim.analysis.decode import Ending
 from shim.analysis.dominators import ROOT, dominators
-from shim.analysis.live import Dead, live
 from shim.analysis.narrow import alive_in
 from shim.analysis.numbers import KernelEntry
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
+from shim.analysis.uses import Remaining
 
 MAX_USES = 4
 MAX_ROUNDS = 4
@@ -45,46 +46,32 @@ class _Refutation:
     def round(self) -> bool:
         """Refute what can be refuted now; return whether anything was."""
         reach = self._program.reach
-        living = live(reach, self.dead)
+        remaining = self._program.uses.without(self.dead)
+        living = remaining.live
         self._program.questions.narrow(alive_in(self._program, living, self.dead))
         above = dominators(
-            (root for root in (*reach.roots, *reach.root_objects) if root in living), self._targets
+            (root for root in (*reach.roots, *reach.root_objects) if root in living), remaining.targets
         )
-        uses = self._uses(living)
+        users = _users(remaining.targets)
         found = False
         for entry in self._on_all_ways(above, living):
-            sources = uses.get(entry, [])
+            sources = self._sources(entry, users.get(entry, ()), remaining)
             if 0 < len(sources) <= MAX_USES and all(self._never(owner, ip) for owner, ip in sources):
                 self.dead.functions.add(entry)
                 found = True
         self._tried = {use: never for use, never in self._tried.items() if never}
         return found
 
-    def _targets(self, node: int) -> Iterator[int]:
-        function = self._program.reach.functions.get(node)
-        if function is None:
-            yield from self._program.reach.holds.get(node, ())
-        elif node not in self.dead.functions:
-            for ip, target in function.uses:
-                if not self.dead.covers(ip) and target not in self.dead.functions:
-                    yield target
-
-    def _uses(self, living: set[int]) -> dict[int, list[tuple[int, int]]]:
-        """Return for each function the (function, instruction) that use it; (0, 0) for data and roots."""
+    def _sources(self, entry: int, users: Sequence[int], remaining: Remaining) -> list[tuple[int, int]]:
+        """Return the (function, instruction) that use a function; (0, 0) for data and roots."""
         reach = self._program.reach
-        uses: dict[int, list[tuple[int, int]]] = {}
-        for node in living:
-            function = reach.functions.get(node)
-            if function is None:
-                for target in reach.holds.get(node, ()):
-                    uses.setdefault(target, []).append((0, 0))
-                continue
-            for ip, target in function.uses:
-                if not self.dead.covers(ip):
-                    uses.setdefault(target, []).append((node, ip))
-        for root in reach.roots:
-            uses.setdefault(root, []).append((0, 0))
-        return uses
+        sources = [(0, 0)] if entry in reach.roots else []
+        for user in users[: MAX_USES + 1]:
+            if user in reach.functions:
+                sources += [(user, ip) for ip, target in remaining.of(user) if target == entry]
+            else:
+                sources.append((0, 0))
+        return sources
 
     def _on_all_ways(self, above: dict[int, int], living: set[int]) -> Iterable[int]:
         """Return the functions through which every way to some number leads, nearest to the root first."""
@@ -157,6 +144,15 @@ class _Refutation:
             entered = block.start in reach.functions or block.start in reach.entered
             if entered or reach.came_from_outside(block.start):
                 yield block.start
+
+
+def _users(targets: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+    """Return for each function and object what uses it."""
+    users: dict[int, list[int]] = {}
+    for node, used in targets.items():
+        for target in used:
+            users.setdefault(target, []).append(node)
+    return users
 
 
 def _leading(wanted: int, flow: dict[int, list[int]]) -> set[int]:

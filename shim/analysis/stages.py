@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from shim.analysis.blocks import Block
+from shim.analysis.dead import Dead
 from shim.analysis.decode import Ending
 from shim.analysis.numbers import KernelEntry
 from shim.analysis.program import Program
@@ -20,6 +21,7 @@ from shim.syscalls import table
 
 # What a server waits with.
 _WAITS = frozenset({"accept", "epoll_wait", "epoll_pwait", "accept4", "epoll_pwait2"})
+_NEVER = -1
 # How far behind the entry point the call that hands main() over is looked for.
 _START_DEPTH = 3
 MAX_DESCENT = 4
@@ -107,38 +109,49 @@ def _over(program: Program, begun: set[int], before: Callable[[int], bool]) -> s
     """
     Return the functions that are over, given those that surely are and the instructions that never run again.
     """
-    reach = program.reach
-    over = {entry for entry in begun if entry in reach.functions}
-    callers = {
-        entry: [(ip, _owner(program, ip)) for ip in reach.callers.get(entry, ())]
-        for entry in reach.functions.keys() - _held(program)
-    }
-    makers = {
-        entry: [(ip, _owner(program, ip)) for ip in reach.address_taken.get(entry, ())] for entry in callers
-    }
-
-    def passed(places: Iterable[tuple[int, int]]) -> bool:
-        return all(owner in over or before(ip) for ip, owner in places)
-
-    growing = True
-    while growing:
-        new = set()
-        for entry, sources in callers.items():
-            if entry in over or not passed(sources) or not passed(makers[entry]):
-                continue
-            if makers[entry]:  # the address exists: where does it go?
-                sites = program.questions.flow.callers_of(entry)
-                if sites is None or not passed(
-                    (block.last, _owner(program, block.start)) for block, _ in sites
-                ):
-                    continue
-            elif not sources:
-                continue
-            if reach.functions[entry].returns or all(_is_jump(program, ip) for ip, _ in sources):
-                new.add(entry)
-        over |= new
-        growing = bool(new)
+    functions = program.reach.functions
+    over = {entry for entry in begun if entry in functions}
+    # What each function that is not over keeps from being over.
+    waiting: dict[int, list[int]] = {}
+    pending = [entry for entry in functions.keys() - _held(program) if entry not in over]
+    while pending:
+        entry = pending.pop()
+        obstacle = _obstacle(program, entry, over, before)
+        if obstacle is None:
+            over.add(entry)
+            pending += waiting.pop(entry, ())
+        else:
+            waiting.setdefault(obstacle, []).append(entry)
     return over
+
+
+def _obstacle(program: Program, entry: int, over: set[int], before: Callable[[int], bool]) -> int | None:
+    """
+    Return a function that has to be over before the one at `entry` can be, `_NEVER` if it never can.
+
+    None if it is over.
+    """
+    reach = program.reach
+    sources, makers = reach.callers.get(entry, ()), reach.address_taken.get(entry, ())
+    if not sources and not makers:
+        return _NEVER
+
+    def open_among(places: Iterable[tuple[int, int]]) -> int | None:
+        """Return who owns the first (instruction, address in its function) that may still run."""
+        for ip, inside in places:
+            owner = _owner(program, inside)
+            if owner not in over and not before(ip):
+                return owner
+        return None
+
+    obstacle = open_among((ip, ip) for ip in (*sources, *makers))
+    if obstacle is None and makers:  # the address exists: where does it go?
+        sites = program.questions.flow.callers_of(entry)
+        obstacle = _NEVER if sites is None else open_among((block.last, block.start) for block, _ in sites)
+    if obstacle is not None:
+        return obstacle
+    final = reach.functions[entry].returns or all(_is_jump(program, ip) for ip in sources)
+    return None if final else _NEVER
 
 
 def _is_jump(program: Program, ip: int) -> bool:
@@ -197,7 +210,9 @@ def _serving(
     passed: set[tuple[int, int]] = set()
     for function, block in path:
         passed |= _never_again(program, function, block)
-    ended = _over(program, set(over), lambda ip: any(low <= ip < high for low, high in passed))
+    behind = Dead()
+    behind.add_ranges(passed)
+    ended = _over(program, set(over), behind.covers)
     boundary = path[-1][1]
     return Stage("serving", boundary.start, frozenset(ended))
 

@@ -14,10 +14,11 @@ from shim.analysis.program import Program
 
 # gettimeofday, time and getcpu, 0x400 apart: arch/x86/entry/vsyscall/vsyscall_emu_64.S, v6.12.
 _NUMBERS = {0x00: 96, 0x04: 201, 0x08: 309}
+# Bytes 2 and 3 of each of their addresses: rare enough to be searched for first.
+_PAGE = b"`\xff"
 # The address whole, in data or as a 64-bit immediate; or as one of 32 bits that mov or push extends.
-_ADDRESS = re.compile(
-    rb"\0([\x00\x04\x08])`\xff{5}|(?:[\x48\x49]\xc7[\xc0-\xc7]|\x68)\0([\x00\x04\x08])`\xff"
-)
+_WHOLE = re.compile(rb"\0([\x00\x04\x08])`\xff{5}")
+_EXTENDED = re.compile(rb"(?:[\x48\x49]\xc7[\xc0-\xc7]|\x68)\0([\x00\x04\x08])`\xff")
 
 
 def vsyscalls(program: Program) -> Iterator[tuple[int, int]]:
@@ -32,7 +33,18 @@ def vsyscalls(program: Program) -> Iterator[tuple[int, int]]:
             continue
         for segment in image.segments:
             data = image.data[segment.offset : segment.offset + segment.file_size]
-            for match in _ADDRESS.finditer(data):
-                address = segment.address + match.start() if segment.executable else program.image.entry
+            for start, number in _made(data):
+                address = segment.address + start if segment.executable else program.image.entry
                 if program.reach.containing(address) is not None:
-                    yield address, _NUMBERS[(match[1] or match[2])[0]]
+                    yield address, number
+
+
+def _made(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield (offset, number) of what makes an address of that page."""
+    at = -1
+    while (at := data.find(_PAGE, at + 1)) >= 0:
+        for start, pattern in ((at - 2, _WHOLE), (at - 5, _EXTENDED), (at - 3, _EXTENDED)):
+            match = pattern.match(data, start) if start >= 0 else None
+            if match is not None:
+                yield start, _NUMBERS[match[1][0]]
+                break

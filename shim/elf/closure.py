@@ -15,7 +15,7 @@ from shim.elf.dynsym import read_symbols
 from shim.elf.files import BoundedFiles, FileSource, RootedFiles
 from shim.elf.image import ElfImage, parse_elf
 from shim.elf.loaded import GLIBC, MUSL, Closure, LoadedObject
-from shim.elf.loading import Interpreter, Loading
+from shim.elf.loading import Interpreter, Loading, Parsed
 from shim.elf.musl_search import MuslSearch
 from shim.elf.search import (
     LD_SO,
@@ -40,6 +40,7 @@ def closure(
     preload: tuple[str, ...] = (),
     extra: tuple[str, ...] = (),
     levels: tuple[str, ...] = (),
+    parsed: Parsed | None = None,
 ) -> Closure:
     """
     Return the objects that the loader maps for `program`, each at a base address of its own.
@@ -52,6 +53,7 @@ def closure(
             RTLD_LOCAL.
         levels: glibc-hwcaps levels that the CPU is taken to have, best first; without them the baseline is
             taken and every other variant is a finding.
+        parsed: Keeps what was parsed from one search to the next.
 
     Raises:
         MissingObjectsError: objects that are not there, all at once.
@@ -74,7 +76,7 @@ def closure(
         search, preload_file = GlibcSearch(files, interpreter.found.data, levels), _preload_file(files)
     else:
         search, preload_file = MuslSearch(files, interpreter.found.path), ()
-    loading = Loading(program, interpreter, search, files)
+    loading = Loading(program, interpreter, search, files, {} if parsed is None else parsed)
     scope = loading.start(preload, preload_file)
     modules = [loading.module(name) for name in extra]
     return loading.finish(scope, modules)

@@ -7,8 +7,8 @@ an unpacked image or a chroot mean there what they will mean when the program ru
 
 from __future__ import annotations
 
+import os
 import stat
-from pathlib import Path
 from typing import Protocol
 
 from shim.errors import BinaryError, UnsupportedElfError
@@ -76,8 +76,10 @@ class RootedFiles:
     """
 
     def __init__(self, root: str = "/") -> None:
-        self._root = Path(root)
-        self._directories: dict[str, str] = {}
+        self._root = str(root).rstrip("/")
+        # What each directory that was asked about is called without links; the root is empty.
+        self._directories: dict[str, str] = {"": ""}
+        self._listings: dict[str, tuple[str, ...]] = {}
 
     def read(self, path: str) -> bytes | None:
         """
@@ -86,11 +88,12 @@ class RootedFiles:
         Raises:
             BinaryError: the file is there and reading it fails, or its symbolic links have no end.
         """
-        place = self._root / self.canonical(path).lstrip("/")
+        place = self._root + self.canonical(path)
         try:
-            if not stat.S_ISREG(place.stat(follow_symlinks=False).st_mode):
+            if not stat.S_ISREG(os.lstat(place).st_mode):
                 return None
-            return place.read_bytes()
+            with open(place, "rb") as file:  # noqa: PTH123  # paths are strings here: a search makes thousands
+                return file.read()
         except _ABSENT:
             return None
         except OSError as error:
@@ -115,20 +118,37 @@ class RootedFiles:
                 f"{path[:64]}...", f"a path of {len(path)} bytes", f"fewer than {PATH_MAX} bytes"
             )
         directory, _, name = path.rpartition("/")
-        if directory not in self._directories:
-            self._directories[directory] = self._resolve(directory).rstrip("/")
-        place = f"{self._directories[directory]}/{name}"
-        if name in ("", ".", "..") or self._link(place[1:]) is not None:
-            return self._resolve(place)
-        return place
+        return self._below(self._directory(directory), name)
 
     def listing(self, path: str) -> tuple[str, ...]:
         """Return the names in the directory at `path`, sorted; none where it is none or cannot be read."""
-        try:
-            place = self._root / self.canonical(path).lstrip("/")
-            return tuple(sorted(entry.name for entry in place.iterdir()))
-        except OSError:
-            return ()
+        place = self.canonical(path)
+        if place not in self._listings:
+            try:
+                names = os.listdir(self._root + place)  # noqa: PTH208  # as in read()
+            except OSError:
+                names = []
+            self._listings[place] = tuple(sorted(names))
+        return self._listings[place]
+
+    def _directory(self, path: str) -> str:
+        """Return what the directory at `path` is called without links and dots; the root is empty."""
+        unknown = []
+        while path not in self._directories:
+            unknown.append(path)
+            path = path.rpartition("/")[0]
+        place = self._directories[path]
+        for directory in reversed(unknown):
+            place = self._below(place, directory.rpartition("/")[2]).rstrip("/")
+            self._directories[directory] = place
+        return place
+
+    def _below(self, directory: str, name: str) -> str:
+        """Return the canonical path of `name` in a directory whose path is canonical."""
+        place = f"{directory}/{name}"
+        if name in ("", ".", "..") or self._link(place) is not None:
+            return self._resolve(place)
+        return place
 
     def _resolve(self, path: str) -> str:
         waiting = path.split("/")[::-1]
@@ -141,7 +161,7 @@ class RootedFiles:
             if name == "..":
                 del done[-1:]
                 continue
-            target = self._link("/".join([*done, name]))
+            target = self._link("/" + "/".join([*done, name]))
             if target is None:
                 done.append(name)
                 continue
@@ -156,6 +176,6 @@ class RootedFiles:
     def _link(self, path: str) -> str | None:
         """Return the target of the symbolic link at `path` below the root, or None for anything else."""
         try:
-            return str((self._root / path).readlink())
+            return os.readlink(self._root + path)  # noqa: PTH115  # as in read()
         except OSError:
             return None

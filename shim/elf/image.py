@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from itertools import pairwise
 from typing import Any, Literal
@@ -187,9 +188,14 @@ def _identify(data: bytes, path: str) -> ELFStructs:
         raise UnsupportedElfError(path, f"EI_DATA {data[5]}", "little-endian (ELFDATA2LSB)", GABI)
     if data[6] != 1:
         raise MalformedElfError(f"{path}: EI_VERSION", str(data[6]), "1 (EV_CURRENT)", GABI)
+    return _structs("EM_AARCH64" if data[18] == 183 else "EM_X86_64")
+
+
+@cache
+def _structs(machine: str) -> ELFStructs:
+    """Return the layouts of the tables: the same for every file of a machine."""
     structs = ELFStructs(little_endian=True, elfclass=64)
     structs.create_basic_structs()
-    machine = "EM_AARCH64" if data[18] == 183 else "EM_X86_64"
     structs.create_advanced_structs("ET_DYN", machine, "ELFOSABI_SYSV")
     return structs
 

@@ -53,12 +53,22 @@ class _Entry:
         self.needed: list[int] | None = None
 
 
+# Shared objects that an earlier search parsed, by path and base.
+Parsed = dict[tuple[str, int], ElfImage]
+
+
 class Loading:
     """The loader's work on one process: `entries` grows in the order of its link map."""
 
     def __init__(
-        self, program: ElfImage, interpreter: Interpreter, search: Search, files: FileSource
+        self,
+        program: ElfImage,
+        interpreter: Interpreter,
+        search: Search,
+        files: FileSource,
+        parsed: Parsed,
     ) -> None:
+        self._parsed = parsed
         self._missing: list[ObjectNotFoundError] = []
         self._program = program
         self._interpreter = interpreter
@@ -192,7 +202,11 @@ class Loading:
             raise UnsupportedElfError(
                 self._program.path, f"more than {MAX_OBJECTS} objects", f"at most {MAX_OBJECTS}"
             )
-        image = parse_elf(found.data, found.path, base=base_of(index), shared=True)
+        base = base_of(index)
+        image = self._parsed.get((found.path, base))
+        if image is None or image.data != found.data:
+            image = parse_elf(found.data, found.path, base=base, shared=True)
+            self._parsed[found.path, base] = image
         self._register(name, found.path, image, found.path, loader)
         if self._entries[-1].dynamic.program:
             raise UnsupportedElfError(

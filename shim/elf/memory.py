@@ -103,6 +103,22 @@ class Memory:
             return b""
         return self.read(address, max(0, min(size, segment.address + segment.file_size - address)))
 
+    def string(self, address: int, longest: int) -> bytes:
+        """
+        Return the bytes at `address` in the file up to a NUL; none if that is further than `longest` bytes.
+        """
+        if any(target <= address < target + length for target, _, length in self.relocations.copies):
+            text, terminator, _ = self.read(address, longest).partition(b"\0")
+            return text if terminator else b""
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return b""
+        segment = self._segments[index]
+        start, end = segment.offset + address - segment.address, segment.offset + segment.file_size
+        data = self._images[index].data
+        stop = data.find(b"\0", start, min(start + longest, end)) if start < end else -1
+        return data[start:stop] if stop >= 0 else b""
+
     def word(self, address: int, size: int) -> int | None:
         """Return the number of `size` bytes at `address`, relocated, or None where it is not mapped."""
         if size == 8:

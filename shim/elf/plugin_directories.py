@@ -12,9 +12,11 @@ from collections.abc import Iterator
 
 from shim.elf.files import FileSource
 from shim.elf.search import DEFAULT_DIRECTORIES
+from shim.elf.strings import strings_with
 
 # A search path of directories, or patterns that begin with one.
-_SEARCH_PATH = re.compile(rb"(?<=\0)[^\0:;]{0,8}[:;]?/(?:usr|opt|lib|lib64)/[\x21-\x7e]{3,1000}(?=\0)")
+_SEARCH_PATH = re.compile(rb"[^\0:;]{0,8}[:;]?/(?:usr|opt|lib|lib64)/[\x21-\x7e]{3,1000}")
+_ROOTS = (b"/usr/", b"/opt/", b"/lib/", b"/lib64/")
 _BELOW = ("/usr/lib/", "/usr/lib64/", "/usr/libexec/", "/usr/local/lib/", "/lib/", "/lib64/", "/opt/")
 _VARIABLE = re.compile(r"[?%*$@{]")
 _PLUGIN = re.compile(r".+\.so(?:\.[0-9]+)*")
@@ -28,7 +30,8 @@ _MOST_DIRECTORIES = 1000
 
 def search_paths(data: bytes) -> Iterator[str]:
     """Yield the strings in `data` that name directories which could hold plugins, each as it stands there."""
-    return (match[0].decode("ascii") for match in _SEARCH_PATH.finditer(data) if match[0].isascii())
+    texts = dict.fromkeys(text for root in _ROOTS for text in strings_with(data, root))
+    return (text.decode("ascii") for text in texts if text.isascii() and _SEARCH_PATH.fullmatch(text))
 
 
 def plugins(text: str, files: FileSource) -> Iterator[str]:

@@ -14,8 +14,9 @@ from shim.elf.files import FileSource
 from shim.elf.image import ElfImage, parse_elf
 from shim.elf.link import link
 from shim.elf.loaded import Closure
+from shim.elf.loading import Parsed
 from shim.elf.memory import Memory
-from shim.elf.openable import Openable, openable
+from shim.elf.openable import Openable, Openables
 from shim.elf.relocations import Relocations, relocations
 from shim.errors import BinaryError, UnsupportedElfError
 
@@ -141,9 +142,9 @@ def dynamic_process(image: ElfImage, files: FileSource, declared: tuple[str, ...
     Raises:
         BinaryError: as `load_process`.
     """
-    started = closure(image, files)
-    count = len(started.objects)
-    candidates, everything = _opened(image, files, declared, started)
+    parsed: Parsed = {}
+    count = len(closure(image, files, parsed=parsed).objects)
+    candidates, everything = _Opening(image, files, declared, parsed).opened(count)
     linkage = link(everything)
     images = tuple(loaded.image for loaded in everything.objects)
     relocated = Relocations(linkage.pointers, linkage.resolvers, linkage.bound, linkage.copies)
@@ -159,53 +160,65 @@ def dynamic_process(image: ElfImage, files: FileSource, declared: tuple[str, ...
     )
 
 
-def _opened(
-    image: ElfImage, files: FileSource, declared: tuple[str, ...], started: Closure
-) -> tuple[tuple[Openable, ...], Closure]:
-    """Return what might be opened, by modules too, and the closure with all of it that can be loaded."""
-    everything = _with_modules(image, files, declared, set())
-    tried: set[str] = set()
-    useful: set[str] = set()
-    while True:
-        candidates = openable(everything, files, len(started.objects))
-        new = {candidate.name for candidate in candidates} - tried
-        if not new:
-            return candidates, everything
-        tried |= new
-        useful |= new
-        everything = _with_modules(image, files, declared, useful)
+class _Opening:
+    """The search for what a program opens, which loads the same objects again and again."""
 
+    def __init__(self, image: ElfImage, files: FileSource, declared: tuple[str, ...], parsed: Parsed) -> None:
+        self._image = image
+        self._files = files
+        self._declared = declared
+        self._parsed = parsed
 
-def _with_modules(image: ElfImage, files: FileSource, declared: tuple[str, ...], names: set[str]) -> Closure:
-    """Return the closure with all declared modules and those of `names` that can be loaded."""
-    while True:
+    def opened(self, started: int) -> tuple[tuple[Openable, ...], Closure]:
+        """
+        Return what might be opened, by modules too, and the closure with all of it that can be loaded.
+
+        The first `started` objects are there anyhow.
+        """
+        everything = self._with_modules(set())
+        openables = Openables(self._files, started)
+        tried: set[str] = set()
+        useful: set[str] = set()
+        while True:
+            candidates = openables.of(everything)
+            new = {candidate.name for candidate in candidates} - tried
+            if not new:
+                return candidates, everything
+            tried |= new
+            useful |= new
+            everything = self._with_modules(useful)
+
+    def _with_modules(self, names: set[str]) -> Closure:
+        """Return the closure with all declared modules and those of `names` that can be loaded."""
+        while True:
+            try:
+                return self._closure((*self._declared, *sorted(names - set(self._declared))))
+            except BinaryError as error:
+                useless = self._unloadable(names, error)
+                if not useless:
+                    raise
+                names -= useless
+
+    def _closure(self, extra: tuple[str, ...]) -> Closure:
+        return closure(self._image, self._files, extra=extra, parsed=self._parsed)
+
+    def _unloadable(self, names: set[str], error: BinaryError) -> set[str]:
+        """Return those of `names` that dlopen would refuse, where together they failed with `error`."""
+        if isinstance(error, MissingObjectsError):
+            absent = {missing.name for missing in error.missing} | {
+                missing.needed_by for missing in error.missing
+            }
+            if names & absent:
+                return names & absent
+        return {name for name in names if not self._loads(name)}
+
+    def _loads(self, name: str) -> bool:
+        """Whether dlopen would load `name`: it may be a linker script, or something half installed."""
         try:
-            return closure(image, files, extra=(*declared, *sorted(names - set(declared))))
-        except BinaryError as error:
-            useless = _unloadable(image, files, names, error)
-            if not useless:
-                raise
-            names -= useless
-
-
-def _unloadable(image: ElfImage, files: FileSource, names: set[str], error: BinaryError) -> set[str]:
-    """Return those of `names` that dlopen would refuse, where together they failed with `error`."""
-    if isinstance(error, MissingObjectsError):
-        absent = {missing.name for missing in error.missing} | {
-            missing.needed_by for missing in error.missing
-        }
-        if names & absent:
-            return names & absent
-    return {name for name in names if not _loads(image, files, name)}
-
-
-def _loads(image: ElfImage, files: FileSource, name: str) -> bool:
-    """Whether dlopen would load `name`: a string may name a linker script, or something half installed."""
-    try:
-        closure(image, files, extra=(name,))
-    except BinaryError:
-        return False
-    return True
+            self._closure((name,))
+        except BinaryError:
+            return False
+        return True
 
 
 def _modules(

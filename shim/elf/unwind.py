@@ -151,7 +151,10 @@ def _frame_entry(data: bytes, position: int, start: int, common: _CommonEntry, m
     return FrameEntry(begin, begin + size, common.personality, lsda)
 
 
-_FORMATS = {0x00: "<Q", 0x02: "<H", 0x03: "<I", 0x04: "<Q", 0x0A: "<h", 0x0B: "<i", 0x0C: "<q"}
+_FORMATS = {
+    form: struct.Struct(layout)
+    for form, layout in {0: "<Q", 2: "<H", 3: "<I", 4: "<Q", 10: "<h", 11: "<i", 12: "<q"}.items()
+}
 
 
 def _pointer(data: bytes, position: int, start: int, encoding: int, memory: Memory) -> tuple[int, int]:
@@ -160,7 +163,7 @@ def _pointer(data: bytes, position: int, start: int, encoding: int, memory: Memo
     if form == 0x01:
         value, after = _uleb(data, position)
     elif form in _FORMATS:
-        layout = struct.Struct(_FORMATS[form])
+        layout = _FORMATS[form]
         after = position + layout.size
         if after > len(data):
             raise _DamagedError
