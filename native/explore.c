@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "explore_lists.h"
 #include "x86_decode.h"
 
 static void *grown(struct explore *explore, void *array, size_t *capacity,
@@ -35,8 +36,8 @@ static void append(struct explore *explore, struct explore_list *list,
 		list->numbers[list->count++] = number;
 }
 
-static void append_all(struct explore *explore, struct explore_list *list,
-		       const uint64_t *numbers, size_t count)
+void explore_append(struct explore *explore, struct explore_list *list,
+		    const uint64_t *numbers, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		append(explore, list, numbers[i]);
@@ -57,7 +58,7 @@ static uint64_t *slot_of(const struct explore_table *table, uint64_t key)
 	return &table->slots[2 * at];
 }
 
-static uint64_t find(const struct explore_table *table, uint64_t key)
+uint64_t explore_find(const struct explore_table *table, uint64_t key)
 {
 	const uint64_t *slot;
 
@@ -96,8 +97,8 @@ static void set(struct explore *explore, struct explore_table *table,
 	slot[1] = value;
 }
 
-static const struct x86_region *region_of(struct explore *explore,
-					  uint64_t address)
+const struct x86_region *explore_region(struct explore *explore,
+					uint64_t address)
 {
 	const struct x86_region *region;
 	size_t low = 0;
@@ -154,7 +155,7 @@ static void called(struct explore *explore, uint64_t entry, uint64_t ip)
 
 uint64_t explore_enter(struct explore *explore, uint64_t entry)
 {
-	uint64_t function = find(&explore->functions_at, entry);
+	uint64_t function = explore_find(&explore->functions_at, entry);
 
 	if (function != EXPLORE_NONE)
 		return function;
@@ -170,7 +171,7 @@ uint64_t explore_enter(struct explore *explore, uint64_t entry)
 	explore->functions[function].runs = EXPLORE_NONE;
 	set(explore, &explore->functions_at, entry, function);
 	explore_later(explore, entry, function, 0);
-	if (find(&explore->unwound, entry) != EXPLORE_NONE)
+	if (explore_find(&explore->unwound, entry) != EXPLORE_NONE)
 		explore->ask.unwind(explore->who, function);
 	return function;
 }
@@ -246,7 +247,7 @@ static int is_other(const struct explore *explore, uint64_t target,
 		    uint64_t function)
 {
 	return target != explore->functions[function].entry &&
-	       find(&explore->starts, target) != EXPLORE_NONE;
+	       explore_find(&explore->starts, target) != EXPLORE_NONE;
 }
 
 void explore_jump(struct explore *explore, uint64_t target, uint64_t ip,
@@ -260,12 +261,12 @@ void explore_jump(struct explore *explore, uint64_t target, uint64_t ip,
 
 uint64_t explore_run_at(const struct explore *explore, uint64_t start)
 {
-	return find(&explore->runs_at, start);
+	return explore_find(&explore->runs_at, start);
 }
 
 uint64_t explore_containing(struct explore *explore, uint64_t address)
 {
-	const struct x86_region *region = region_of(explore, address);
+	const struct x86_region *region = explore_region(explore, address);
 	uint64_t around = EXPLORE_NONE;
 	uint64_t run;
 	size_t at;
@@ -302,7 +303,7 @@ static void meet(struct explore *explore, uint64_t address, uint64_t function,
 	if (found == EXPLORE_NONE)
 		return;
 	owner = explore->runs[found].function;
-	is_entry = find(&explore->functions_at, address) != EXPLORE_NONE;
+	is_entry = explore_find(&explore->functions_at, address) != EXPLORE_NONE;
 	if (owner != function) {
 		returns_with(explore, function, owner);
 		explore_use(explore, function, came_from,
@@ -351,21 +352,21 @@ static uint64_t keep(struct explore *explore, uint64_t address,
 	kept->came_from = came_from;
 	kept->branches = explore->branches.count;
 	kept->branch_count = run->branch_count;
-	append_all(explore, &explore->branches, &run->branches[0].ip,
+	explore_append(explore, &explore->branches, &run->branches[0].ip,
 		   2 * run->branch_count);
 	kept->calls = first_call;
 	kept->call_count = (explore->calls.count - first_call) / 2;
 	kept->indirect_calls = explore->indirect_calls.count;
 	kept->indirect_call_count = run->indirect_call_count;
-	append_all(explore, &explore->indirect_calls, run->indirect_calls,
+	explore_append(explore, &explore->indirect_calls, run->indirect_calls,
 		   run->indirect_call_count);
 	kept->references = explore->references.count;
 	kept->reference_count = run->reference_count;
-	append_all(explore, &explore->references, &run->references[0].ip,
+	explore_append(explore, &explore->references, &run->references[0].ip,
 		   4 * run->reference_count);
 	kept->kernel_entries = explore->kernel_entries.count;
 	kept->kernel_entry_count = run->kernel_entry_count;
-	append_all(explore, &explore->kernel_entries,
+	explore_append(explore, &explore->kernel_entries,
 		   &run->kernel_entries[0].ip, 2 * run->kernel_entry_count);
 	kept->next = EXPLORE_NONE;
 	owner = &explore->functions[function];
@@ -379,7 +380,7 @@ static uint64_t keep(struct explore *explore, uint64_t address,
 
 int explore_is_returning(const struct explore *explore, uint64_t entry)
 {
-	uint64_t function = find(&explore->functions_at, entry);
+	uint64_t function = explore_find(&explore->functions_at, entry);
 
 	return function != EXPLORE_NONE && explore->functions[function].returns;
 }
@@ -394,7 +395,7 @@ void explore_call(struct explore *explore, uint64_t ip, uint64_t target)
 static uint64_t follow(struct explore *explore, uint64_t address,
 		       uint64_t function, uint64_t came_from)
 {
-	const struct x86_region *region = region_of(explore, address);
+	const struct x86_region *region = explore_region(explore, address);
 	struct x86_run *run = &explore->run;
 	uint64_t first_call = explore->calls.count;
 	uint64_t around;
@@ -434,8 +435,8 @@ static uint64_t call(struct explore *explore, uint64_t target, uint64_t ip,
 	uint64_t number;
 
 	/* a weak symbol that nobody defines: the guarded call would fault */
-	if (find(&explore->functions_at, target) == EXPLORE_NONE &&
-	    region_of(explore, target) == NULL &&
+	if (explore_find(&explore->functions_at, target) == EXPLORE_NONE &&
+	    explore_region(explore, target) == NULL &&
 	    !explore->ask.executable(explore->who, target))
 		return EXPLORE_NONE;
 	explore_use(explore, function, ip, target);
@@ -457,7 +458,7 @@ static uint64_t leave(struct explore *explore, uint64_t number)
 
 	switch (run.ending) {
 	case X86_FALL:
-		if (find(&explore->functions_at, run.end) != EXPLORE_NONE)
+		if (explore_find(&explore->functions_at, run.end) != EXPLORE_NONE)
 			called(explore, run.end, run.end - 1);
 		return run.end;
 	case X86_JUMP:
@@ -490,7 +491,7 @@ static uint64_t leave(struct explore *explore, uint64_t number)
  * to. */
 static int is_known(struct explore *explore, uint64_t address)
 {
-	const struct x86_region *region = region_of(explore, address);
+	const struct x86_region *region = explore_region(explore, address);
 	uint8_t *mark;
 
 	if (region == NULL)
@@ -566,6 +567,7 @@ void explore_release(struct explore *explore)
 		&explore->inside,	  &explore->uses,
 		&explore->returned,	  &explore->queue,
 		&explore->links,	  &explore->stack,
+		&explore->blocks,	  &explore->edges,
 	};
 	struct explore_table *tables[] = {
 		&explore->starts,

@@ -43,6 +43,21 @@ struct explore_run {
 	uint64_t next; /* of the same function */
 };
 
+/* As Python has it: `last` is the instruction that ends it, 0 for none. */
+struct explore_block {
+	uint64_t start;
+	uint64_t end;
+	uint64_t last;
+	uint64_t ending;
+	uint64_t target;
+	uint64_t run; /* where the run begins that it is cut from */
+};
+#define EXPLORE_BLOCK_SIZE 6
+
+/* Where a jump leads: into the same function, to the entry of any, elsewhere
+ * into the one whose entry is `owner`. */
+enum explore_edge { EXPLORE_INSIDE, EXPLORE_ENTRY, EXPLORE_ELSEWHERE };
+
 struct explore_function {
 	uint64_t entry;
 	uint64_t returns;
@@ -114,6 +129,8 @@ struct explore {
 	size_t queue_head;
 	struct explore_list links; /* (number, function or 0, next) */
 	struct explore_list stack;
+	struct explore_list blocks; /* struct explore_block, of one function */
+	struct explore_list edges; /* (block, target, kind, owner) of the same */
 	struct explore_table starts;
 	struct explore_table unwound;
 	struct explore_table functions_at;
@@ -152,6 +169,13 @@ void explore_returns(struct explore *explore, uint64_t function);
  * START, the function with this ENTRY; EXPLORE_NONE where there is none. */
 uint64_t explore_containing(struct explore *explore, uint64_t address);
 uint64_t explore_run_at(const struct explore *explore, uint64_t start);
+
+/* Cut a function into `blocks`; when everything has been followed. */
+void explore_cut(struct explore *explore, uint64_t function);
+
+/* Cut a function, and add to `edges` where control goes from its blocks by
+ * jumps and by falling through; computed jumps apart. */
+void explore_connect(struct explore *explore, uint64_t function);
 
 /* Whether the function at ENTRY was seen to return. */
 int explore_is_returning(const struct explore *explore, uint64_t entry);

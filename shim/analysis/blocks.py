@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from operator import attrgetter
 
 from shim.analysis.reach import Function, Reach
-from shim.analysis.runs import MARK_LEADER, Disassembler, Ending, Run
+from shim.analysis.runs import Run
 
-_LEADER = bytes((MARK_LEADER,))
+_start = attrgetter("start")
 
 
 @dataclass(slots=True)
@@ -34,26 +35,33 @@ class Block:
 class Blocks:
     """Cuts the runs that `reach` found; ask only when it has finished."""
 
-    def __init__(self, reach: Reach, disassembler: Disassembler) -> None:
+    def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._disassembler = disassembler
+        self._of: dict[int, list[Block]] = {}
         self._cut: dict[int, list[Block]] = {}
-        self._starts: dict[int, list[int]] = {}
         self._owners: dict[int, Function] = {}
         self._containing: dict[int, Block | None] = {}
 
     def of(self, function: Function) -> list[Block]:
         """Return the blocks that were first reached from the entry of `function`."""
-        runs = (run for run in function.runs if run.end > run.start)  # into no instruction at all
-        return [block for run in runs for block in self.in_run(run)]
+        blocks = self._of.get(function.entry)
+        if blocks is None:
+            numbers = iter(self._reach.blocks_of(function))
+            blocks = self._of[function.entry] = []
+            for start, end, last, ending, target, run in zip(*[numbers] * 6, strict=True):
+                block = Block(start, end, last, ending, target)
+                blocks.append(block)
+                self._cut.setdefault(run, []).append(block)
+        return blocks
 
     def in_run(self, run: Run) -> list[Block]:
         """Return the blocks of a run, by address."""
-        blocks = self._cut.get(run.start)
-        if blocks is None:
-            blocks = self._cut[run.start] = self._divide(run)
-            self._starts[run.start] = [block.start for block in blocks]
-        return blocks
+        if run.start not in self._cut:
+            if run.end <= run.start:  # into no instruction at all
+                self._cut[run.start] = [Block(run.start, run.end, run.last, run.ending, run.target)]
+            else:
+                self.of(self._reach.owner[run.start])
+        return self._cut[run.start]
 
     def containing(self, address: int) -> Block | None:
         """Return the reachable block with `address` inside, or None."""
@@ -65,7 +73,7 @@ class Blocks:
         block = None
         if run is not None:
             blocks = self.in_run(run)
-            block = blocks[bisect_right(self._starts[run.start], address) - 1]
+            block = blocks[bisect_right(blocks, address, key=_start) - 1]
         self._containing[address] = block
         return block
 
@@ -95,36 +103,3 @@ class Blocks:
             return self.containing(block.start - 1)
         came_from = self._reach.came_from(run)
         return self.containing(came_from) if came_from else None
-
-    def _divide(self, run: Run) -> list[Block]:
-        if run.end <= run.start:
-            return [Block(run.start, run.end, run.last, run.ending, run.target)]
-        ends: dict[int, tuple[int, int, int]] = {}
-        for ip, target in run.branches:
-            ends[self._behind(ip)] = (ip, Ending.BRANCH, target)
-        for ip, target in run.calls:
-            ends[self._behind(ip)] = (ip, Ending.CALL, target)
-        for ip in run.indirect_calls:
-            ends[self._behind(ip)] = (ip, Ending.CALL_INDIRECT, 0)
-        if run.end not in ends or run.last:
-            ends[run.end] = (run.last, run.ending, run.target)
-        for leader in self._leaders(run):
-            ends.setdefault(leader, (0, Ending.FALL, 0))
-        blocks, start = [], run.start
-        for end in sorted(ends):
-            last, ending, target = ends[end]
-            blocks.append(Block(start, end, last, ending, target))
-            start = end
-        return blocks
-
-    def _leaders(self, run: Run) -> list[int]:
-        region = self._disassembler.region(run.start)
-        if region is None:
-            return []
-        found, offset, stop = [], run.start - region.start, run.end - region.start
-        while (offset := region.marks.find(_LEADER, offset + 1, stop)) >= 0:
-            found.append(offset + region.start)
-        return found
-
-    def _behind(self, ip: int) -> int:
-        return int(self._disassembler.instructions(ip, ip + 1)[0].next_ip)

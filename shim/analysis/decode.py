@@ -95,6 +95,7 @@ class Disassembler:
         self._references = ffi.cast("uint64_t *", self._run.references)
         self._kernel_entries = ffi.cast("uint64_t *", self._run.kernel_entries)
         self._instruction = Instruction()
+        self._decoded = ffi.new("struct x86_instruction *")
         # What `explore` follows runs with.
         self.native_run = ffi.addressof(lib, "x86_run"), ffi.addressof(lib, "x86_run_on")
 
@@ -117,6 +118,20 @@ class Disassembler:
         while decoder.can_decode and decoder.ip < end:
             result.append(decoder.decode())
         return result
+
+    def behind(self, ip: int) -> int:
+        """
+        Return the address behind the instruction at `ip`, which was decoded before.
+
+        Raises:
+            ValueError: `ip` is in no region; the caller's bug.
+        """
+        region = self.region(ip)
+        if region is None:
+            raise ValueError(f"{ip:#x}: no code there")
+        native, offset = region.native, ip - region.start
+        lib.x86_decode(native.bytes + offset, native.size - offset, self._decoded)
+        return ip + int(self._decoded.length)
 
     def faults(self, start: int) -> bool:
         """Whether code at `start` runs into bytes that are no instruction before it could jump anywhere."""

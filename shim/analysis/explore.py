@@ -8,7 +8,7 @@ process; what needs a decision is asked through `Questions`.  Nothing here knows
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from shim.analysis._decode import ffi, lib
 from shim.analysis.decode import Disassembler as NativeDisassembler
@@ -18,6 +18,14 @@ NONE = (1 << 64) - 1
 # Ways into the kernel as C reports them.
 _WAYS = {Abi.SYSCALL: lib.X86_SYSCALL, Abi.INT80: lib.X86_INTERRUPT, Abi.SYSENTER: lib.X86_SYSENTER}
 _ABIS = {way: abi for abi, way in _WAYS.items()}
+
+
+class Edge:
+    """Where a jump leads: into its function, to the entry of one, or elsewhere into another; as in C."""
+
+    INSIDE: Final = int(lib.EXPLORE_INSIDE)
+    ENTRY: Final = int(lib.EXPLORE_ENTRY)
+    ELSEWHERE: Final = int(lib.EXPLORE_ELSEWHERE)
 
 
 class Questions(Protocol):
@@ -50,19 +58,19 @@ class Function:
     functions, and starts of data objects in `Reach.holds`.
     """
 
-    __slots__ = ("_exploration", "_number", "entry", "returns", "uses")
+    __slots__ = ("_exploration", "entry", "number", "returns", "uses")
 
     def __init__(self, entry: int, exploration: Exploration, number: int) -> None:
         self.entry = entry
         self.returns = False
         self.uses: list[tuple[int, int]] = []
         self._exploration = exploration
-        self._number = number
+        self.number = number
 
     @property
     def runs(self) -> list[Run]:
         """What was first reached from its entry."""
-        return [self._exploration.run(number) for number in self._exploration.runs_of(self._number)]
+        return [self._exploration.run(number) for number in self._exploration.runs_of(self.number)]
 
 
 class Exploration:
@@ -241,6 +249,16 @@ class Exploration:
         while number != NONE:
             yield number
             number = self._native.runs[number].next
+
+    def blocks_of(self, function: Function) -> list[int]:
+        """Return, in one list, (start, end, last, ending, target, start of its run) of each block."""
+        lib.explore_cut(self._native, function.number)
+        return _taken(self._native.blocks)
+
+    def edges_of(self, function: Function) -> list[int]:
+        """Return, in one list, (number of the block, target, `Edge`, owner's entry) of each edge."""
+        lib.explore_connect(self._native, function.number)
+        return _taken(self._native.edges)
 
     def references(self, number: int) -> list[int]:
         """Return what a run names, four numbers each."""

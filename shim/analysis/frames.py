@@ -6,8 +6,6 @@ Follows one path from the entry; compilers keep the stack depth the same on ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from shim.analysis.architecture import Architecture
 from shim.analysis.blocks import Block, Blocks
 from shim.analysis.places import Frame, Place
@@ -17,14 +15,34 @@ from shim.analysis.runs import Disassembler, Ending, Instruction
 REACH_OF_ADDRESS = 256
 
 
-@dataclass(slots=True)
 class Listing:
-    """The instructions of a block, the full registers each writes, and the frame before each."""
+    """
+    The instructions of a block, and the frame before each and behind the last.
+    """
 
-    block: Block
-    instructions: list[Instruction]
-    writes: list[frozenset[int]]
-    frames: list[Frame]
+    __slots__ = ("_architecture", "_writes", "block", "frames", "instructions", "outgoing")
+
+    def __init__(  # a record, and what it can compute
+        self,
+        block: Block,
+        instructions: list[Instruction],
+        frames: list[Frame],
+        outgoing: Frame,
+        architecture: Architecture,
+    ) -> None:
+        self.block = block
+        self.instructions = instructions
+        self.frames = frames
+        self.outgoing = outgoing
+        self._architecture = architecture
+        self._writes: list[frozenset[int]] | None = None
+
+    @property
+    def writes(self) -> list[frozenset[int]]:
+        """The full registers that each instruction writes."""
+        if self._writes is None:
+            self._writes = list(map(self._architecture.writes, self.instructions))
+        return self._writes
 
     def index_of(self, ip: int) -> int:
         """
@@ -49,16 +67,33 @@ class Listings:
         self._disassembler = disassembler
         self.architecture = architecture
         self._listings: dict[int, Listing] = {}
-        self._outgoing: dict[int, Frame] = {}
         self._taken: dict[int, set[Place]] = {}
 
     def listing(self, block: Block) -> Listing:
         """Return the listing of a reachable block."""
         known = self._listings.get(block.start)
-        if known is None:
-            known = self._make(block)
-            self._listings[block.start] = known
-        return known
+        return self._follow(block) if known is None else known
+
+    def _follow(self, block: Block) -> Listing:
+        """Make the listings of `block` and of what its first discoverers were, from the entry on."""
+        chain, seen = [block], {block.start}
+        frame = Frame(None, None)
+        while True:
+            parent = self._blocks.parent(chain[-1])
+            if parent is None:
+                frame = Frame((chain[-1].start, 0), None)
+                break
+            if parent.start in self._listings:
+                frame = self._listings[parent.start].outgoing
+                break
+            if parent.start in seen:
+                break  # damaged code can overlap itself so that its discovery runs in a circle
+            seen.add(parent.start)
+            chain.append(parent)
+        for current in reversed(chain):
+            listing = self._make(current, frame)
+            frame = listing.outgoing
+        return listing
 
     def address_taken(self, function: Function, place: Place) -> bool:
         """
@@ -79,32 +114,15 @@ class Listings:
             self._taken[function.entry] = taken
         return any(base == place[0] and 0 <= place[1] - offset < REACH_OF_ADDRESS for base, offset in taken)
 
-    def _make(self, block: Block) -> Listing:
+    def _make(self, block: Block, frame: Frame) -> Listing:
         instructions = self._disassembler.instructions(block.start, block.end)
         step = self.architecture.step
         frames = []
-        frame = self._incoming(block)
         for instruction in instructions:
             frames.append(frame)
             frame = step(frame, instruction)
-        return Listing(block, instructions, list(map(self.architecture.writes, instructions)), frames)
-
-    def _incoming(self, block: Block) -> Frame:
-        """Return the frame at the start of `block`: what its first discoverer left, from the entry on."""
-        chain, seen = [block], {block.start}
-        while (parent := self._blocks.parent(chain[-1])) is not None and parent.start not in self._outgoing:
-            if parent.start in seen:
-                return Frame(
-                    None, None
-                )  # damaged code can overlap itself so that its discovery runs in a circle
-            seen.add(parent.start)
-            chain.append(parent)
-        step = self.architecture.step
-        frame = Frame((chain[-1].start, 0), None) if parent is None else self._outgoing[parent.start]
-        for current in reversed(chain[1:]):
-            for instruction in self._disassembler.instructions(current.start, current.end):
-                if instruction.ip == current.last and current.ending in (Ending.CALL, Ending.CALL_INDIRECT):
-                    break  # the callee takes its return address off the stack again
-                frame = step(frame, instruction)
-            self._outgoing[current.start] = frame
-        return frame
+        if block.ending in (Ending.CALL, Ending.CALL_INDIRECT) and frames:
+            frame = frames[-1]  # the callee takes its return address off the stack again
+        listing = Listing(block, instructions, frames, frame, self.architecture)
+        self._listings[block.start] = listing
+        return listing

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from shim.analysis.blocks import Block, Blocks
+from shim.analysis.explore import Edge
 from shim.analysis.reach import Function, Reach
 from shim.analysis.runs import Ending, Reference
 
@@ -133,46 +134,43 @@ class Graph:
         flow = self._flows.get(function.entry)
         if flow is None:
             flow = self._flows[function.entry] = _Flow()
-            for block in self._blocks.of(function):
-                self._connect(flow, block, function)
+            blocks = self._blocks.of(function)
+            numbers = iter(self._reach.edges_of(function))
+            for number, target, kind, owner in zip(*[numbers] * 4, strict=True):
+                self._flow(flow, blocks[number], target, kind, owner)
+            for block in blocks:
+                self._leave(flow, block, function)
                 for source in self._reach.entered.get(block.start, ()):
                     jump = self._blocks.containing(source)
                     if jump is not None:
                         flow.before.setdefault(block.start, []).append(jump)
         return flow
 
-    def _connect(self, flow: _Flow, block: Block, function: Function) -> None:
+    def _leave(self, flow: _Flow, block: Block, function: Function) -> None:
+        """Add what the last instruction of a block does other than jump to an address that it names."""
         ending = block.ending
-        if ending == Ending.FALL:
-            self._flow(flow, block, block.end, function)
-        elif ending == Ending.BRANCH:
-            self._flow(flow, block, block.end, function)
-            self._flow(flow, block, block.target, function)
-        elif ending == Ending.JUMP:
-            self._flow(flow, block, block.target, function)
-        elif ending in _CALLS:
+        if ending in _CALLS:
             flow.behind_call.setdefault(block.end, []).append(block)
         elif ending == Ending.RETURN:
             flow.returns.append(block)
         elif ending == Ending.JUMP_INDIRECT:
             targets = self._reach.jump_targets.get(block.last, ())
             for destination in targets:
-                self._flow(flow, block, destination, function)
+                owner = self._reach.owner_of(destination)
+                if destination in self._reach.functions:
+                    self._flow(flow, block, destination, Edge.ENTRY, owner)
+                elif owner:
+                    kind = Edge.INSIDE if owner == function.entry else Edge.ELSEWHERE
+                    self._flow(flow, block, destination, kind, owner)
             if not targets:
                 flow.unknown_tails.append(block)
 
-    def _flow(self, flow: _Flow, block: Block, target: int, function: Function) -> None:
-        if target in self._reach.functions:
-            flow.after.setdefault(block.start, []).append(target)
+    def _flow(self, flow: _Flow, block: Block, target: int, kind: int, owner: int) -> None:
+        flow.after.setdefault(block.start, []).append(target)
+        if kind == Edge.INSIDE:
+            flow.before.setdefault(target, []).append(block)
+        elif kind == Edge.ENTRY:
             flow.tails.add(target)
             flow.inward.setdefault(target, []).append(block)
-            return
-        run = self._reach.containing(target)
-        if run is None:
-            return
-        flow.after.setdefault(block.start, []).append(target)
-        owner = self._reach.owner[run.start]
-        if owner is function:
-            flow.before.setdefault(target, []).append(block)
         else:
-            flow.tails.add(owner.entry)
+            flow.tails.add(owner)

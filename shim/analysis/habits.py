@@ -33,15 +33,23 @@ def priority_protection(program: Program, entries: Iterable[KernelEntry]) -> set
     own_priority = set(map(syscalls.number, _OWN_PRIORITY))
     priority_limits = set(map(syscalls.number, _PRIORITY_LIMITS))
     own: dict[int, set[int]] = {}
-    for entry in entries:
-        own.setdefault(entry.function, set()).update(entry.numbers)
+    for kernel_entry in entries:
+        own.setdefault(kernel_entry.function, set()).update(kernel_entry.numbers)
     wrappers = {function: numbers for function, numbers in own.items() if len(numbers) == 1}
+    asking = own_priority | priority_limits
+    candidates = {
+        program.reach.owner_of(ip)
+        for wrapper, numbers in wrappers.items()
+        if numbers <= asking
+        for ip in program.reach.callers.get(wrapper, ())
+    }
     found = set()
-    for function in program.reach.functions.values():
+    for entry in candidates & program.reach.functions.keys():
+        function = program.reach.functions[entry]
         called = [wrappers.get(target, {_OTHER}) for target in _calls(function)]
         numbers = {number for wrapped in called for number in wrapped}
         if numbers == priority_limits or (numbers >= own_priority and _asks_for_thread(program, function)):
-            found.add(function.entry)
+            found.add(entry)
     return found
 
 
@@ -54,12 +62,7 @@ def opening_objects(program: Program, _: Iterable[KernelEntry]) -> set[int]:
     """
     if program.process.interpreter is not None:
         return set()
-    memory = program.memory
-    complaints = {
-        address
-        for address in program.reach.named_data
-        if memory.read_file(address, len(_INVALID_HEADER)) == _INVALID_HEADER
-    }
+    complaints = program.reach.named_data.intersection(program.memory.places(_INVALID_HEADER))
     checking = set()
     for reference in program.questions.graph.references:
         run = program.reach.containing(reference.ip) if reference.address in complaints else None

@@ -81,6 +81,10 @@ class Modules:
     def _read_strings(self) -> None:
         """Note the strings that were named since the last call."""
         memory = self._process.memory
+        if not self._process.modules:  # then one string matters
+            places = memory.places(NSSWITCH.encode() + b"\0")
+            self._named |= {NSSWITCH} if any(place in self._reach.named_data for place in places) else set()
+            return
         new = self._reach.named_data - self._seen
         self._seen |= new
         found: dict[str, set[str]] = {}

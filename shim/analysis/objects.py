@@ -13,13 +13,13 @@ import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
+from shim.analysis.words import Words
 from shim.elf.image import SHF_ALLOC, ElfImage
 from shim.elf.memory import Memory
 from shim.elf.symbols import Symbol
 
 # Compilers fold a constant index into the address, so a reference may point shortly before its object.
 FOLDED_INDEX = 64
-_WORD = struct.Struct("<Q")
 _LOADER_SECTIONS = (".dynamic", ".dynsym", ".rela.dyn", ".rela.plt")
 
 # lea r64,[rip+d32]
@@ -92,7 +92,6 @@ class DataObjects:
 
     def __init__(self, memory: Memory, symbols: tuple[Symbol, ...], named: set[int], *, packed: bool) -> None:
         self._memory = memory
-        self._packed = packed
         self.named = named
         self._symbol_starts: list[int] = []
         self._symbol_ends: list[int] = []
@@ -126,6 +125,11 @@ class DataObjects:
         borders |= {border for table in self._loader_tables for border in (table.start, table.stop)}
         self._borders = sorted(borders)
         self._slots = sorted(memory.relocations.pointers)
+        self._words = {
+            image.path: Words(image, memory.range_of_addresses(image), packed=packed)
+            for image in memory.images
+            if image.kind == "ET_EXEC"
+        }
 
     def extent(self, address: int) -> range:
         """Return the addresses of the object that holds `address`."""
@@ -159,17 +163,10 @@ class DataObjects:
         pointers = memory.relocations.pointers
         low, high = bisect_left(self._slots, extent.start), bisect_left(self._slots, extent.stop)
         found = [(slot, pointers[slot]) for slot in self._slots[low:high]]
-        image = memory.image(extent.start)
-        if image is None or image.kind != "ET_EXEC" or any(extent.start in t for t in self._loader_tables):
-            return found
-        addresses = memory.range_of_addresses(image)
-        lowest, highest = addresses.start, addresses.stop
-        raw = memory.read_file(extent.start, len(extent))
-        for shift in (-extent.start % 8, (-extent.start + 4) % 8)[: 2 if self._packed else 1]:
-            whole = (len(raw) - shift) // 8 * 8
-            words = _WORD.iter_unpack(raw[shift : shift + whole] if whole > 0 else b"")
-            for index, (word,) in enumerate(words):
-                if lowest <= word < highest:
-                    found.append((extent.start + shift + 8 * index, word))
+        image = memory.image(extent.start) if self._words else None
+        words = self._words.get(image.path) if image is not None else None
+        if words is not None and not any(extent.start in table for table in self._loader_tables):
+            found += words.within(extent)
         # What is there before a resolver's result is never used.
-        return [(slot, value) for slot, value in found if slot not in memory.relocations.resolvers]
+        resolvers = memory.relocations.resolvers
+        return [(slot, value) for slot, value in found if slot not in resolvers] if resolvers else found

@@ -61,7 +61,7 @@ def questions(  # the parts of a process, each its own type
     architecture: Architecture,
 ) -> Questions:
     """Return what can be asked now; when more is reached later, ask again for a new one."""
-    blocks = Blocks(reach, disassembler)
+    blocks = Blocks(reach)
     graph = Graph(reach, blocks)
     listings = Listings(blocks, disassembler, architecture)
     assumptions = InForce()

@@ -112,6 +112,14 @@ class Reach:
         """Return the entry of the function that first reached the code at `address`, 0 for none."""
         return self._exploration.owner_of(address)
 
+    def blocks_of(self, function: Function) -> list[int]:
+        """Return, in one list, (start, end, last, ending, target, start of its run) of each block."""
+        return self._exploration.blocks_of(function)
+
+    def edges_of(self, function: Function) -> list[int]:
+        """Return, in one list, (number of the block, target, `Edge`, owner's entry) of each edge."""
+        return self._exploration.edges_of(function)
+
     def references_of_all(self) -> list[Reference]:
         """Return what all reachable code names."""
         return self._exploration.all_references()

@@ -109,6 +109,9 @@ class Disassembler(Protocol):
     def instructions(self, start: int, end: int) -> list[Instruction]:
         """Return the instructions from `start` up to `end`."""
 
+    def behind(self, ip: int) -> int:
+        """Return the address behind the instruction at `ip`, which was decoded before."""
+
     def faults(self, start: int) -> bool:
         """Whether code at `start` runs into bytes that are no instruction before it could jump anywhere."""
 

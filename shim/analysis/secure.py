@@ -46,10 +46,9 @@ def _naming(program: Program) -> dict[str, list[Block]]:
     """Return the blocks that take the addresses of the strings."""
     memory = program.memory
     places: dict[int, str] = {}
-    for address in program.reach.named_data:
-        raw = memory.read_file(address, len(_SUID_DEBUG) + 1)
-        for string in _STRINGS:
-            if raw.startswith(string.encode() + b"\0"):
+    for string in _STRINGS:
+        for address in memory.places(string.encode() + b"\0"):
+            if address in program.reach.named_data:
                 places[address] = string
     found: dict[str, list[Block]] = {string: [] for string in _STRINGS}
     for reference in program.questions.graph.references:

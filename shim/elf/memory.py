@@ -8,6 +8,7 @@ or the startup code writes some.  Addresses as `ElfImage` has them, all images i
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 
 from shim.elf.image import ElfImage, Segment
 from shim.elf.relocations import Relocations
@@ -118,6 +119,13 @@ class Memory:
         data = self._images[index].data
         stop = data.find(b"\0", start, min(start + longest, end)) if start < end else -1
         return data[start:stop] if stop >= 0 else b""
+
+    def places(self, text: bytes) -> Iterator[int]:
+        """Yield the addresses at which `text` stands in a file."""
+        for segment, image in zip(self._segments, self._images, strict=True):
+            at = segment.offset - 1
+            while (at := image.data.find(text, at + 1, segment.offset + segment.file_size)) >= 0:
+                yield segment.address + at - segment.offset
 
     def word(self, address: int, size: int) -> int | None:
         """Return the number of `size` bytes at `address`, relocated, or None where it is not mapped."""

@@ -85,6 +85,10 @@ class Disassembler:
             return []
         return [self._at(region, ip) for ip in range(start, min(end, region.end), 4)]
 
+    def behind(self, ip: int) -> int:
+        """Return the address behind the instruction at `ip`."""
+        return ip + 4
+
     def faults(self, start: int) -> bool:
         """Whether code at `start` runs into words that are no instruction before it could jump anywhere."""
         region = self.region(start)
