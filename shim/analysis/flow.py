@@ -28,6 +28,8 @@ from shim.analysis.runs import Ending, Reference, Use
 
 MAX_PLACES = 4000
 MAX_POINTERS = 3
+# Objects that one address may be stored in or be reached from: with more it goes everywhere.
+MAX_OBJECTS = 256
 
 # A register, or a place in a frame.
 Holder: TypeAlias = int | Place
@@ -162,6 +164,8 @@ class Flow:
         if (address, path) in trace.stored:
             return
         trace.stored.add((address, path))
+        if len(trace.stored) > MAX_OBJECTS:
+            raise _EscapesError
         extent = self._objects.extent(address)
         if extent.start in self._reach.root_objects or len(path) > MAX_POINTERS:
             raise _EscapesError

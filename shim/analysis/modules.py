@@ -9,7 +9,7 @@ called.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from shim.analysis.assumptions import DECLARED_MODULES, NO_MODULES, Assumption
 from shim.analysis.blocks import Block
@@ -87,24 +87,20 @@ class Modules:
             return
         new = self._reach.named_data - self._seen
         self._seen |= new
-        found: dict[str, set[str]] = {}
-        for address in new:
-            image = memory.image(address)
-            if image is not None:
-                found.setdefault(image.path, set()).update(self._strings(address))
-        for texts in found.values():
-            self._named |= texts
-        for texts in found.values():
-            if NSSWITCH in self._named:
-                self._named_by_libc |= texts
-
-    def _strings(self, address: int) -> Iterator[str]:
-        """Yield the ASCII string at an address, if there is one, and the further paths of a list."""
-        while text := self._string(address):
-            yield text
-            address += len(text) + 1
-            if not self._process.memory.read_file(address, 1).startswith(b"/"):
-                return
+        found: set[bytes] = set()
+        for named in new:
+            address = named
+            text = memory.string(address, _LONGEST_NAME)
+            while text and text.isascii():
+                found.add(text)
+                address += len(text) + 1
+                text = memory.string(address, _LONGEST_NAME)
+                if not text.startswith(b"/"):  # else one more path of a list
+                    break
+        texts = {text.decode("ascii") for text in found}
+        self._named |= texts
+        if NSSWITCH in self._named:
+            self._named_by_libc |= texts
 
     def _string(self, address: int) -> str:
         """Return the ASCII string at an address, or "" where there is none."""

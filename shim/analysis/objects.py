@@ -124,6 +124,7 @@ class DataObjects:
         self._loader_tables = [table for image in memory.images for table in _loader_tables(image)]
         borders |= {border for table in self._loader_tables for border in (table.start, table.stop)}
         self._borders = sorted(borders)
+        self._extents: dict[int, range] = {}
         self._slots = sorted(memory.relocations.pointers)
         self._words = {
             image.path: Words(image, memory.range_of_addresses(image), packed=packed)
@@ -133,6 +134,16 @@ class DataObjects:
 
     def extent(self, address: int) -> range:
         """Return the addresses of the object that holds `address`."""
+        piece = bisect_right(self._borders, address)
+        extent = self._extents.get(piece)
+        if extent is None:
+            extent = self._extent(address)
+            if 0 < piece < len(self._borders):
+                self._extents[piece] = extent
+        return extent
+
+    def _extent(self, address: int) -> range:
+        """Return the object around `address`: the same for every address between two borders."""
         index = bisect_right(self._whole_starts, address) - 1
         if index >= 0 and address < self._whole_sections[index][1]:
             return range(*self._whole_sections[index])

@@ -33,6 +33,9 @@ class Memory:
         self._segments = [segment for segment, _ in mapped]
         self._images = [image for _, image in mapped]
         self._starts = [segment.address for segment in self._segments]
+        # Every copied variable lies in here, and little else.
+        copied = [(target, target + length) for target, _, length in relocations.copies]
+        self._copied = range(min(copied)[0], max(end for _, end in copied)) if copied else range(0)
 
     def range_of_addresses(self, image: ElfImage) -> range:
         """
@@ -81,7 +84,7 @@ class Memory:
 
     def read(self, address: int, size: int) -> bytes:
         """Return up to `size` bytes at `address`: fewer where the segment ends, none outside."""
-        for target, source, length in self.relocations.copies:
+        for target, source, length in self.relocations.copies if address in self._copied else ():
             if target <= address < target + length:
                 return self.read(address - target + source, min(size, target + length - address))
         index = bisect_right(self._starts, address) - 1
@@ -108,7 +111,7 @@ class Memory:
         """
         Return the bytes at `address` in the file up to a NUL; none if that is further than `longest` bytes.
         """
-        if any(target <= address < target + length for target, _, length in self.relocations.copies):
+        if address in self._copied:
             text, terminator, _ = self.read(address, longest).partition(b"\0")
             return text if terminator else b""
         index = bisect_right(self._starts, address) - 1
