@@ -392,3 +392,19 @@ uint64_t x86_immediate(const uint8_t *bytes,
 		value &= ((uint64_t)1 << 8 * size) - 1;
 	return value;
 }
+
+size_t x86_starts(const uint8_t *bytes, size_t size, size_t until,
+		  uint32_t *offsets)
+{
+	struct x86_instruction instruction;
+	size_t count = 0;
+	size_t at = 0;
+
+	while (at < until && at < size) {
+		offsets[count++] = (uint32_t)at;
+		x86_decode(bytes + at, size - at, &instruction);
+		at += instruction.shape->control == X86_INVALID ?
+			      1 : instruction.length;
+	}
+	return count;
+}

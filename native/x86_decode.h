@@ -40,6 +40,15 @@ struct x86_instruction {
 void x86_decode(const uint8_t *bytes, size_t size,
 		struct x86_instruction *instruction);
 
+/*
+ * Write to OFFSETS, which has room for UNTIL of them, where instructions begin
+ * that follow one another from BYTES on, before BYTES + UNTIL; behind a byte
+ * that begins none, at the next.  The last may end behind that, but before
+ * BYTES + SIZE.  Returns how many there are.
+ */
+size_t x86_starts(const uint8_t *bytes, size_t size, size_t until,
+		  uint32_t *offsets);
+
 /* The address that its memory operand names, if it is not X86_NO_ADDRESS and
  * not changed by registers, where the instruction ends at END. */
 uint64_t x86_named_address(const struct x86_instruction *instruction,

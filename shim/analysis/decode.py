@@ -119,6 +119,17 @@ class Disassembler:
             result.append(decoder.decode())
         return result
 
+    def starts(self, start: int, end: int) -> list[int]:
+        """Return where the instructions from `start` up to `end` begin; none outside the file's code."""
+        region = self.region(start)
+        if region is None or end <= start:
+            return []
+        size = region.end - start
+        until = min(end - start, size)
+        offsets = ffi.new("uint32_t[]", until)
+        count = lib.x86_starts(region.native.bytes + (start - region.start), size, until, offsets)
+        return [start + offset for offset in ffi.unpack(offsets, count)]
+
     def behind(self, ip: int) -> int:
         """
         Return the address behind the instruction at `ip`, which was decoded before.

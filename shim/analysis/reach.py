@@ -217,9 +217,7 @@ class Reach:
         extent = self._known.extent(run.last)
         if not self._known.inside_known(run.last) or len(extent) > MAX_COMPUTED_EXTENT:
             return ()
-        return tuple(
-            instruction.ip for instruction in self._disassembler.instructions(extent.start, extent.stop)
-        )
+        return tuple(self._disassembler.starts(extent.start, extent.stop))
 
     def constant_pointer(self, slot: int) -> int | None:
         """Return where a call or jump through the pointer at `slot` goes, if the program cannot change it."""
@@ -276,8 +274,7 @@ class Reach:
             return True
         extent = self._known.extent(address)
         if extent.start not in self._boundaries:
-            instructions = self._disassembler.instructions(extent.start, extent.stop)
-            self._boundaries[extent.start] = frozenset(instruction.ip for instruction in instructions)
+            self._boundaries[extent.start] = frozenset(self._disassembler.starts(extent.start, extent.stop))
         return address in self._boundaries[extent.start]
 
     def _take_code(self, address: int, ip: int) -> None:

@@ -109,6 +109,9 @@ class Disassembler(Protocol):
     def instructions(self, start: int, end: int) -> list[Instruction]:
         """Return the instructions from `start` up to `end`."""
 
+    def starts(self, start: int, end: int) -> list[int]:
+        """Return where the instructions from `start` up to `end` begin."""
+
     def behind(self, ip: int) -> int:
         """Return the address behind the instruction at `ip`, which was decoded before."""
 

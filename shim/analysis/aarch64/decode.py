@@ -85,6 +85,11 @@ class Disassembler:
             return []
         return [self._at(region, ip) for ip in range(start, min(end, region.end), 4)]
 
+    def starts(self, start: int, end: int) -> list[int]:
+        """Return where the instructions from `start` up to `end` begin; none outside the file's code."""
+        region = self.region(start)
+        return [] if region is None or start % 4 else list(range(start, min(end, region.end), 4))
+
     def behind(self, ip: int) -> int:
         """Return the address behind the instruction at `ip`."""
         return ip + 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_blocks_tile_their_runs(busybox: Program) -> None:
         for run in function.runs:
             blocks = busybox.blocks.in_run(run)
             assert (blocks[0].start, blocks[-1].end) == (run.start, run.end)
-            assert all(one.end == other.start for one, other in zip(blocks, blocks[1:], strict=False))
+            assert all(one.end == other.start for one, other in pairwise(blocks))
             assert all(block.last == 0 or block.start <= block.last < block.end for block in blocks)
 
 
@@ -56,3 +57,14 @@ def test_an_edge_and_its_way_back(busybox: Program) -> None:
 def test_behind_an_instruction_that_is_nowhere(busybox: Program) -> None:
     with pytest.raises(ValueError, match="no code there"):
         busybox.questions.disassembler.behind(16)
+
+
+def test_starts_are_those_of_the_disassembler(busybox: Program) -> None:
+    disassembler, functions = busybox.questions.disassembler, busybox.functions
+    extents = {functions.extent(entry) for entry in sorted(busybox.reach.functions)[:200]}
+    for extent in sorted(extents, key=lambda extent: extent.start):
+        stop = min(extent.stop, extent.start + 4000)
+        wanted = [instruction.ip for instruction in disassembler.instructions(extent.start, stop)]
+        assert disassembler.starts(extent.start, stop) == wanted
+    assert disassembler.starts(16, 32) == []
+    assert disassembler.starts(extent.start, extent.start) == []
