@@ -71,4 +71,5 @@ $(VENV)/.ready: pyproject.toml setup.py $(NATIVE)
 	@PYTHON="$(PYTHON)" sh native/system-packages.sh $(APT_PACKAGES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m compileall -q shim attestation
 	@touch $@

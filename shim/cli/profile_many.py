@@ -8,19 +8,20 @@ that fails takes nothing with it.
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from shim.cli.derivation import Request
 from shim.errors import ShimError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _SUFFIXES = {"table": "txt", "names": "names", "docker": "docker.json", "oci": "oci.json", "spo": "spo.yaml"}
 
@@ -82,6 +83,9 @@ def run_all(work: Sequence[Job], directory: str, derive: Callable[[Job], Outcome
     Raises:
         OSError: the folder cannot be made.
     """
+    import multiprocessing  # a single program needs none of this
+    from concurrent.futures import ProcessPoolExecutor
+
     Path(directory).mkdir(parents=True, exist_ok=True)
     outcomes = {}
     # Spawned, because a process that was forked begins with the memory of the first one.
@@ -121,6 +125,9 @@ def attempt(job: Job, derive: Callable[[Job], Outcome]) -> Outcome:
 
 def _finished(pool: Executor, work: Sequence[Job], derive: Callable[[Job], Outcome]) -> Iterator[Outcome]:
     """Yield outcomes as they come; a process that was killed is one, too."""
+    from concurrent.futures import as_completed
+    from concurrent.futures.process import BrokenProcessPool
+
     waiting = {pool.submit(attempt, job, derive): job for job in work}
     for future in as_completed(waiting):
         try:
