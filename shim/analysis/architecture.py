@@ -167,6 +167,7 @@ class Architecture:
         jump_tables: Makes what resolves indirect jumps.
         writes: Returns the full registers that an instruction writes.
         reads: Whether an instruction reads any part of a full register.
+        may_keep: Whether an instruction that writes a full register may leave it as it was.
         step: Returns the frame after an instruction that is no call.
         effect: Returns what an instruction that writes a full register leaves in it.
         loaded: Returns the load of an instruction's memory operand.
@@ -195,6 +196,7 @@ class Architecture:
     jump_tables: Callable[[Surroundings], JumpTables]
     writes: Callable[[Instruction], frozenset[int]]
     reads: Callable[[Instruction, int], bool]
+    may_keep: Callable[[Instruction, int], bool]
     step: Callable[[Frame, Instruction], Frame]
     effect: Callable[[Instruction, int, Frame], Effect]
     loaded: Callable[[Instruction, Frame], Effect]

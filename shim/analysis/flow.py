@@ -18,7 +18,7 @@ from typing import TypeAlias
 from shim.analysis.architecture import Act, Form
 from shim.analysis.assumptions import InForce
 from shim.analysis.blocks import Block, Blocks
-from shim.analysis.frames import Listing, Listings
+from shim.analysis.frames import REACH_OF_ADDRESS, Listing, Listings
 from shim.analysis.graph import Graph
 from shim.analysis.objects import DataObjects
 from shim.analysis.places import Place, moved
@@ -242,6 +242,9 @@ class Flow:
         if isinstance(holder, tuple):
             if self._listings.address_taken(self._blocks.owner(block), holder):
                 raise _EscapesError
+            passed = self._as_argument(block, holder)
+            if passed is not None:
+                following.append(passed)
         elif self._go(block.start) or holder in self._conventions.arguments:
             target = self._graph.callee(block)
             if target is None:
@@ -254,6 +257,21 @@ class Flow:
         if survives and self._blocks.at(block.end) is not None:
             following.append((block.end, holder))
         return following
+
+    def _as_argument(self, block: Block, holder: Place) -> tuple[int, Place] | None:
+        """Return where the callee finds a place of the frame that may be its argument on the stack."""
+        sp = self._listings.listing(block).frames[-1].sp
+        if sp is None:
+            raise _EscapesError
+        distance = holder[1] - sp[1]
+        if holder[0] != sp[0] or not 0 <= distance < REACH_OF_ADDRESS:
+            return None
+        target = self._graph.callee(block)
+        if target is None:
+            raise _EscapesError
+        if self._blocks.at(target) is None:
+            return None
+        return target, (target, distance + self._conventions.pushed_by_call)
 
     def _uses(self, listing: Listing, index: int, holder: Holder) -> bool:
         instruction = listing.instructions[index]
@@ -369,7 +387,8 @@ class Flow:
 
     def _overwrites(self, listing: Listing, index: int, holder: Holder) -> bool:
         if isinstance(holder, int):
-            return holder in listing.writes[index]
+            written = holder in listing.writes[index]
+            return written and not self._architecture.may_keep(listing.instructions[index], holder)
         return any(
             form.act == Act.STORE and self._place(listing, index, form) == holder
             for form in self._architecture.forms(listing.instructions[index])

@@ -11,6 +11,7 @@ from shim.analysis.aarch64.decode import Disassembler, named_addresses
 from shim.analysis.aarch64.forms import forms
 from shim.analysis.aarch64.frames import (
     indexed_place,
+    may_keep,
     named_place,
     outside_frames,
     place_of_memory,
@@ -66,6 +67,7 @@ AARCH64: Final = Architecture(
     jump_tables=JumpTables,
     writes=writes,
     reads=reads,
+    may_keep=may_keep,
     step=step,
     effect=effect_of,
     loaded=memory_operand,

@@ -20,6 +20,11 @@ def reads(instruction: Instruction, register: int) -> bool:
     return register in instruction.read
 
 
+def may_keep(_instruction: Instruction, _register: int) -> bool:
+    """Whether an instruction that writes a register may leave it as it was: csel chooses a source."""
+    return False
+
+
 def accesses_memory(instruction: Instruction) -> bool:
     """Whether `instruction` loads or stores."""
     return instruction.op in (Op.LOAD, Op.STORE) or instruction.variant == "memory"

@@ -15,6 +15,7 @@ from shim.analysis.x86_64.branches import comparison, equality
 from shim.analysis.x86_64.forms import forms, variable_store
 from shim.analysis.x86_64.frames import (
     indexed_place,
+    may_keep,
     named_place,
     outside_frames,
     place_of_memory,
@@ -72,6 +73,7 @@ X86_64: Final = Architecture(
     jump_tables=JumpTables,
     writes=writes,
     reads=reads,
+    may_keep=may_keep,
     step=step,
     effect=effect_of,
     loaded=memory_operand,

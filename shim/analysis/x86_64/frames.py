@@ -26,6 +26,7 @@ _ONLY_READ = frozenset(
 _STRING_TARGETS = (OpKind.MEMORY_ESRDI, OpKind.MEMORY_ESEDI, OpKind.MEMORY_ESDI)
 _STORES = (OpAccess.WRITE, OpAccess.COND_WRITE, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE)
 _LOADS = (OpAccess.READ, OpAccess.COND_READ, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE)
+_CONDITIONAL = (OpAccess.COND_WRITE, OpAccess.READ_COND_WRITE)
 _KERNEL_CLOBBERS = frozenset({RAX, RCX, R11})
 _INFO = InstructionInfoFactory()
 
@@ -47,6 +48,14 @@ def reads(instruction: Instruction, register: int) -> bool:
     )
 
 
+def may_keep(instruction: Instruction, register: int) -> bool:
+    """Whether an instruction that writes the full register `register` may leave it as it was."""
+    return any(
+        used.access in _CONDITIONAL and FULL[used.register] == register
+        for used in _INFO.info(instruction).used_registers()
+    )
+
+
 def stores_to_memory(instruction: Instruction) -> bool:
     """Whether the first operand of `instruction` is memory that it writes."""
     if instruction.op_count and instruction.op0_kind in _STRING_TARGETS:
@@ -57,10 +66,13 @@ def stores_to_memory(instruction: Instruction) -> bool:
 
 
 def named_place(frame: Frame, instruction: Instruction) -> Place | None:
-    """Return the place in the frame whose address `lea` puts into another register than rsp and rbp."""
-    if instruction.mnemonic != Mnemonic.LEA or instruction.op0_register in (RSP, RBP):
-        return None
-    return place_of_memory(frame, instruction)
+    """Return the place in the frame whose address goes elsewhere than into rsp or rbp."""
+    mnemonic = instruction.mnemonic
+    if mnemonic == Mnemonic.LEA and instruction.op0_register not in (RSP, RBP):
+        return place_of_memory(frame, instruction)
+    if mnemonic == Mnemonic.MOV and instruction.op0_register not in (RSP, RBP):
+        return _place_of(frame, instruction.op1_register)
+    return _place_of(frame, instruction.op0_register) if mnemonic == Mnemonic.PUSH else None
 
 
 def step(frame: Frame, instruction: Instruction) -> Frame:

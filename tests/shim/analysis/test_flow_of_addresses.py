@@ -1,0 +1,84 @@
+"""Where the address of a wrapper goes: into every call that may use it, or the profile says that it is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from shim.analysis.derive import derive
+
+Assemble = Callable[..., bytes]
+END = "\n mov eax, 60\n xor edi, edi\n syscall\n hlt"
+WRAPPER = "\nw: mov eax, edi\n syscall\n ret\nv: ret"
+# Each calls w with 39 in the open, and with 102 by an address that took a detour.
+DETOURS = {
+    "kept by a conditional move": """
+        _start: mov edi, 39
+         call w
+         lea r14, [rip+w]
+         lea rax, [rip+v]
+         cmp qword ptr [rsp], 7
+         cmove r14, rax
+         mov edi, 102
+         call r14""",
+    "passed on the stack by push": """
+        _start: mov edi, 39
+         call w
+         lea rax, [rip+w]
+         push rax
+         call f
+         add rsp, 8""",
+    "passed on the stack by mov": """
+        _start: mov edi, 39
+         call w
+         sub rsp, 24
+         lea rax, [rip+w]
+         mov [rsp], rax
+         call f
+         add rsp, 24""",
+    "in a structure behind mov rdi, rsp": """
+        _start: mov edi, 39
+         call w
+         sub rsp, 24
+         lea rax, [rip+w]
+         mov [rsp], rax
+         mov rdi, rsp
+         call g
+         add rsp, 24""",
+    "in a structure behind a pushed rsp": """
+        _start: mov edi, 39
+         call w
+         sub rsp, 24
+         lea rax, [rip+w]
+         mov [rsp], rax
+         push rsp
+         call h
+         add rsp, 32""",
+}
+CALLEES = """
+f: mov edi, 102
+ call [rsp+8]
+ ret
+g: mov rdx, rdi
+ mov edi, 102
+ call [rdx]
+ ret
+h: mov rdx, [rsp+8]
+ mov edi, 102
+ call [rdx]
+ ret"""
+
+
+@pytest.mark.parametrize("name", DETOURS)
+def test_a_detour_hides_no_number(name: str, assemble: Assemble) -> None:
+    profile = derive(assemble(DETOURS[name] + END + WRAPPER + CALLEES), "program")
+    numbers = {rule.number for rule in profile.phases[0].rules if rule.sites}
+    assert not profile.complete or {39, 60, 102} <= numbers
+
+
+def test_a_wrapper_that_only_calls_in_the_open_use_stays_bounded(assemble: Assemble) -> None:
+    source = "_start: mov edi, 39\n call w\n lea r14, [rip+v]\n lea rax, [rip+v]\n cmove r14, rax\n call r14"
+    profile = derive(assemble(source + END + WRAPPER), "program")
+    assert profile.complete
+    assert {rule.number for rule in profile.phases[0].rules if rule.sites} == {39, 60}
