@@ -258,7 +258,7 @@ def test_illegal_instruction_signal_is_still_the_programs(launcher: Face, probe:
     assert process.stdout is not None
     assert process.stdout.readline() == "started\n"
     process.send_signal(signal.SIGILL)
-    process.communicate(timeout=10)
+    process.wait(timeout=10)  # before its input is closed, at which the program ends by itself
     assert process.returncode == 128 + signal.SIGILL
 
 
