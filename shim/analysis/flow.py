@@ -204,11 +204,24 @@ class Flow:
             instruction = listing.instructions[index]
             if block.last and instruction.ip == block.last:
                 break
+            if instruction.ip in self._kernel_entries and self._reaches_kernel(block, holder):
+                raise _EscapesError
             if self._uses(listing, index, holder):
                 self._use(listing, index, holder, path, trace)
             if self._overwrites(listing, index, holder):
                 return
         self._leave(listing, holder, path, trace)
+
+    @cached_property
+    def _kernel_entries(self) -> frozenset[int]:
+        """The addresses of the reached instructions that enter the kernel."""
+        return frozenset(address for address, _ in self._reach.kernel_entries())
+
+    def _reaches_kernel(self, block: Block, holder: Holder) -> bool:
+        """Whether the kernel may get what a holder holds: it calls signal handlers and their restorers."""
+        if isinstance(holder, tuple):
+            return self._listings.address_taken(self._blocks.owner(block), holder)
+        return holder in self._conventions.kernel_arguments
 
     def _leave(self, listing: Listing, holder: Holder, path: Path, trace: _Trace) -> None:
         """Follow one holder out of its block."""

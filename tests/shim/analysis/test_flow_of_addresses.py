@@ -56,6 +56,28 @@ DETOURS = {
          call h
          add rsp, 32""",
 }
+HANDLERS = {
+    "in a structure": """
+        _start: mov edi, 39
+         call w
+         sub rsp, 40
+         lea rax, [rip+w]
+         mov [rsp], rax
+         lea rsi, [rsp]
+         mov edi, 10
+         xor edx, edx
+         mov r10d, 8
+         mov eax, 13
+         syscall
+         add rsp, 40""",
+    "in a register": """
+        _start: mov edi, 39
+         call w
+         lea rsi, [rip+w]
+         mov edi, 10
+         mov eax, 13
+         syscall""",
+}
 CALLEES = """
 f: mov edi, 102
  call [rsp+8]
@@ -75,6 +97,12 @@ def test_a_detour_hides_no_number(name: str, assemble: Assemble) -> None:
     profile = derive(assemble(DETOURS[name] + END + WRAPPER + CALLEES), "program")
     numbers = {rule.number for rule in profile.phases[0].rules if rule.sites}
     assert not profile.complete or {39, 60, 102} <= numbers
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_the_kernel_calls_what_it_was_given(name: str, assemble: Assemble) -> None:
+    """A handler is called with the number of a signal: what it passes on is not known."""
+    assert not derive(assemble(HANDLERS[name] + END + WRAPPER), "program").complete
 
 
 def test_a_wrapper_that_only_calls_in_the_open_use_stays_bounded(assemble: Assemble) -> None:
