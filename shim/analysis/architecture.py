@@ -177,6 +177,8 @@ class Architecture:
         place_of_memory: Returns the place in the frame that its memory operand names, or None.
         indexed_place: Returns where an array of the frame begins that its memory operand indexes, or None.
         named_place: Returns the place in the frame whose address it computes, or None.
+        mangles: Whether an instruction encrypts the address that the one before it computed, as setjmp() does
+            with the stack pointer: nothing is accessed through what is left.
         variable_store: Returns what a plain store puts at an address: a full register, a constant; or None.
         forms: Returns what an instruction does with pointers.
         equality: Returns (register, number) if the instructions end in a branch that goes one way, given as
@@ -206,6 +208,7 @@ class Architecture:
     place_of_memory: Callable[[Frame, Instruction], Place | None]
     indexed_place: Callable[[Frame, Instruction], Place | None]
     named_place: Callable[[Frame, Instruction], Place | None]
+    mangles: Callable[[Instruction, Instruction], bool]
     variable_store: Callable[[Instruction, int], int | Value | None]
     forms: Callable[[Instruction], tuple[Form, ...]]
     equality: Callable[[Sequence[Instruction], bool], tuple[int, int] | None]

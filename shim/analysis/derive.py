@@ -8,6 +8,7 @@ Nothing is left out in silence: what could not be bounded is in `unresolved`, wh
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import shim
 from shim.analysis.arguments import Conditions, argument_conditions, sleeping
@@ -64,11 +65,12 @@ def derive(
     chains = Chains(remaining, program.functions, program.memory)
     conditions = argument_conditions(program, entries, syscalls)
     rules, unknown = _rules(program, entries, chains, syscalls, conditions)
+    startup = Phase("startup", None, rules)
     later = _later_phases(program, entries, (remaining.live, dead), chains, syscalls, conditions)
     return Profile(
         arch=image.machine,
         objects=_objects(program),
-        phases=(Phase("startup", None, rules), *later),
+        phases=_lasting(startup, later, syscalls),
         unresolved=tuple(sorted({*_unresolved(program, entries), *unknown})),
         foreign_abi=tuple(sorted(_foreign(program, entries, syscalls))),
         assumptions=tuple(sorted(map(str, {*used, *program.modules.assumed}))),
@@ -94,7 +96,7 @@ def _later_phases(  # what every phase is made from
     syscalls: SyscallTable,
     conditions: dict[int, Conditions],
 ) -> list[Phase]:
-    """Return the phases behind the startup that allow less than the one before."""
+    """Return the phases behind the startup whose code asks for less than that of the one before."""
     living, dead = alive
     before = {number for entry in entries for number in entry.numbers}
     phases = []
@@ -106,6 +108,23 @@ def _later_phases(  # what every phase is made from
             phases.append(Phase(stage.name, program.memory.in_file(stage.boundary), rules))
             before = numbers
     return phases
+
+
+def _lasting(startup: Phase, later: list[Phase], syscalls: SyscallTable) -> tuple[Phase, ...]:
+    """
+    Return the phases that allow less than the one before, none without what the kernel issued in the first.
+
+    A handler that the startup installed returns from its signal in every phase.
+    """
+    names = {implied.name for implied in IMPLIED}
+    implied = [rule.number for rule in startup.rules if rule.name in names]
+    phases = [startup]
+    for phase in later:
+        rules = {number: _implied_rule(number, syscalls) for number in implied}
+        rules.update((rule.number, rule) for rule in phase.rules)
+        if len(rules) < len(phases[-1].rules):
+            phases.append(replace(phase, rules=tuple(rules[number] for number in sorted(rules))))
+    return tuple(phases)
 
 
 def _rules(
@@ -158,7 +177,13 @@ def _add_implied(rules: dict[int, SyscallRule], syscalls: SyscallTable, awake: s
     for implied in IMPLIED:
         if implied.by is None or names & implied.by:
             number = syscalls.number(implied.name)
-            rules.setdefault(number, SyscallRule(number, implied.name, why=(implied.reason,)))
+            rules.setdefault(number, _implied_rule(number, syscalls))
+
+
+def _implied_rule(number: int, syscalls: SyscallTable) -> SyscallRule:
+    """Return the rule for a call that the kernel itself issues."""
+    name = syscalls.name(number)
+    return SyscallRule(number, name, why=tuple(each.reason for each in IMPLIED if each.name == name))
 
 
 def _why(

@@ -18,10 +18,10 @@ from typing import TypeAlias
 from shim.analysis.architecture import Act, Form
 from shim.analysis.assumptions import InForce
 from shim.analysis.blocks import Block, Blocks
-from shim.analysis.frames import REACH_OF_ADDRESS, Listing, Listings
+from shim.analysis.frames import Listing, Listings
 from shim.analysis.graph import Graph
 from shim.analysis.objects import DataObjects
-from shim.analysis.places import Place, moved
+from shim.analysis.passing import EscapesError, Holder, Passing
 from shim.analysis.reach import Reach
 from shim.analysis.registers import NONE
 from shim.analysis.runs import Ending, Reference, Use
@@ -31,22 +31,19 @@ MAX_POINTERS = 3
 # Objects that one address may be stored in or be reached from: with more it goes everywhere.
 MAX_OBJECTS = 256
 
-# A register, or a place in a frame.
-Holder: TypeAlias = int | Place
 # How to get from what is held to the function: loads at these offsets, one after the other; none if it is
 # held.
 Path: TypeAlias = tuple[int, ...]
 CallSite: TypeAlias = tuple[Block, bool]
 
 
-class _EscapesError(Exception):
-    """The address went somewhere that is not followed."""
-
-
 @dataclass(slots=True)
 class _Trace:
-    """Where the address still has to be followed from, where it has been, and the calls it ended in."""
+    """
+    Where the address of `entry` still has to be followed from, where it has been, and the calls it ended in.
+    """
 
+    entry: int
     pending: list[tuple[Block, int, Holder, Path]] = field(default_factory=list)
     seen: set[tuple[int, Holder, Path]] = field(default_factory=set)
     stored: set[tuple[int, Path]] = field(default_factory=set)
@@ -73,6 +70,7 @@ class Flow:
         self._listings = listings
         self._objects = objects
         self._go = go
+        self._passing = Passing(blocks, graph, listings, go=go)
         self._architecture = listings.architecture
         self._conventions = listings.architecture.conventions
         self._assumptions = assumptions
@@ -98,7 +96,7 @@ class Flow:
     def _find(self, entry: int) -> list[CallSite] | None:
         if entry in self._reach.roots and not self._go(entry):
             return None
-        trace = _Trace()
+        trace = _Trace(entry)
         trace.sites += [
             (block, block.ending in (Ending.CALL, Ending.CALL_INDIRECT))
             for block in self._graph.callers(entry)
@@ -116,7 +114,7 @@ class Flow:
                 if len(trace.seen) > MAX_PLACES:
                     return None
                 self._along(*trace.pending.pop(), trace)
-        except _EscapesError:
+        except EscapesError:
             return None
         return trace.sites
 
@@ -138,15 +136,15 @@ class Flow:
         """Follow the address that the instruction at `ip` makes."""
         block = self._blocks.containing(ip)
         if block is None:
-            raise _EscapesError
+            raise EscapesError
         listing = self._listings.listing(block)
         index = next((i for i, item in enumerate(listing.instructions) if item.ip == ip), None)
         if index is None:
-            raise _EscapesError
+            raise EscapesError
         for form in self._architecture.forms(listing.instructions[index]):
             if form.act in (Act.CALL, Act.JUMP):
                 if path:
-                    raise _EscapesError
+                    raise EscapesError
                 trace.sites.append((block, form.act == Act.CALL))
             elif form.act == Act.COMPARE:
                 continue
@@ -155,7 +153,7 @@ class Flow:
             elif form.act in (Act.MOVE, Act.LOAD, Act.ADDRESS):
                 trace.pending.append((block, index + 1, form.destination, path))
             else:
-                raise _EscapesError
+                raise EscapesError
 
     def _stored(self, address: int, path: Path, trace: _Trace) -> None:
         """
@@ -165,10 +163,10 @@ class Flow:
             return
         trace.stored.add((address, path))
         if len(trace.stored) > MAX_OBJECTS:
-            raise _EscapesError
+            raise EscapesError
         extent = self._objects.extent(address)
         if extent.start in self._reach.root_objects or len(path) > MAX_POINTERS:
-            raise _EscapesError
+            raise EscapesError
         first = bisect_left(self._graph.reference_addresses, extent.start)
         for access in islice(self._graph.references, first, None):
             if access.address >= extent.stop:
@@ -192,7 +190,7 @@ class Flow:
             if self._assumptions.separate_variables and access.address != address:
                 return
             if access.use == Use.INDEXED:
-                raise _EscapesError
+                raise EscapesError
             self._made(access.ip, (address - access.address, *path), trace)
         elif access.use == Use.READ and access.address == address:
             self._load(access.ip, path, trace)
@@ -205,12 +203,12 @@ class Flow:
             if block.last and instruction.ip == block.last:
                 break
             if instruction.ip in self._kernel_entries and self._reaches_kernel(block, holder):
-                raise _EscapesError
+                raise EscapesError
             if self._uses(listing, index, holder):
                 self._use(listing, index, holder, path, trace)
             if self._overwrites(listing, index, holder):
                 return
-        self._leave(listing, holder, path, trace)
+        self._leave(listing, start, holder, path, trace)
 
     @cached_property
     def _kernel_entries(self) -> frozenset[int]:
@@ -223,87 +221,58 @@ class Flow:
             return self._listings.address_taken(self._blocks.owner(block), holder)
         return holder in self._conventions.kernel_arguments
 
-    def _leave(self, listing: Listing, holder: Holder, path: Path, trace: _Trace) -> None:
-        """Follow one holder out of its block."""
+    def _leave(  # one step of a walk and its circumstances
+        self, listing: Listing, start: int, holder: Holder, path: Path, trace: _Trace
+    ) -> None:
+        """Follow what has held the address since the instruction at index `start` out of its block."""
         block = listing.block
         following: list[tuple[int, Holder]] = []
         if block.ending in {Ending.CALL, Ending.CALL_INDIRECT}:
             if block.ending == Ending.CALL_INDIRECT and self._is_operand(listing, holder, path):
                 trace.sites.append((block, True))
-            following = self._over_call(block, holder)
+            target = self._graph.callee(block)
+            if target is None and self._calls_held(listing, start, holder, path):
+                target = trace.entry
+            following = self._passing.over_call(block, holder, target)
         elif block.ending == Ending.JUMP_INDIRECT and block.last not in self._reach.jump_targets:
             if self._is_operand(listing, holder, path):
                 trace.sites.append((block, False))
             if holder in self._conventions.arguments:
-                raise _EscapesError
+                raise EscapesError
         elif block.ending == Ending.RETURN:
             if holder in self._conventions.results or (self._go(block.start) and isinstance(holder, int)):
-                raise _EscapesError
+                raise EscapesError
         else:
             following = [(target, holder) for target in self._graph.after(block)]
-        for start, held in following:
-            if (start, held, path) not in trace.seen:
-                trace.seen.add((start, held, path))
-                target = self._blocks.at(start)
-                if target is None:
-                    raise _EscapesError
-                trace.pending.append((target, 0, held, path))
+        for address, held in following:
+            if (address, held, path) not in trace.seen:
+                trace.seen.add((address, held, path))
+                entered = self._blocks.at(address)
+                if entered is None:
+                    raise EscapesError
+                trace.pending.append((entered, 0, held, path))
 
-    def _over_call(self, block: Block, holder: Holder) -> list[tuple[int, Holder]]:
-        """Return where a holder goes on at a call: into the callee, and behind it if it survives."""
-        following: list[tuple[int, Holder]] = []
-        if isinstance(holder, tuple):
-            if self._listings.address_taken(self._blocks.owner(block), holder):
-                raise _EscapesError
-            passed = self._as_argument(block, holder)
-            if passed is not None:
-                following.append(passed)
-        elif self._go(block.start) or holder in self._conventions.arguments:
-            target = self._graph.callee(block)
-            if target is None:
-                raise _EscapesError
-            if self._blocks.at(target) is not None:
-                following.append((target, holder))
-        survives = isinstance(holder, tuple) or (
-            holder in self._conventions.callee_saved and not self._go(block.start)
-        )
-        if survives and self._blocks.at(block.end) is not None:
-            following.append((block.end, holder))
-        return following
-
-    def _as_argument(self, block: Block, holder: Place) -> tuple[int, Place] | None:
-        """Return where the callee finds a place of the frame that may be its argument on the stack."""
-        sp = self._listings.listing(block).frames[-1].sp
-        if sp is None:
-            raise _EscapesError
-        distance = holder[1] - sp[1]
-        if holder[0] != sp[0] or not 0 <= distance < REACH_OF_ADDRESS:
-            return None
-        target = self._graph.callee(block)
-        if target is None:
-            raise _EscapesError
-        if self._blocks.at(target) is None:
-            return None
-        return target, (target, distance + self._conventions.pushed_by_call)
+    def _calls_held(self, listing: Listing, start: int, holder: Holder, path: Path) -> bool:
+        """Whether the call at a block's end goes to what it loaded, since `start`, from the holding place."""
+        operand = self._architecture.forms(listing.instructions[-1])[0]
+        if path or operand.memory is not None or operand.source == NONE:
+            return False
+        for index in range(listing.last_index - 1, start - 1, -1):
+            if operand.source in listing.writes[index]:
+                (form, *others) = self._architecture.forms(listing.instructions[index])
+                loads = form.act == Act.LOAD and form.whole and form.destination == operand.source
+                return loads and not others and listing.place(index, form) == holder
+        return False
 
     def _uses(self, listing: Listing, index: int, holder: Holder) -> bool:
         instruction = listing.instructions[index]
         if isinstance(holder, int):
             return self._architecture.reads(instruction, holder)
         return any(
-            self._place(listing, index, form) == holder
+            listing.place(index, form) == holder
             for form in self._architecture.forms(instruction)
             if form.act not in (Act.ADDRESS, Act.STORE)
         )
-
-    def _place(self, listing: Listing, index: int, form: Form) -> Place | None:
-        """Return the place in the frame that one of the things an instruction does names, or None."""
-        if form.act == Act.POP:
-            return listing.frames[index].sp
-        if form.memory is None:
-            return None
-        place = self._architecture.place_of_memory(listing.frames[index], listing.instructions[index])
-        return moved(place, form.memory.offset)
 
     def _concerned(self, listing: Listing, index: int, holder: Holder) -> list[Form]:
         """Return what an instruction does with the holder, one of the things it reads."""
@@ -311,7 +280,7 @@ class Flow:
         if len(forms) == 1:
             return list(forms)
         if isinstance(holder, tuple):
-            return [form for form in forms if self._place(listing, index, form) == holder]
+            return [form for form in forms if listing.place(index, form) == holder]
         return [form for form in forms if holder in form.reads]
 
     def _use(self, listing: Listing, index: int, holder: Holder, path: Path, trace: _Trace) -> None:
@@ -322,16 +291,16 @@ class Flow:
                 continue
             if isinstance(holder, tuple):
                 if form.act not in (Act.POP, Act.LOAD) or form.destination == NONE or not form.whole:
-                    raise _EscapesError
+                    raise EscapesError
                 trace.pending.append((*behind, form.destination, path))
             elif form.act == Act.PUSH:
                 sp = listing.frames[index].sp
                 if sp is None or form.source == NONE:
-                    raise _EscapesError
+                    raise EscapesError
                 trace.pending.append((*behind, (sp[0], sp[1] - 8), path))
             elif form.act == Act.ADD and path and form.destination == holder:
                 if form.distance is None:
-                    raise _EscapesError
+                    raise EscapesError
                 trace.pending.append((*behind, holder, (path[0] - form.distance, *path[1:])))
             elif form.act == Act.MOVE and form.source == holder:
                 trace.pending.append((*behind, form.destination, path))
@@ -346,7 +315,7 @@ class Flow:
         """Follow an access to memory behind the holder, a pointer to the object that holds the address."""
         memory = form.memory
         if not path or memory is None or memory.base != holder or memory.index != NONE:
-            raise _EscapesError
+            raise EscapesError
         offset = memory.displacement
         behind = (listing.block, index + 1)
         if form.act == Act.ADDRESS:
@@ -356,17 +325,17 @@ class Flow:
         elif form.act == Act.LOAD and offset == path[0] and form.whole:
             trace.pending.append((*behind, form.destination, path[1:]))
         elif offset + memory.size > path[0]:
-            raise _EscapesError
+            raise EscapesError
 
     def _store(self, listing: Listing, index: int, form: Form, path: Path, trace: _Trace) -> None:
         """Follow a store into the frame, or into a variable."""
-        place = self._place(listing, index, form)
+        place = listing.place(index, form)
         if place is not None:
             trace.pending.append((listing.block, index + 1, place, path))
             return
         address = self._variable(listing.instructions[index].ip, form)
         if address is None:
-            raise _EscapesError
+            raise EscapesError
         self._stored(address, path, trace)
 
     def _variable(self, ip: int, form: Form) -> int | None:
@@ -387,7 +356,7 @@ class Flow:
         """Follow an instruction that reads the address from a variable."""
         block = self._blocks.containing(ip)
         if block is None:
-            raise _EscapesError
+            raise EscapesError
         listing = self._listings.listing(block)
         index = listing.index_of(ip)
         for form in self._architecture.forms(listing.instructions[index]):
@@ -396,14 +365,14 @@ class Flow:
             elif form.act in {Act.CALL, Act.JUMP} and not path:
                 trace.sites.append((block, form.act == Act.CALL))
             elif form.act != Act.COMPARE:
-                raise _EscapesError
+                raise EscapesError
 
     def _overwrites(self, listing: Listing, index: int, holder: Holder) -> bool:
         if isinstance(holder, int):
             written = holder in listing.writes[index]
             return written and not self._architecture.may_keep(listing.instructions[index], holder)
         return any(
-            form.act == Act.STORE and self._place(listing, index, form) == holder
+            form.act == Act.STORE and listing.place(index, form) == holder
             for form in self._architecture.forms(listing.instructions[index])
         )
 
@@ -416,11 +385,11 @@ class Flow:
         form = self._architecture.forms(listing.instructions[-1])[0]
         memory = form.memory
         if isinstance(holder, tuple):
-            return not path and self._place(listing, len(listing.instructions) - 1, form) == holder
+            return not path and listing.place(len(listing.instructions) - 1, form) == holder
         if not path:
             return memory is None and form.source == holder
         if memory is not None and memory.index != NONE and holder in {memory.base, memory.index}:
-            raise _EscapesError
+            raise EscapesError
         return (
             len(path) == 1
             and memory is not None

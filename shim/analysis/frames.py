@@ -6,9 +6,11 @@ Follows one path from the entry; compilers keep the stack depth the same on ever
 
 from __future__ import annotations
 
-from shim.analysis.architecture import Architecture
+from collections.abc import Iterator
+
+from shim.analysis.architecture import Act, Architecture, Form
 from shim.analysis.blocks import Block, Blocks
-from shim.analysis.places import Frame, Place
+from shim.analysis.places import Frame, Place, moved
 from shim.analysis.reach import Function
 from shim.analysis.runs import Disassembler, Ending, Instruction
 
@@ -52,6 +54,15 @@ class Listing:
             ValueError: no instruction of the block begins there; the caller's bug.
         """
         return [instruction.ip for instruction in self.instructions].index(ip)
+
+    def place(self, index: int, form: Form) -> Place | None:
+        """Return the place in the frame that one of the things an instruction does names, or None."""
+        if form.act == Act.POP:
+            return self.frames[index].sp
+        if form.memory is None:
+            return None
+        place = self._architecture.place_of_memory(self.frames[index], self.instructions[index])
+        return moved(place, form.memory.offset)
 
     @property
     def last_index(self) -> int:
@@ -100,19 +111,29 @@ class Listings:
         Whether `function` computes an address from which `place` may be reached.
 
         An object extends upward from the address that is taken of it, so an address counts if it is the place
-        or lies below it by less than `REACH_OF_ADDRESS` bytes.
+        or lies below it by less than `REACH_OF_ADDRESS` bytes. None of the function's own frame, which lies
+        below the stack pointer at its entry, extends to its arguments.
         """
         taken = self._taken.get(function.entry)
         if taken is None:
-            named_place, taken = self.architecture.named_place, set()
-            for block in self._blocks.of(function):
-                listing = self.listing(block)
-                for instruction, frame in zip(listing.instructions, listing.frames, strict=True):
-                    named = named_place(frame, instruction)
-                    if named is not None:
-                        taken.add(named)
+            taken = {place for block in self._blocks.of(function) for place in self._named(block)}
             self._taken[function.entry] = taken
-        return any(base == place[0] and 0 <= place[1] - offset < REACH_OF_ADDRESS for base, offset in taken)
+        return any(
+            base == place[0]
+            and 0 <= place[1] - offset < REACH_OF_ADDRESS
+            and not (base == function.entry and offset < 0 <= place[1])
+            for base, offset in taken
+        )
+
+    def _named(self, block: Block) -> Iterator[Place]:
+        """Yield the places whose addresses a block computes, but for what setjmp() hides at once."""
+        listing = self.listing(block)
+        named_place, mangles = self.architecture.named_place, self.architecture.mangles
+        behind = [*listing.instructions[1:], None]
+        for instruction, following, frame in zip(listing.instructions, behind, listing.frames, strict=True):
+            named = named_place(frame, instruction)
+            if named is not None and (following is None or not mangles(instruction, following)):
+                yield named
 
     def _make(self, block: Block, frame: Frame) -> Listing:
         instructions = self._disassembler.instructions(block.start, block.end)

@@ -44,7 +44,7 @@ class Modules:
         self._named: set[str] = set()
         self._named_by_libc: set[str] = set()
         self._services: dict[str, list[int]] = {}
-        self._asked: set[int] = set()
+        self._unknown: set[int] = set()
         self._opens_computed = False
         self._exports: dict[str, list[int]] = {}
         for exports in process.exports:
@@ -122,6 +122,8 @@ class Modules:
     def _look_up(self) -> None:
         """
         Add the functions that dlsym is asked for, and note where that, or what dlopen opens, is computed.
+
+        A site is asked again when more is reached, which may pass on more names, until they are unknown.
         """
         finders = [address for name in _FINDERS for address in self._exports.get(name, ())]
         openers = [address for name in _OPENERS for address in self._exports.get(name, ())]
@@ -132,16 +134,16 @@ class Modules:
         arguments = questions.listings.architecture.conventions.arguments
         for entry in called:
             for site in _sites(questions, entry):
-                if site.last in self._asked:
+                if site.last in self._unknown:
                     continue
                 argument = arguments[1 if entry in finders else 0]
                 answer = questions.values.before(site, site.last, argument)
                 names = [self._string(address) for address in answer.values]
                 if not answer.only_numbers():
+                    self._unknown.add(site.last)
                     self.assumed.add(DECLARED_MODULES)
                     self._opens_computed |= entry in openers
                     continue
-                self._asked.add(site.last)
                 for name in names if entry in finders else ():
                     for address in self._exports.get(name, ()):
                         if self._process.memory.executable(address):

@@ -77,6 +77,7 @@ AARCH64: Final = Architecture(
     place_of_memory=place_of_memory,
     indexed_place=indexed_place,
     named_place=named_place,
+    mangles=lambda _computed, _following: False,
     variable_store=variable_store,
     forms=forms,
     equality=equality,

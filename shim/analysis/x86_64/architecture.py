@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from iced_x86 import Instruction, OpKind, Register
+from iced_x86 import Instruction, Mnemonic, OpKind, Register
 
 from shim.analysis.architecture import Architecture, Conventions
 from shim.analysis.decode import Disassembler
@@ -35,6 +35,7 @@ _MOVES_STACK = re.compile(
 # The protocol's bits in the flags of mutex attributes, cleared: nptl/pthread_mutexattr_setprotocol.c.
 _CLEARS_PROTOCOL = re.compile(re.escape((0xCFFF_FFFF).to_bytes(4, "little")))
 _THREAD_SELF = 0x10
+_POINTER_GUARD = 0x30
 
 
 def _frame_switches(code: bytes, start: int) -> Iterable[int]:
@@ -43,6 +44,17 @@ def _frame_switches(code: bytes, start: int) -> Iterable[int]:
 
 def _clears_mutex_protocol(code: bytes, start: int) -> Iterable[int] | None:
     return (start + match.start() for match in _CLEARS_PROTOCOL.finditer(code))
+
+
+def _mangles(computed: Instruction, following: Instruction) -> bool:
+    """PTR_MANGLE of glibc 2.36, sysdeps/unix/sysv/linux/x86_64/pointer_guard.h."""
+    return (
+        following.mnemonic == Mnemonic.XOR
+        and following.op0_register == computed.op0_register != Register.NONE
+        and following.op1_kind == OpKind.MEMORY
+        and following.segment_prefix == Register.FS
+        and following.memory_displacement == _POINTER_GUARD
+    )
 
 
 def _loads_thread(instruction: Instruction) -> bool:
@@ -83,6 +95,7 @@ X86_64: Final = Architecture(
     place_of_memory=place_of_memory,
     indexed_place=indexed_place,
     named_place=named_place,
+    mangles=_mangles,
     variable_store=variable_store,
     forms=forms,
     equality=equality,

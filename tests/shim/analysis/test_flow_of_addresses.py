@@ -37,6 +37,16 @@ DETOURS = {
          mov [rsp], rax
          call f
          add rsp, 24""",
+    "a variable that is an argument of an unknown function too": """
+        _start: mov edi, 39
+         call w
+         sub rsp, 24
+         lea rax, [rip+w]
+         mov [rsp], rax
+         lea rax, [rip+f]
+         xor rax, [rip+zero]
+         call rax
+         add rsp, 24""",
     "in a structure behind mov rdi, rsp": """
         _start: mov edi, 39
          call w
@@ -79,6 +89,7 @@ HANDLERS = {
          syscall""",
 }
 CALLEES = """
+zero: .quad 0
 f: mov edi, 102
  call [rsp+8]
  ret
