@@ -186,6 +186,8 @@ class Architecture:
         comparison: Returns what decides the branch at the end of instructions, or None.
         frame_switches: Returns where code, given with its address, leaves its frame for one that is not its
             caller's.
+        keeps_return: Whether an instruction of the function at an entry, with the frame before it, takes the
+            address that the function returns to for more than to return.
         loads_thread: Whether an instruction loads the address of its thread's descriptor.
         clears_mutex_protocol: Returns where code, given with its address, clears the protocol's bits in the
             flags of a mutex; None if that is not recognised.
@@ -214,5 +216,6 @@ class Architecture:
     equality: Callable[[Sequence[Instruction], bool], tuple[int, int] | None]
     comparison: Callable[[Sequence[Instruction]], Comparison | None]
     frame_switches: Callable[[bytes, int], Iterable[int]]
+    keeps_return: Callable[[int, Instruction, Frame], bool]
     loads_thread: Callable[[Instruction], bool]
     clears_mutex_protocol: Callable[[bytes, int], Iterable[int] | None]

@@ -51,6 +51,9 @@ DECIDING = {
 # Calls that leave a restart block behind, with the argument that is their time limit if 0 means not to sleep,
 # or to sleep without a limit: kernel/futex/waitwake.c, fs/select.c, kernel/time/hrtimer.c, v6.12.
 _TIMEOUTS: dict[str, int | None] = {"futex": 3, "poll": 2, "nanosleep": None, "clock_nanosleep": None}
+# What futex does, and the two that leave one: FUTEX_WAIT and FUTEX_WAIT_BITSET.
+_FUTEX_COMMAND = Deciding(1, 0x7F)
+_FUTEX_WAITS = {0, 9}
 
 Conditions = tuple[tuple[ArgumentCondition, ...], ...]
 
@@ -87,17 +90,22 @@ def argument_conditions(
 
 def sleeping(program: Program, entries: Iterable[KernelEntry], syscalls: SyscallTable) -> set[str]:
     """Return the names of the calls that may sleep until a time, which the kernel restarts after a signal."""
-    numbers = {syscalls.number(name): index for name, index in _TIMEOUTS.items() if name in syscalls.numbers}
-    found = set()
-    for entry in entries:
-        for number in entry.numbers.keys() & numbers.keys():
-            index = numbers[number]
-            passed = None
-            if index is not None and len(entry.numbers) == 1:
-                passed = _passed(program, entry, Deciding(index, WORD))
-            if passed != {0}:
-                found.add(syscalls.name(number))
-    return found
+    numbers = {syscalls.number(name) for name in _TIMEOUTS if name in syscalls.numbers}
+    return {
+        syscalls.name(number)
+        for entry in entries
+        for number in entry.numbers.keys() & numbers
+        if len(entry.numbers) > 1 or _sleeps(program, entry, syscalls.name(number))
+    }
+
+
+def _sleeps(program: Program, entry: KernelEntry, name: str) -> bool:
+    if name == "futex":
+        commands = _passed(program, entry, _FUTEX_COMMAND)
+        if commands is not None and not commands & _FUTEX_WAITS:
+            return False
+    index = _TIMEOUTS[name]
+    return index is None or _passed(program, entry, Deciding(index, WORD)) != {0}
 
 
 def _passed(program: Program, entry: KernelEntry, deciding: Deciding) -> set[int] | None:

@@ -31,6 +31,7 @@ from shim.analysis.semantics import (
     Value,
     part_of,
 )
+from shim.analysis.twice import Twice
 from shim.elf.memory import Memory
 
 MAX_STEPS = 60_000
@@ -72,6 +73,7 @@ class Values:
         self._saved_by_go = frozenset({conventions.stack_pointer})
         self._pushed = conventions.pushed_by_call
         self._loads = Loads(memory, blocks, graph, listings, objects, self._ask, assumptions)
+        self._twice = Twice(blocks, graph, listings)
         self._active: set[tuple[int, int, Location, int]] = set()
         self._steps = 0
         self._limit = MAX_STEPS
@@ -323,12 +325,18 @@ class Values:
             if self._listings.address_taken(self._blocks.owner(block), location.place):
                 question.answer.fail(block.last, "a stack slot whose address a call may have been given")
                 return []
+            if self._returns_again(block) and not self._twice.is_stored_once(block, location.place):
+                question.answer.fail(block.last, "a stack slot that is written before a call returns again")
+                return []
             return [Step(block, last, location, step.mask, step.point)]
         if location in (self._saved_by_go if self._go(block.start) else self._saved):
             return [Step(block, last, location, step.mask, step.point)]
         target = self._graph.callee(block)
         if target is None:
             question.answer.fail(block.last, "the result of a call through a pointer")
+            return []
+        if self._returns_again(block):
+            question.answer.fail(block.last, "the result of a function that returns again")
             return []
         result = self._result(target, location, step.mask, question.depth + 1)
         opened, result.entry = result.entry, set()
@@ -341,6 +349,10 @@ class Values:
                 return []
             steps.append(Step(block, last, translated, mask))
         return steps
+
+    def _returns_again(self, block: Block) -> bool:
+        target = self._graph.callee(block)
+        return target is not None and self._twice.returns_again(target)
 
     def _result(self, entry: int, register: int, mask: int, depth: int) -> Answer:
         """Return what `register` holds when the function at `entry` returns, in terms of its entry."""

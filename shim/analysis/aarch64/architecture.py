@@ -22,9 +22,10 @@ from shim.analysis.aarch64.frames import (
 )
 from shim.analysis.aarch64.instruction import Instruction, Op
 from shim.analysis.aarch64.jumptables import JumpTables
-from shim.analysis.aarch64.registers import ARGUMENTS, CALLEE_SAVED, RESULTS, SP, X8
+from shim.analysis.aarch64.registers import ARGUMENTS, CALLEE_SAVED, FP, LR, RESULTS, SP, X8
 from shim.analysis.aarch64.semantics import effect_of, memory_operand, stored_operands, variable_store
 from shim.analysis.architecture import Architecture, Conventions
+from shim.analysis.places import Frame
 
 # add sp, xN, #imm, but for x29 and sp itself: where a frame is left for one that is not the caller's.
 _SETS_STACK, _SETS_STACK_MASK = 0x9100_001F, 0xFF80_001F
@@ -38,6 +39,12 @@ def _frame_switches(code: bytes, start: int) -> Iterable[int]:
         for number, word in enumerate(words)
         if word & _SETS_STACK_MASK == _SETS_STACK and word >> 5 & 31 not in _OWN_FRAME
     )
+
+
+def _keeps_return(_entry: int, instruction: Instruction, _frame: Frame) -> bool:
+    if instruction.op == Op.XOR:  # pointer mangling
+        return LR in {instruction.first, instruction.second}
+    return instruction.op == Op.STORE and LR in instruction.transfers and instruction.first not in {SP, FP}
 
 
 def _loads_thread(instruction: Instruction) -> bool:
@@ -83,6 +90,7 @@ AARCH64: Final = Architecture(
     equality=equality,
     comparison=comparison,
     frame_switches=_frame_switches,
+    keeps_return=_keeps_return,
     loads_thread=_loads_thread,
     clears_mutex_protocol=_clears_mutex_protocol,
 )

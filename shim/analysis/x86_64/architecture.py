@@ -11,6 +11,7 @@ from iced_x86 import Instruction, Mnemonic, OpKind, Register
 from shim.analysis.architecture import Architecture, Conventions
 from shim.analysis.decode import Disassembler
 from shim.analysis.objects import named_addresses
+from shim.analysis.places import Frame
 from shim.analysis.x86_64.branches import comparison, equality
 from shim.analysis.x86_64.forms import forms, variable_store
 from shim.analysis.x86_64.frames import (
@@ -54,6 +55,18 @@ def _mangles(computed: Instruction, following: Instruction) -> bool:
         and following.op1_kind == OpKind.MEMORY
         and following.segment_prefix == Register.FS
         and following.memory_displacement == _POINTER_GUARD
+    )
+
+
+def _keeps_return(entry: int, instruction: Instruction, frame: Frame) -> bool:
+    if instruction.mnemonic == Mnemonic.POP:
+        return frame.sp == (entry, 0)
+    read = instruction.op_count == 2 and instruction.op1_kind == OpKind.MEMORY
+    pushed = instruction.mnemonic == Mnemonic.PUSH and instruction.op0_kind == OpKind.MEMORY
+    return (
+        (read or pushed)
+        and instruction.mnemonic != Mnemonic.LEA
+        and place_of_memory(frame, instruction) == (entry, 0)
     )
 
 
@@ -101,6 +114,7 @@ X86_64: Final = Architecture(
     equality=equality,
     comparison=comparison,
     frame_switches=_frame_switches,
+    keeps_return=_keeps_return,
     loads_thread=_loads_thread,
     clears_mutex_protocol=_clears_mutex_protocol,
 )

@@ -361,6 +361,25 @@ def test_what_the_kernel_issues_comes_with_its_cause(assemble: Assemble, number:
     assert {rule.number for rule in profile.phases[0].rules} == {number, implied, 60, 231}
 
 
+FUTEXES = {
+    "wait until a time": ("xor esi, esi\n lea r10, [rsp]", True),
+    "private wait until a time": ("mov esi, 0x80\n lea r10, [rsp]", True),
+    "wait on a bit set": ("mov esi, 0x189\n lea r10, [rsp]", True),
+    "unknown command": ("mov esi, [rsp]\n lea r10, [rsp]", True),
+    "wait without a limit": ("mov esi, 0x80\n xor r10d, r10d", False),
+    "wake": ("mov esi, 0x81", False),
+    "lock with priority": ("mov esi, 0x86\n lea r10, [rsp]", False),
+}
+
+
+@pytest.mark.parametrize("name", FUTEXES)
+def test_only_a_wait_until_a_time_is_restarted(name: str, assemble: Assemble) -> None:
+    """kernel/futex/waitwake.c, futex_wait, v6.12: without a limit it is issued again as it was."""
+    arguments, restarted = FUTEXES[name]
+    profile = derive(assemble(f"_start: {arguments}\n mov eax, 202\n syscall" + END), "program")
+    assert (219 in {rule.number for rule in profile.phases[0].rules}) == restarted
+
+
 def test_code_behind_exit_is_dead(assemble: Assemble) -> None:
     source = "_start: mov eax, 231\n syscall\n mov eax, 39\n syscall" + END
     assert {rule.number for rule in derive(assemble(source), "program").phases[0].rules} == {231}
