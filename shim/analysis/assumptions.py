@@ -58,7 +58,26 @@ NO_ABORT = Assumption(
     "refused call instead of by a message and SIGABRT",
     default=False,
 )
-ASSUMPTIONS = (SEPARATE_VARIABLES, OPAQUE_MUTEXES, NOT_SECURE, NO_MODULES, DECLARED_MODULES, NO_ABORT)
+NO_ENGINES = Assumption(
+    "no-engines",
+    "OpenSSL's configuration loads no engine and no provider from a file that is not declared by --modules",
+    default=False,
+)
+VDSO_CLOCKS = Assumption(
+    "vdso-clocks",
+    "the kernel maps its vDSO, and the clock source is one that time() and gettimeofday() read there",
+    default=False,
+)
+ASSUMPTIONS = (
+    SEPARATE_VARIABLES,
+    OPAQUE_MUTEXES,
+    NOT_SECURE,
+    NO_MODULES,
+    DECLARED_MODULES,
+    NO_ABORT,
+    NO_ENGINES,
+    VDSO_CLOCKS,
+)
 DEFAULT = frozenset(assumption for assumption in ASSUMPTIONS if assumption.default)
 
 

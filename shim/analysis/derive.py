@@ -54,7 +54,7 @@ def derive(
     """
     image = parse_elf(data, path, machines=("x86_64", "aarch64"))
     process = load_process(image, files, modules)
-    program = load_program(process)
+    program = load_program(process, assume)
     syscalls = table(program.architecture.name)
     found = kernel_entries(program, assume=assume)
     dead, used = narrowed(program, found, assume)

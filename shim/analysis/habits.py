@@ -20,6 +20,7 @@ _OWN_PRIORITY = ("sched_getparam", "sched_getscheduler")
 # What sets the limits of such priorities up calls sched_get_priority_max and _min and nothing else (there
 # too, __init_sched_fifo_prio).
 _PRIORITY_LIMITS = ("sched_get_priority_max", "sched_get_priority_min")
+_ANSWERED_BY_VDSO = ("gettimeofday", "time")
 _OTHER = -1
 _SMALL = 256
 _INVALID_HEADER = b"invalid ELF header\0"
@@ -74,6 +75,33 @@ def opening_objects(program: Program, _: Iterable[KernelEntry]) -> set[int]:
         for block in program.questions.graph.callers(entry)
     }
     return checking | callers
+
+
+def behind_vdso(program: Program, entries: Iterable[KernelEntry]) -> set[int]:
+    """
+    Return the addresses of the kernel entries that only stand in for functions of the vDSO.
+
+    A C library looks these up by their names and asks the kernel where there are none; the vDSO asks it only
+    for want of a clock source that it can read (lib/vdso/gettimeofday.c, v6.12). In an object without the name
+    of such a function, the call is the program's own.
+    """
+    syscalls = table(program.architecture.name)
+    names = {syscalls.numbers[name]: name for name in _ANSWERED_BY_VDSO if name in syscalls.numbers}
+    return {
+        entry.address
+        for entry in entries
+        if entry.numbers
+        and not entry.unresolved
+        and entry.numbers.keys() <= names.keys()
+        and all(_is_looked_up(program, entry, names[number]) for number in entry.numbers)
+    }
+
+
+def _is_looked_up(program: Program, entry: KernelEntry, name: str) -> bool:
+    """Whether the object of a kernel entry has the name of a function of the vDSO."""
+    own = program.path(entry.address)
+    places = program.memory.places(f"__vdso_{name}".encode() + b"\0")
+    return any(program.path(place) == own for place in places)
 
 
 def _calls(function: Function) -> Iterator[int]:

@@ -9,9 +9,9 @@ called.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from shim.analysis.assumptions import DECLARED_MODULES, NO_MODULES, Assumption
+from shim.analysis.assumptions import DECLARED_MODULES, NO_ENGINES, NO_MODULES, Assumption
 from shim.analysis.blocks import Block
 from shim.analysis.questions import Questions
 from shim.analysis.reach import Reach
@@ -21,6 +21,9 @@ from shim.elf.process import Module, Process
 
 _FINDERS = ("dlsym", "dlvsym")
 _OPENERS = ("dlopen", "dlmopen")
+# What libcrypto looks up in the objects that its configuration names: OpenSSL 3.0, include/openssl/engine.h,
+# IMPLEMENT_DYNAMIC_BIND_FN, and include/openssl/core.h, OSSL_provider_init_fn.
+_ENGINE_ENTRIES = frozenset({"bind_engine", "OSSL_provider_init"})
 _LONGEST_NAME = 1024
 # glibc 2.36, nss/nss_module.c, nss_function_name_array: libc asks a service for a function by the rest of its
 # name.
@@ -33,12 +36,16 @@ class Modules:
 
     Args:
         ask: Makes the questions about values for what has been reached so far.
+        assume: The assumptions that may be made; `assumed` has those that were.
     """
 
-    def __init__(self, process: Process, reach: Reach, ask: Callable[[], Questions]) -> None:
+    def __init__(
+        self, process: Process, reach: Reach, ask: Callable[[], Questions], assume: Collection[Assumption]
+    ) -> None:
         self._process = process
         self._reach = reach
         self._ask = ask
+        self._assume = assume
         self._seen: set[int] = set()
         self._idle = list(process.modules)
         self._named: set[str] = set()
@@ -74,9 +81,13 @@ class Modules:
 
     def _is_opened(self, module: Module) -> bool:
         """Whether reachable code can open a module: a directory counts where a name is put together."""
-        if module.declared or self._named & module.opened_by:
+        if module.declared:
             return True
-        return self._opens_computed and bool(self._named & module.listed_by)
+        named = self._named & module.opened_by or (self._opens_computed and self._named & module.listed_by)
+        if named and NO_ENGINES in self._assume and module.exports.keys() & _ENGINE_ENTRIES:
+            self.assumed.add(NO_ENGINES)
+            return False
+        return bool(named)
 
     def _read_strings(self) -> None:
         """Note the strings that were named since the last call."""

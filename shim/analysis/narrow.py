@@ -10,10 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from shim.analysis.assumptions import NO_ABORT, NO_MODULES, NOT_SECURE, OPAQUE_MUTEXES, Assumption
+from shim.analysis.assumptions import (
+    NO_ABORT,
+    NO_MODULES,
+    NOT_SECURE,
+    OPAQUE_MUTEXES,
+    VDSO_CLOCKS,
+    Assumption,
+)
 from shim.analysis.dead import Dead
 from shim.analysis.doom import doomed
-from shim.analysis.habits import opening_objects, priority_protection
+from shim.analysis.habits import behind_vdso, opening_objects, priority_protection
 from shim.analysis.numbers import KernelEntry, never_return
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
@@ -35,6 +42,10 @@ def narrowed(
         for function, starts in guarded.items():
             dead.add_ranges(unreached(program, program.reach.functions[function], starts, passing=False))
         used |= {NOT_SECURE} if guarded else set()
+    if VDSO_CLOCKS in assume:
+        fallbacks = behind_vdso(program, entries)
+        dead.add_ranges((address, address + 1) for address in fallbacks)
+        used |= {VDSO_CLOCKS} if fallbacks else set()
     for assumption, find in (
         (OPAQUE_MUTEXES, priority_protection),
         (NO_MODULES, opening_objects),

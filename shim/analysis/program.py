@@ -6,9 +6,11 @@ The recipe of the analysis up to the point where numbers are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from shim.analysis.architecture import Architecture
+from shim.analysis.assumptions import DEFAULT, Assumption
 from shim.analysis.blocks import Blocks
 from shim.analysis.functions import Functions
 from shim.analysis.machines import architecture_of
@@ -61,9 +63,11 @@ class Program:
         return (self.memory.image(address) or self.image).path
 
 
-def load_program(process: Process) -> Program:
+def load_program(process: Process, assume: Collection[Assumption] = DEFAULT) -> Program:
     """
     Return the analysed form of everything that is mapped for a program.
+
+    Of the assumptions `assume`, those are made here that say which modules are opened.
 
     Raises:
         MalformedElfError: tables inside a file that contradict it.
@@ -80,7 +84,7 @@ def load_program(process: Process) -> Program:
     def ask() -> Questions:
         return questions(memory, functions, disassembler, objects, reach, architecture)
 
-    modules = Modules(process, reach, ask)
+    modules = Modules(process, reach, ask, assume)
     reach.run()
     while modules.add_roots():
         reach.run()

@@ -22,6 +22,8 @@ ASSUMPTION_NAMES = (
     "no-modules",
     "declared-modules",
     "no-abort",
+    "no-engines",
+    "vdso-clocks",
 )
 
 

@@ -134,7 +134,7 @@ int main(int count, char **words) {
 SCHED_YIELD = 24
 
 
-def _machine(tmp_path: Path, host: bytes, plugin: bytes) -> Path:
+def machine(tmp_path: Path, host: bytes, plugin: bytes) -> Path:
     """Return a root with a program, its plugin, and this machine's loader and C library."""
     root = tmp_path / "root"
     for name in ("/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"):
@@ -154,7 +154,7 @@ def _machine(tmp_path: Path, host: bytes, plugin: bytes) -> Path:
 
 
 def test_plugins_below_a_named_directory_are_found(compile_c: Compile, tmp_path: Path) -> None:
-    root = _machine(tmp_path, compile_c(HOST), compile_c(PLUGIN, "-shared", "-fPIC"))
+    root = machine(tmp_path, compile_c(HOST), compile_c(PLUGIN, "-shared", "-fPIC"))
     profile = derive((root / "host").read_bytes(), "/host", files=RootedFiles(str(root)))
     assert SCHED_YIELD in found(profile)
     assert [entry.path for entry in profile.objects if "plugins" in entry.path] == [
@@ -164,7 +164,7 @@ def test_plugins_below_a_named_directory_are_found(compile_c: Compile, tmp_path:
 
 def test_plugins_of_a_plugin_are_found(compile_c: Compile, tmp_path: Path) -> None:
     nested = HOST.replace("int main(int count, char **words)", "int entry(int count, char **words)")
-    root = _machine(
+    root = machine(
         tmp_path, compile_c(HOST), compile_c(nested.replace("/plugins", "/inner"), "-shared", "-fPIC")
     )
     inner = root / "usr/lib/host/inner"
@@ -176,7 +176,7 @@ def test_plugins_of_a_plugin_are_found(compile_c: Compile, tmp_path: Path) -> No
 
 def test_directory_alone_opens_nothing(compile_c: Compile, tmp_path: Path) -> None:
     lists = '#include <stdio.h>\nint main(void) { return puts("/usr/lib/host/plugins") < 0; }\n'
-    root = _machine(tmp_path, compile_c(lists), compile_c(PLUGIN, "-shared", "-fPIC"))
+    root = machine(tmp_path, compile_c(lists), compile_c(PLUGIN, "-shared", "-fPIC"))
     profile = derive((root / "host").read_bytes(), "/host", files=RootedFiles(str(root)))
     assert not [entry.path for entry in profile.objects if "plugins" in entry.path]
 
