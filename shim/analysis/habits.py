@@ -81,9 +81,9 @@ def behind_vdso(program: Program, entries: Iterable[KernelEntry]) -> set[int]:
     """
     Return the addresses of the kernel entries that only stand in for functions of the vDSO.
 
-    A C library looks these up by their names and asks the kernel where there are none; the vDSO asks it only
-    for want of a clock source that it can read (lib/vdso/gettimeofday.c, v6.12). In an object without the name
-    of such a function, the call is the program's own.
+    A C library looks these up by their names and asks the kernel where there are none; the vDSO does for want
+    of a clock source that it can read (lib/vdso/gettimeofday.c, v6.12). In an object without such a name the
+    call is the program's own.
     """
     syscalls = table(program.architecture.name)
     names = {syscalls.numbers[name]: name for name in _ANSWERED_BY_VDSO if name in syscalls.numbers}
