@@ -7,7 +7,7 @@ Nothing is left out in silence: what could not be bounded is in `unresolved`, wh
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import shim
@@ -24,6 +24,7 @@ from shim.elf.files import FileSource
 from shim.elf.image import ElfImage, parse_elf
 from shim.elf.process import load_process
 from shim.profile.profile import AnalysedObject, Phase, Profile, Site, SyscallRule, UnresolvedSite
+from shim.progress import in_silence
 from shim.syscalls import IMPLIED, SyscallTable, table
 
 
@@ -34,6 +35,7 @@ def derive(
     files: FileSource | None = None,
     modules: tuple[str, ...] = (),
     assume: Collection[Assumption] = DEFAULT,
+    stage: Callable[[str], None] = in_silence,
 ) -> Profile:
     """
     Return the syscall profile of the program whose file holds `data`.
@@ -44,6 +46,7 @@ def derive(
         files: Where the loader finds the libraries of a dynamic program; None refuses one.
         modules: Paths or names of shared objects that the program may open while it runs.
         assume: The assumptions that may be made; those that were needed are in the result.
+        stage: Told what is being done, as it begins.
 
     Raises:
         BinaryError: a file is no x86-64 or AArch64 ELF whose headers are consistent, or is missing.
@@ -52,16 +55,21 @@ def derive(
         Code that the program writes at run time: a profile of a program that maps memory executable covers
         only the code in its file.
     """
+    stage("reading the program and what it loads")
     image = parse_elf(data, path, machines=("x86_64", "aarch64"))
     process = load_process(image, files, modules)
+    stage("following the code")
     program = load_program(process, assume)
     syscalls = table(program.architecture.name)
+    stage("working the numbers out")
     found = kernel_entries(program, assume=assume)
+    stage("taking out what never runs")
     dead, used = narrowed(program, found, assume)
     living = program.uses.without(dead).live
     dead = refuted(program, surviving(program, found, living, dead), dead)
     remaining = program.uses.without(dead)
     entries = surviving(program, found, remaining.live, dead)
+    stage("arguments, ways and phases")
     chains = Chains(remaining, program.functions, program.memory)
     conditions = argument_conditions(program, entries, syscalls)
     rules, unknown = _rules(program, entries, chains, syscalls, conditions)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shim.progress import in_silence
+
 if TYPE_CHECKING:
     from shim.elf.files import FileSource
     from shim.profile.profile import Profile
@@ -49,7 +51,9 @@ class Request:
         """Return what tells this request from others, in a line."""
         return repr((os.path.realpath(self.root), self.modules, sorted(self.assume), self.plain))
 
-    def derive(self, data: bytes, path: str, files: FileSource) -> Profile:
+    def derive(
+        self, data: bytes, path: str, files: FileSource, stage: Callable[[str], None] = in_silence
+    ) -> Profile:
         """
         Return the profile of the program `data` at `path` on this machine.
 
@@ -61,7 +65,8 @@ class Request:
 
         named = {assumption for assumption in ASSUMPTIONS if assumption.name in self.assume}
         assumed = named if self.plain else DEFAULT | named
-        return derive(data, self.inside(path), files=files, modules=self.objects(files), assume=assumed)
+        modules = self.objects(files)
+        return derive(data, self.inside(path), files=files, modules=modules, assume=assumed, stage=stage)
 
     def inside(self, path: str) -> str:
         """Return the path of the program as it is below the root; as given where it is not there."""

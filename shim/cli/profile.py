@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
 from shim.cli.derivation import derivation_options, request
+from shim.cli.waiting import stages_of
+from shim.progress import in_silence
 
 if TYPE_CHECKING:
     from shim.cli.profile_many import Job, Outcome
@@ -64,7 +67,10 @@ def command(  # noqa: PLR0913  # one parameter for each option
         return run_all(
             jobs(programs, output, form, asked, cache, why=why), output, derive_one, cores_to_use()
         )
-    outcome = derive_one(Job(programs[0], output, form, why, asked, cache))
+    job = Job(programs[0], output, form, why, asked, cache)
+    with stages_of(programs[0]) as stage:
+        profile = _derived(job, stage)
+    outcome = _written(job, profile)
     for line in outcome.lines:
         click.echo(f"shim: {line}", err=True)
     return outcome.code
@@ -77,12 +83,21 @@ def derive_one(job: Job) -> Outcome:
     Raises:
         ShimError: the program cannot be read or analysed, or the profile not written.
     """
-    from shim.cli.files import read_program, write_output
+    return _written(job, _derived(job, in_silence))
+
+
+def _derived(job: Job, stage: Callable[[str], None]) -> Profile:
+    from shim.cli.files import read_program
     from shim.cli.profile_cache import cached_profile
+
+    return cached_profile(read_program(job.program), job.program, job.cache, job.request, stage=stage)
+
+
+def _written(job: Job, profile: Profile) -> Outcome:
+    from shim.cli.files import write_output
     from shim.cli.profile_many import Outcome
     from shim.profile.codec import dumps
 
-    profile = cached_profile(read_program(job.program), job.program, job.cache, job.request)
     if job.form == "json":
         data = dumps(profile) + b"\n"
     elif job.form == "table":

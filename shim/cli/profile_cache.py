@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shim.canonical import sha256_hex
@@ -21,12 +21,20 @@ from shim.elf.files import FileSource, RootedFiles
 from shim.errors import ShimError
 from shim.profile.codec import dumps, loads
 from shim.profile.profile import Profile
+from shim.progress import in_silence
 
 # The packages whose code decides what a profile says.
 _DECIDING = ("elf", "analysis", "syscalls", "profile")
 
 
-def cached_profile(data: bytes, path: str, directory: Path | None, request: Request | None = None) -> Profile:
+def cached_profile(
+    data: bytes,
+    path: str,
+    directory: Path | None,
+    request: Request | None = None,
+    *,
+    stage: Callable[[str], None] = in_silence,
+) -> Profile:
     """
     Return the profile of the program with the bytes `data`, from `directory` if it is there.
 
@@ -38,6 +46,7 @@ def cached_profile(data: bytes, path: str, directory: Path | None, request: Requ
         path: Its path, as the profile shall name it.
         directory: The cache; made if missing.  Where it cannot be used, or is None, nothing is kept.
         request: What else to derive from; the defaults if not given.
+        stage: Told what is being done, if the profile is not there.
 
     Raises:
         BinaryError: as `derive`.
@@ -45,14 +54,14 @@ def cached_profile(data: bytes, path: str, directory: Path | None, request: Requ
     request = request or Request()
     files = WatchedFiles(RootedFiles(request.root))
     if directory is None:
-        return request.derive(data, path, files)
+        return request.derive(data, path, files, stage)
     digest = sha256_hex(data)
     place = sha256_hex(f"{absolute_path(path)}\0{request.key}".encode(errors="surrogateescape"))[:16]
     entry = directory / f"{digest}-{place}-{fingerprint()}.json"
     known = _read(entry, digest, RootedFiles(request.root))
     if known is not None:
         return known
-    profile = request.derive(data, path, files)
+    profile = request.derive(data, path, files, stage)
     _write(entry, files.seen(), dumps(profile))
     return profile
 
@@ -69,8 +78,8 @@ def fingerprint() -> str:
     root = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for package in _DECIDING:
-        for module in sorted({*(root / package).glob("*.py"), *(root / package).glob("*.so")}):
-            digest.update(module.name.encode() + b"\0" + module.read_bytes())
+        for module in sorted({*(root / package).rglob("*.py"), *(root / package).rglob("*.so")}):
+            digest.update(str(module.relative_to(root)).encode() + b"\0" + module.read_bytes())
     return digest.hexdigest()[:16]
 
 
