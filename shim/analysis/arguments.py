@@ -100,12 +100,11 @@ def sleeping(program: Program, entries: Iterable[KernelEntry], syscalls: Syscall
 
 
 def _sleeps(program: Program, entry: KernelEntry, name: str) -> bool:
-    if name == "futex":
-        commands = _passed(program, entry, _FUTEX_COMMAND)
-        if commands is not None and not commands & _FUTEX_WAITS:
-            return False
     index = _TIMEOUTS[name]
-    return index is None or _passed(program, entry, Deciding(index, WORD)) != {0}
+    if index is not None and _passed(program, entry, Deciding(index, WORD)) == {0}:
+        return False
+    commands = _passed(program, entry, _FUTEX_COMMAND) if name == "futex" else None
+    return commands is None or bool(commands & _FUTEX_WAITS)
 
 
 def _passed(program: Program, entry: KernelEntry, deciding: Deciding) -> set[int] | None:
