@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any
 from shim.analysis.assumptions import ASSUMPTIONS, DEFAULT
 from shim.analysis.derive import derive
 from shim.elf.files import RootedFiles
-from shim.profile.profile import Profile
+from shim.profile.profile import Profile, SyscallRule
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "corpus"
+WAY = 4  # links
 BUILD = ROOT / "build" / "corpus"
 
 
@@ -64,11 +66,21 @@ def _compare(profile: Profile, traced: set[str], stated: dict[str, list[str]]) -
         "wrong": sorted(set(stated.get("should_exclude", ())) & found),
         "precision": round(precision, 2),
         "F1": round(2 * precision * recall / (precision + recall), 3),
-        "extra": sorted(found - traced),
+        "extra": {
+            rule.name: _way(rule)
+            for rule in sorted(profile.phases[0].rules, key=lambda rule: rule.name)
+            if rule.name not in traced
+        },
         "complete": profile.complete,
         "phases": " → ".join(str(len(phase.rules)) for phase in profile.phases),
         "conditions": sorted(rule.name for rule in profile.phases[0].rules if rule.conditions),
     }
+
+
+def _way(rule: SyscallRule) -> str:
+    """Return the last links of the shortest way to a call, or why the kernel issues it."""
+    links = [re.sub(r" at 0x[0-9a-f]+", "", link) for link in rule.why[-WAY:]]
+    return ("… " if len(rule.why) > WAY else "") + "; ".join(links)
 
 
 def report(rows: dict[str, dict[str, Any]]) -> str:
@@ -77,7 +89,7 @@ def report(rows: dict[str, dict[str, Any]]) -> str:
         "# Profiles against traced truth",
         "",
         "Written by `make bench`. A trace is a lower bound: a call outside it may be a path that the workload did not",
-        "take; `shim explain PROGRAM CALL` prints the way to it. Phases: calls from `main` (and `serving`) on.",
+        "take; `shim explain PROGRAM CALL` prints the whole way to it. Phases: calls from `main` (and `serving`) on.",
         "",
         "| program | found | traced | missed | precision | F1 | F1, all assumptions | phases | conditions on |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -97,8 +109,11 @@ def report(rows: dict[str, dict[str, Any]]) -> str:
         "## Not in the trace",
         "",
     ]
-    lines += [f"- {name}: {' '.join(row['extra'])}" for name, row in rows.items()]
-    return "\n".join(lines) + "\n"
+    for name, row in rows.items():
+        lines += [f"### {name}", "", "| call | the shortest way to it, its last links |", "|---|---|"]
+        lines += [f"| {call} | {way.replace('|', '&#124;')} |" for call, way in row["extra"].items()]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def main() -> int:
