@@ -26,6 +26,8 @@ class _Flow:
     behind_call: dict[int, list[Block]] = field(default_factory=dict)
     returns: list[Block] = field(default_factory=list)
     tails: set[int] = field(default_factory=set)
+    tail_calls: list[tuple[Block, int]] = field(default_factory=list)
+    into_others: bool = False
     inward: dict[int, list[Block]] = field(default_factory=dict)
     unknown_tails: list[Block] = field(default_factory=list)
 
@@ -92,6 +94,15 @@ class Graph:
     def returns(self, entry: int) -> list[Block]:
         """Return the blocks of the function at `entry` that end in `ret`."""
         return self._at(entry).returns
+
+    def tail_calls(self, entry: int) -> list[tuple[Block, int]] | None:
+        """
+        Return the blocks of the function at `entry` that end in another function, with its entry.
+
+        None if not all of these others are known, or not all are entered at their beginning.
+        """
+        flow = self._at(entry)
+        return None if flow.unknown_tails or flow.into_others else flow.tail_calls
 
     def ends_elsewhere(self, entry: int) -> bool:
         """Whether the function at `entry` also ends by jumping to another, known or not."""
@@ -171,6 +182,8 @@ class Graph:
             flow.before.setdefault(target, []).append(block)
         elif kind == Edge.ENTRY:
             flow.tails.add(target)
+            flow.tail_calls.append((block, target))
             flow.inward.setdefault(target, []).append(block)
         else:
             flow.tails.add(owner)
+            flow.into_others = True

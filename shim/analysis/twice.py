@@ -37,6 +37,7 @@ class Twice:
             seen.add(current)
             if jumps < MAX_JUMPS:
                 tails = {block.target for block in self._of(current) if block.ending == Ending.JUMP}
+                tails |= {target for _, target in self._graph.tail_calls(current) or ()}
                 pending += [(target, jumps + 1) for target in tails - seen if self._blocks.at(target)]
         return False
 

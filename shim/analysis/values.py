@@ -357,13 +357,34 @@ class Values:
     def _result(self, entry: int, register: int, mask: int, depth: int) -> Answer:
         """Return what `register` holds when the function at `entry` returns, in terms of its entry."""
         answer = Answer()
-        returns = self._graph.returns(entry)
-        if self._graph.ends_elsewhere(entry) or not returns:
+        returns, tails = self._graph.returns(entry), self._graph.tail_calls(entry)
+        if tails is None or not (returns or tails) or depth > MAX_DEPTH:
             answer.fail(entry, "the result of a function that ends in another")
             return answer
+        for block, target in tails:
+            answer.join(self._result_of_tail(entry, block, target, (register, mask), depth + 1))
+            if answer.unknown:
+                return answer
         for block in returns:
             last = self._listings.listing(block).last_index
             answer.join(self._ask(Step(block, last, register, mask), Question(entry, depth)))
             if answer.unknown:
                 break
+        return answer
+
+    def _result_of_tail(  # a step of a result and its circumstances
+        self, entry: int, block: Block, target: int, asked: tuple[int, int], depth: int
+    ) -> Answer:
+        """Return what the function at `target` leaves for that at `entry`, whose `block` ends in it."""
+        if self._twice.returns_again(target):
+            return Answer(unknown=[(block.last, "the result of a function that returns again")])
+        answer = self._result(target, *asked, depth)
+        opened, answer.entry = answer.entry, set()
+        last = self._listings.listing(block).last_index
+        for location, mask in opened:
+            translated = self._in_caller(block, location, pushed=False)
+            if translated is None:
+                answer.fail(block.last, "a caller whose stack depth is unknown")
+                break
+            answer.join(self._ask(Step(block, last, translated, mask), Question(entry, depth)))
         return answer

@@ -36,6 +36,7 @@ SETJMPS = {
          xor eax, eax
          ret""",
 }
+SETJMPS["through a branch"] = SETJMPS["through a jump"].replace("jmp save", "je save\n hlt")
 LONGJMP = """
 longjmp: mov eax, esi
  mov rsp, [rdi]

@@ -87,11 +87,6 @@ TAIL_RESULT = (
 )
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the result of a function that ends in a jump to another is not followed into it: with libseccomp, "
-    "which looks the number of seccomp up by such a function, crun, runc and systemd's tools stay incomplete",
-)
 def test_result_of_a_function_that_ends_in_another(assemble: Assemble) -> None:
     profile = derive(assemble(TAIL_RESULT), "program")
     assert profile.complete, profile.unresolved
