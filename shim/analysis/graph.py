@@ -25,7 +25,6 @@ class _Flow:
     after: dict[int, list[int]] = field(default_factory=dict)
     behind_call: dict[int, list[Block]] = field(default_factory=dict)
     returns: list[Block] = field(default_factory=list)
-    tails: set[int] = field(default_factory=set)
     tail_calls: list[tuple[Block, int]] = field(default_factory=list)
     into_others: bool = False
     inward: dict[int, list[Block]] = field(default_factory=dict)
@@ -57,6 +56,10 @@ class Graph:
         Return the starts of blocks that control goes to by jump or by falling through, entries included.
         """
         return self._flow_of(self._blocks.owner(block)).after.get(block.start, ())
+
+    def onward(self, block: Block) -> Sequence[int]:
+        """Return where a function goes on once a block of it has run: behind the call that ends it, or as `after`."""
+        return (block.end,) if block.ending in _CALLS else self.after(block)
 
     def behind_call(self, block: Block) -> Sequence[Block]:
         """Return the blocks behind whose call `block` lies."""
@@ -104,11 +107,6 @@ class Graph:
         flow = self._at(entry)
         return None if flow.unknown_tails or flow.into_others else flow.tail_calls
 
-    def ends_elsewhere(self, entry: int) -> bool:
-        """Whether the function at `entry` also ends by jumping to another, known or not."""
-        flow = self._at(entry)
-        return bool(flow.tails or flow.unknown_tails)
-
     @cached_property
     def references(self) -> list[Reference]:
         """Everything that names writable or constant data, sorted by address."""
@@ -147,8 +145,8 @@ class Graph:
             flow = self._flows[function.entry] = _Flow()
             blocks = self._blocks.of(function)
             numbers = iter(self._reach.edges_of(function))
-            for number, target, kind, owner in zip(*[numbers] * 4, strict=True):
-                self._flow(flow, blocks[number], target, kind, owner)
+            for number, target, kind, _ in zip(*[numbers] * 4, strict=True):
+                self._flow(flow, blocks[number], target, kind)
             for block in blocks:
                 self._leave(flow, block, function)
                 for source in self._reach.entered.get(block.start, ()):
@@ -169,21 +167,19 @@ class Graph:
             for destination in targets:
                 owner = self._reach.owner_of(destination)
                 if destination in self._reach.functions:
-                    self._flow(flow, block, destination, Edge.ENTRY, owner)
+                    self._flow(flow, block, destination, Edge.ENTRY)
                 elif owner:
                     kind = Edge.INSIDE if owner == function.entry else Edge.ELSEWHERE
-                    self._flow(flow, block, destination, kind, owner)
+                    self._flow(flow, block, destination, kind)
             if not targets:
                 flow.unknown_tails.append(block)
 
-    def _flow(self, flow: _Flow, block: Block, target: int, kind: int, owner: int) -> None:
+    def _flow(self, flow: _Flow, block: Block, target: int, kind: int) -> None:
         flow.after.setdefault(block.start, []).append(target)
         if kind == Edge.INSIDE:
             flow.before.setdefault(target, []).append(block)
         elif kind == Edge.ENTRY:
-            flow.tails.add(target)
             flow.tail_calls.append((block, target))
             flow.inward.setdefault(target, []).append(block)
         else:
-            flow.tails.add(owner)
             flow.into_others = True

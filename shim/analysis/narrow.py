@@ -24,7 +24,6 @@ from shim.analysis.habits import behind_vdso, opening_objects, priority_protecti
 from shim.analysis.numbers import KernelEntry, never_return
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
-from shim.analysis.runs import Ending
 from shim.analysis.secure import only_secure
 from shim.syscalls import table
 
@@ -96,10 +95,8 @@ def unreached(
         stop = min((address for address in stops if block.start <= address < block.end), default=None)
         visited[block.start] = block.end if stop is None else stop + passing
         if stop is None:
-            behind = (
-                [block.end] if block.ending in {Ending.CALL, Ending.CALL_INDIRECT} else graph.after(block)
-            )
-            pending += [target for target in map(program.blocks.at, behind) if target is not None]
+            onward = map(program.blocks.at, graph.onward(block))
+            pending += [target for target in onward if target is not None]
     return [
         (visited.get(block.start, block.start), block.end)
         for block in blocks

@@ -12,7 +12,6 @@ from shim.analysis.blocks import Block, Blocks
 from shim.analysis.frames import REACH_OF_ADDRESS, Listing, Listings
 from shim.analysis.graph import Graph
 from shim.analysis.places import Place
-from shim.analysis.runs import Ending
 
 # A register, or a place in a frame.
 Holder: TypeAlias = int | Place
@@ -90,8 +89,7 @@ class Passing:
             if act == Act.LOAD:
                 return True
             if act is None:
-                called = current.ending in {Ending.CALL, Ending.CALL_INDIRECT}
-                following = {current.end} if called else set(self._graph.after(current))
+                following = set(self._graph.onward(current))
                 pending += following - seen
                 seen |= following
         return False

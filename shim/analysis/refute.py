@@ -22,7 +22,6 @@ from shim.analysis.uses import Remaining
 
 MAX_USES = 4
 MAX_ROUNDS = 4
-_CALLS = frozenset({Ending.CALL, Ending.CALL_INDIRECT})
 
 
 def refuted(program: Program, entries: list[KernelEntry], dead: Dead) -> Dead:
@@ -116,7 +115,7 @@ class _Refutation:
         if wanted is None:
             return False
         blocks = program.blocks.of(function)
-        flow = {block.start: self._following(block) for block in blocks}
+        flow = {block.start: list(program.questions.graph.onward(block)) for block in blocks}
         leading = _leading(wanted.start, flow)
         decisive = [
             block
@@ -131,11 +130,6 @@ class _Refutation:
             if only is not None and only not in leading:
                 flow[block.start] = [only]
         return not any(start in _leading(wanted.start, flow) for start in self._begins(blocks))
-
-    def _following(self, block: Block) -> list[int]:
-        if block.ending in _CALLS:
-            return [block.end]
-        return list(self._program.questions.graph.after(block))
 
     def _begins(self, blocks: list[Block]) -> Iterator[int]:
         """Yield the blocks of a function that something else than its own code leads to."""

@@ -7,7 +7,7 @@ is over is never entered again, so that what only it asks of the kernel can be r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shim.analysis.blocks import Block
@@ -237,7 +237,7 @@ def _last_before(program: Program, function: Function, waiting: set[int]) -> Blo
     if not calls or first is None:
         return None
     candidate, best = first, None
-    following = {block.start: _following(program, block) for block in blocks}
+    following = {block.start: program.questions.graph.onward(block) for block in blocks}
     for block in blocks:
         without = _reachable(function.entry, following, block.start)
         once = not calls & without and block.start not in _reachable_behind(block.start, following)
@@ -253,13 +253,7 @@ def _callee(program: Program, block: Block) -> int | None:
     return callee
 
 
-def _following(program: Program, block: Block) -> list[int]:
-    if block.ending in {Ending.CALL, Ending.CALL_INDIRECT}:
-        return [block.end] if program.blocks.at(block.end) is not None else []
-    return list(program.questions.graph.after(block))
-
-
-def _reachable(start: int, following: dict[int, list[int]], without: int) -> set[int]:
+def _reachable(start: int, following: Mapping[int, Sequence[int]], without: int) -> set[int]:
     found: set[int] = set()
     pending = [start]
     while pending:
@@ -270,7 +264,7 @@ def _reachable(start: int, following: dict[int, list[int]], without: int) -> set
     return found
 
 
-def _reachable_behind(start: int, following: dict[int, list[int]]) -> set[int]:
+def _reachable_behind(start: int, following: Mapping[int, Sequence[int]]) -> set[int]:
     found: set[int] = set()
     for target in following.get(start, ()):
         found |= _reachable(target, following, -1)
@@ -279,6 +273,6 @@ def _reachable_behind(start: int, following: dict[int, list[int]]) -> set[int]:
 
 def _never_again(program: Program, function: Function, block: Block) -> set[tuple[int, int]]:
     """Return the blocks of a function that do not run any more once `block` has begun."""
-    following = {b.start: _following(program, b) for b in program.blocks.of(function)}
+    following = {b.start: program.questions.graph.onward(b) for b in program.blocks.of(function)}
     ahead = _reachable(block.start, following, -1)
     return {(b.start, b.end) for b in program.blocks.of(function) if b.start not in ahead}

@@ -335,15 +335,23 @@ class Values:
         if target is None:
             question.answer.fail(block.last, "the result of a call through a pointer")
             return []
-        if self._returns_again(block):
-            question.answer.fail(block.last, "the result of a function that returns again")
-            return []
-        result = self._result(target, location, step.mask, question.depth + 1)
+        return self._left_by(target, block, (location, step.mask), question, pushed=True)
+
+    def _left_by(
+        self, target: int, block: Block, asked: tuple[int, int], question: Question, *, pushed: bool
+    ) -> list[Step]:
+        """
+        Add what the function at `target` leaves in a register, with a mask, to the answer of a question.
+
+        Returns what is still to be asked before the end of `block`, which calls the function or ends in it.
+        """
+        result = self._result(target, *asked, question.depth + 1)
         opened, result.entry = result.entry, set()
         question.answer.join(result)
+        last = self._listings.listing(block).last_index
         steps = []
         for at_entry, mask in opened:
-            translated = self._in_caller(block, at_entry, pushed=True)
+            translated = self._in_caller(block, at_entry, pushed=pushed)
             if translated is None:
                 question.answer.fail(block.last, "a caller whose stack depth is unknown")
                 return []
@@ -356,13 +364,18 @@ class Values:
 
     def _result(self, entry: int, register: int, mask: int, depth: int) -> Answer:
         """Return what `register` holds when the function at `entry` returns, in terms of its entry."""
-        answer = Answer()
+        question = Question(entry, depth)
+        answer = question.answer
+        if self._twice.returns_again(entry):
+            answer.fail(entry, "the result of a function that returns again")
+            return answer
         returns, tails = self._graph.returns(entry), self._graph.tail_calls(entry)
         if tails is None or not (returns or tails) or depth > MAX_DEPTH:
             answer.fail(entry, "the result of a function that ends in another")
             return answer
         for block, target in tails:
-            answer.join(self._result_of_tail(entry, block, target, (register, mask), depth + 1))
+            for step in self._left_by(target, block, (register, mask), question, pushed=False):
+                answer.join(self._ask(step, Question(entry, depth + 1)))
             if answer.unknown:
                 return answer
         for block in returns:
@@ -370,21 +383,4 @@ class Values:
             answer.join(self._ask(Step(block, last, register, mask), Question(entry, depth)))
             if answer.unknown:
                 break
-        return answer
-
-    def _result_of_tail(  # a step of a result and its circumstances
-        self, entry: int, block: Block, target: int, asked: tuple[int, int], depth: int
-    ) -> Answer:
-        """Return what the function at `target` leaves for that at `entry`, whose `block` ends in it."""
-        if self._twice.returns_again(target):
-            return Answer(unknown=[(block.last, "the result of a function that returns again")])
-        answer = self._result(target, *asked, depth)
-        opened, answer.entry = answer.entry, set()
-        last = self._listings.listing(block).last_index
-        for location, mask in opened:
-            translated = self._in_caller(block, location, pushed=False)
-            if translated is None:
-                answer.fail(block.last, "a caller whose stack depth is unknown")
-                break
-            answer.join(self._ask(Step(block, last, translated, mask), Question(entry, depth)))
         return answer
