@@ -58,7 +58,7 @@ class Graph:
         return self._flow_of(self._blocks.owner(block)).after.get(block.start, ())
 
     def onward(self, block: Block) -> Sequence[int]:
-        """Return where a function goes on once a block of it has run: behind the call that ends it, or as `after`."""
+        """Return where a function goes on behind a block: behind the call that ends it, or as `after`."""
         return (block.end,) if block.ending in _CALLS else self.after(block)
 
     def behind_call(self, block: Block) -> Sequence[Block]:
