@@ -1,7 +1,7 @@
 /*
  * The readers of foreign bytes under sanitizers, in two ways: one input from a
  * file (libFuzzer's entry is compatible), or mutations for some seconds.
- * A test program: the only file here that uses stdio.
+ * A test program, as the other fuzz files: no other file here uses stdio.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,10 +9,9 @@
 #include <time.h>
 
 #include "bpf.h"
+#include "fuzz_input.h"
 #include "plan.h"
 #include "sha256.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 static struct bpf_state states[BPF_MAX_COUNT];
 
@@ -63,16 +62,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	return 0;
 }
 
-static uint32_t next_random(void)
-{
-	static uint32_t state = 2463534242U; /* the same inputs every time */
-
-	state ^= state << 13;
-	state ^= state >> 17;
-	state ^= state << 5;
-	return state;
-}
-
 /* A valid plan with a filter of a few instructions to start from. */
 static size_t write_seed(uint8_t *bytes)
 {
@@ -117,16 +106,16 @@ static int mutate(long seconds)
 	if (plan_read(seed, whole, &plan, &fault) != 0)
 		return 1; /* a seed that is refused finds nothing */
 	for (; time(NULL) < end; runs++) {
-		size_t size = runs % 4 ? whole : next_random() % (whole + 1);
+		size_t size = runs % 4 ? whole : fuzz_random() % (whole + 1);
 
 		bytes = malloc(size + 1); /* exact, for ASan's red zones */
 		if (bytes == NULL)
 			return 1;
 		memcpy(bytes, seed, size);
-		for (uint32_t i = next_random() % 6; i > 0 && size > 0; i--)
-			bytes[next_random() % size] =
-				(uint8_t)(next_random() % 3 ? next_random() :
-					  1U << next_random() % 8);
+		for (uint32_t i = fuzz_random() % 6; i > 0 && size > 0; i--)
+			bytes[fuzz_random() % size] =
+				(uint8_t)(fuzz_random() % 3 ? fuzz_random() :
+					  1U << fuzz_random() % 8);
 		LLVMFuzzerTestOneInput(bytes, size);
 		free(bytes);
 	}
@@ -137,19 +126,6 @@ static int mutate(long seconds)
 #ifndef SHIM_LIBFUZZER
 int main(int argc, char **argv)
 {
-	static uint8_t bytes[PLAN_MAX_SIZE];
-	uint8_t *exact;
-	size_t size;
-
-	if (argc == 3 && strcmp(argv[1], "--mutate") == 0)
-		return mutate(strtol(argv[2], NULL, 10));
-	size = fread(bytes, 1, sizeof(bytes), stdin);
-	exact = malloc(size + 1);
-	if (argc != 1 || exact == NULL)
-		return 2;
-	memcpy(exact, bytes, size);
-	LLVMFuzzerTestOneInput(exact, size);
-	free(exact);
-	return 0;
+	return fuzz_main(argc, argv, "--mutate", mutate, PLAN_MAX_SIZE, 0);
 }
 #endif

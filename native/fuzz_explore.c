@@ -4,12 +4,11 @@
  * answers that Python gives are made from the input. As fuzz.c, it reads one
  * input, or makes its own for some seconds.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "explore.h"
+#include "fuzz_input.h"
 #include "words.h"
 #include "x86_decode.h"
 #include "x86_run.h"
@@ -19,19 +18,11 @@
 #define MAX_SIZE 65536U
 #define ROOM 16U
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
-
 /* What the questions are answered from. */
 struct asked {
 	struct explore *explore;
 	struct x86_region regions[2];
 };
-
-static void require(int holds)
-{
-	if (!holds)
-		abort();
-}
 
 static const struct x86_region *region_of(const struct asked *asked,
 					  uint64_t address)
@@ -116,7 +107,7 @@ static int begins(void *who, uint64_t run, uint64_t address)
 	struct x86_instruction instruction;
 	uint64_t ip = found->start;
 
-	require(region != NULL);
+	fuzz_require(region != NULL);
 	while (ip < address && ip < found->end) {
 		size_t at = ip - region->start;
 
@@ -143,17 +134,18 @@ static void check_function(struct explore *explore, uint64_t function)
 			explore->blocks.numbers + i * EXPLORE_BLOCK_SIZE;
 		uint64_t run = explore_run_at(explore, block[5]);
 
-		require(run != EXPLORE_NONE);
-		require(block[0] < block[1]);
-		require(block[0] == (block[5] == cut_from ? end : block[5]));
-		require(block[1] <= explore->runs[run].end);
+		fuzz_require(run != EXPLORE_NONE);
+		fuzz_require(block[0] < block[1]);
+		fuzz_require(block[0] ==
+			     (block[5] == cut_from ? end : block[5]));
+		fuzz_require(block[1] <= explore->runs[run].end);
 		cut_from = block[5];
 		end = block[1];
-		require(block[2] == 0 ||
+		fuzz_require(block[2] == 0 ||
 			(block[2] >= block[0] && block[2] < block[1]));
 	}
 	for (size_t i = 0; i < explore->edges.count; i += 4)
-		require(explore->edges.numbers[i] < count &&
+		fuzz_require(explore->edges.numbers[i] < count &&
 			explore->edges.numbers[i + 2] <= EXPLORE_ELSEWHERE);
 }
 
@@ -161,23 +153,23 @@ static void check(struct asked *asked)
 {
 	struct explore *explore = asked->explore;
 
-	require(!explore->stopped);
+	fuzz_require(!explore->stopped);
 	for (size_t i = 0; i < explore->run_count; i++) {
 		const struct explore_run *run = &explore->runs[i];
 		const struct x86_region *region = region_of(asked, run->start);
 
-		require(run->function < explore->function_count);
+		fuzz_require(run->function < explore->function_count);
 		if (region == NULL) /* where there is no code */
-			require(run->end == run->start &&
+			fuzz_require(run->end == run->start &&
 				run->ending == X86_INVALID);
 		else
-			require(run->end >= run->start &&
+			fuzz_require(run->end >= run->start &&
 				run->end <= region->start + region->size);
-		require(run->branches + 2 * run->branch_count <=
+		fuzz_require(run->branches + 2 * run->branch_count <=
 			explore->branches.count);
-		require(run->calls + 2 * run->call_count <=
+		fuzz_require(run->calls + 2 * run->call_count <=
 			explore->calls.count);
-		require(run->references + 4 * run->reference_count <=
+		fuzz_require(run->references + 4 * run->reference_count <=
 			explore->references.count);
 	}
 	for (size_t i = 0; i < explore->function_count; i++)
@@ -201,11 +193,11 @@ static void check_words(const uint8_t *bytes, size_t size)
 		if (word < LOW || word > HIGH)
 			continue;
 		if (expected < ROOM)
-			require(offsets[expected] == at &&
+			fuzz_require(offsets[expected] == at &&
 				values[expected] == word);
 		expected++;
 	}
-	require(found == expected);
+	fuzz_require(found == expected);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
@@ -231,10 +223,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	asked.explore = &explore;
 	for (size_t i = 0; i < 2; i++) {
 		asked.regions[i].marks = calloc(asked.regions[i].size + 1, 1);
-		require(asked.regions[i].marks != NULL);
+		fuzz_require(asked.regions[i].marks != NULL);
 		if (asked.regions[i].size == 0)
 			continue;
-		explore_start(&explore, asked.regions[i].start, (int)(size & 1));
+		explore_start(&explore, asked.regions[i].start,
+			      (int)(size & 1));
 		explore_enter(&explore, asked.regions[i].start);
 	}
 	explore_all(&explore);
@@ -246,63 +239,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	return 0;
 }
 
-static uint32_t next_random(void)
-{
-	static uint32_t state = 88172645U; /* the same inputs every time */
-
-	state ^= state << 13;
-	state ^= state >> 17;
-	state ^= state << 5;
-	return state;
-}
-
 /* Bytes of which many are jumps, calls and returns, with short distances. */
-static uint8_t next_byte(void)
+static uint8_t next_byte(unsigned long input)
 {
 	static const uint8_t flows[] = {
 		0xeb, 0xe8, 0xe9, 0x74, 0x0f, 0x84, 0xc3, 0xff, 0x25, 0xe0,
 		0xd0, 0x48, 0x8d, 0x05, 0x00, 0x00, 0x00, 0x10, 0xff, 0x90,
 	};
-	uint32_t random = next_random();
+	uint32_t random = fuzz_random();
 
+	(void)input;
 	return random & 256 ? (uint8_t)random : flows[random % sizeof(flows)];
 }
 
 static int generate(long seconds)
 {
-	time_t end = time(NULL) + seconds;
-	unsigned long inputs = 0;
-
-	for (; time(NULL) < end; inputs++) {
-		size_t size = next_random() % (inputs % 64 ? 256U : 12288U);
-		uint8_t *bytes = malloc(size + 1); /* for ASan's red zones */
-
-		require(bytes != NULL);
-		for (size_t i = 0; i < size; i++)
-			bytes[1 + i] = next_byte();
-		LLVMFuzzerTestOneInput(bytes + 1, size);
-		free(bytes);
-	}
-	printf("%lu inputs\n", inputs);
-	return 0;
+	return fuzz_generate(seconds, 256, next_byte);
 }
 
 #ifndef SHIM_LIBFUZZER
 int main(int argc, char **argv)
 {
-	static uint8_t bytes[MAX_SIZE];
-	uint8_t *exact;
-	size_t size;
-
-	if (argc == 3 && strcmp(argv[1], "--generate") == 0)
-		return generate(strtol(argv[2], NULL, 10));
-	size = fread(bytes, 1, sizeof(bytes), stdin);
-	exact = malloc(size + 1);
-	if (argc != 1 || exact == NULL)
-		return 2;
-	memcpy(exact + 1, bytes, size);
-	LLVMFuzzerTestOneInput(exact + 1, size);
-	free(exact);
-	return 0;
+	return fuzz_main(argc, argv, "--generate", generate, MAX_SIZE, 1);
 }
 #endif
