@@ -11,6 +11,11 @@ unacceptable (`AppraisalError`), our own limits (`AnalysisError`), and a caller'
 from __future__ import annotations
 
 
+def one_line(text: str) -> str:
+    """Return `text` without line breaks and control characters, as names in files may contain them."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+
+
 class ShimError(Exception):
     """Base of everything raised on purpose."""
 
@@ -34,7 +39,7 @@ class FoundWantError(ShimError):
         super().__init__(where, found, want, source)
 
     def __str__(self) -> str:
-        text = f"{self.where}: found {self.found}, want {self.want}"
+        text = one_line(f"{self.where}: found {self.found}, want {self.want}")
         return f"{text} ({self.source})" if self.source else text
 
 

@@ -136,7 +136,7 @@ def _change_value(change: Any) -> dict[str, list[Any]]:  # noqa: ANN401  # a Cha
 
 def render(difference: Difference, before: str, after: str) -> str:
     """Return the difference for people: what was added first, the verdict last."""
-    from shim.cli.main import one_line
+    from shim.errors import one_line
 
     lines = [*_syscall_table(difference), *_other_lines(difference)]
     text = "\n".join(one_line(line).rstrip() for line in lines)

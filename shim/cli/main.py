@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 import shim
-from shim.errors import ShimError
+from shim.errors import ShimError, one_line
 
 EXIT_BROKEN_PIPE, EXIT_REFUSED = 141, 125
 COMMANDS = {
@@ -113,8 +113,3 @@ def say(text: str) -> None:
     """Write one line to standard error; where that is closed or full there is nobody to tell."""
     with contextlib.suppress(OSError):
         click.echo(f"shim: {one_line(text)}", err=True)
-
-
-def one_line(text: str) -> str:
-    """Return `text` without line breaks and control characters, as file names may contain them."""
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from shim.canonical import JsonValue, canonical_bytes
-from shim.cli.main import one_line
+from shim.errors import one_line
 from shim.profile.profile import Profile, Site
 from shim.profile.trace import Trace
 from shim.profile.trace_check import Comparison, Finding
