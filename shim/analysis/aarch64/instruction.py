@@ -383,11 +383,11 @@ def _single(word: int, ip: int, *, vector: bool) -> Instruction:
     else:
         immediate = _signed(word >> 12 & 0x1FF, 9)
         mode = (Mode.OFFSET, Mode.POST, Mode.OFFSET, Mode.PRE)[word >> 10 & 3]
-    if not vector and size == 3 and opcode == 2:
-        return _opaque(ip, "a prefetch", frozenset(), _set(base))
     load = opcode & 1 if vector else opcode
     if index == ZERO:
         index = NONE
+    if not vector and size == 3 and opcode == 2:
+        return _opaque(ip, "a prefetch", frozenset(), _set(base) | _set(index))
     return _memory(
         Instruction(
             ip, Op.LOAD if load else Op.STORE, "ldr" if load else "str",
