@@ -126,6 +126,10 @@ const struct x86_region *explore_region(struct explore *explore,
 
 void explore_start(struct explore *explore, uint64_t address, int unwound)
 {
+	const struct x86_region *region = explore_region(explore, address);
+
+	if (region != NULL)
+		region->marks[address - region->start] = X86_MARK_START;
 	set(explore, &explore->starts, address, 1);
 	if (unwound)
 		set(explore, &explore->unwound, address, 1);
@@ -458,6 +462,8 @@ static uint64_t leave(struct explore *explore, uint64_t number)
 
 	switch (run.ending) {
 	case X86_FALL:
+		if (is_other(explore, run.end, run.function))
+			return run.end;
 		if (explore_find(&explore->functions_at, run.end) != EXPLORE_NONE)
 			called(explore, run.end, run.end - 1);
 		return run.end;
@@ -499,7 +505,7 @@ static int is_known(struct explore *explore, uint64_t address)
 	mark = &region->marks[address - region->start];
 	if (*mark == X86_MARK)
 		*mark = X86_MARK_LEADER;
-	return *mark != 0;
+	return *mark != 0 && *mark != X86_MARK_START;
 }
 
 /* Follow one path inside a function until it meets known code or ends. */
@@ -511,6 +517,11 @@ static void follow_path(struct explore *explore, uint64_t address,
 		uint64_t number;
 		const uint64_t *pair;
 
+		/* a path falls into another function, or returns into it */
+		if (came_from != 0 && is_other(explore, address, function)) {
+			explore_tail(explore, address, came_from, function);
+			return;
+		}
 		if (is_known(explore, address)) {
 			meet(explore, address, function, came_from);
 			return;

@@ -220,7 +220,8 @@ static int is_overlapped(const struct x86_region *region, uint64_t start)
 	size_t at = (size_t)(start - region->start);
 
 	for (size_t back = 1; back < X86_MAX_LENGTH && back <= at; back++)
-		if (region->marks[at - back] != 0) {
+		if (region->marks[at - back] != 0 &&
+		    region->marks[at - back] != X86_MARK_START) {
 			x86_decode(region->bytes + at - back,
 				   region->size - at + back, &instruction);
 			return instruction.length > back;

@@ -12,10 +12,12 @@
 #define X86_MAX_RUN 4096
 
 /* What a mark says of its byte: an instruction that was decoded begins there, a
- * run does.  shim.analysis.decode has the same numbers. */
+ * run does; or it was not decoded, but a function begins there.
+ * shim.analysis.decode has the same numbers. */
 #define X86_MARK 1
 #define X86_MARK_LEADER 2
 #define X86_MARK_RUN 3
+#define X86_MARK_START 4
 
 /* No instruction that is reported has fewer than 2 bytes, and none that has two
  * references fewer than 10, so that no run can report more than this. */

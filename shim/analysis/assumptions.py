@@ -52,6 +52,11 @@ DECLARED_MODULES = Assumption(
     "declared by --modules",
     default=True,
 )
+NO_TUNABLES = Assumption(
+    "no-tunables",
+    "GLIBC_TUNABLES is not set, which the launcher makes sure of",
+    default=True,
+)
 NO_ABORT = Assumption(
     "no-abort",
     "the program never aborts itself; a failed assertion, a smashed stack or a corrupted heap ends it by a "
@@ -74,6 +79,7 @@ ASSUMPTIONS = (
     NOT_SECURE,
     NO_MODULES,
     DECLARED_MODULES,
+    NO_TUNABLES,
     NO_ABORT,
     NO_ENGINES,
     VDSO_CLOCKS,

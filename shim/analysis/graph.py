@@ -76,13 +76,18 @@ class Graph:
         run = self._reach.containing(entry)
         if run is not None and run.start != entry:
             above = self._blocks.containing(entry - 1)
-            if above is not None and above.end == entry and above.ending in {Ending.FALL, Ending.BRANCH}:
+            if above is not None and self._falls_into(above, entry):
                 blocks[above.start] = above
         if run is not None:
             # Jumps that were followed before a call showed that a function begins here.
             owner = self._flow_of(self._reach.owner[run.start])
-            blocks.update((block.start, block) for block in owner.inward.get(entry, ()))
+            inward = owner.inward.get(entry, ())
+            blocks.update((block.start, block) for block in inward if self.alive(block.start))
         return list(blocks.values())
+
+    def _falls_into(self, block: Block, entry: int) -> bool:
+        falls = block.end == entry and block.ending in {Ending.FALL, Ending.BRANCH}
+        return falls and self.alive(block.start)
 
     def callee(self, block: Block) -> int | None:
         """

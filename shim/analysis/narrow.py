@@ -1,7 +1,7 @@
 """
 Which of the reached code never runs, and how is that known?
 
-Proofs come first: code behind a call of the kernel that never returns.  Then what follows from named
+Proofs come first: code behind a call of the kernel, or of a function, that never returns.  Then what follows from named
 assumptions, each found by the shape of the code and never by a name.
 """
 
@@ -13,18 +13,22 @@ from dataclasses import replace
 from shim.analysis.assumptions import (
     NO_ABORT,
     NO_MODULES,
+    NO_TUNABLES,
     NOT_SECURE,
     OPAQUE_MUTEXES,
     VDSO_CLOCKS,
     Assumption,
 )
+from shim.analysis.blocks import Block
 from shim.analysis.dead import Dead
 from shim.analysis.doom import doomed
 from shim.analysis.habits import behind_vdso, opening_objects, priority_protection
+from shim.analysis.noreturn import never_returning
 from shim.analysis.numbers import KernelEntry, never_return
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
 from shim.analysis.secure import only_secure
+from shim.analysis.tunables import untuned
 from shim.syscalls import table
 
 
@@ -35,6 +39,8 @@ def narrowed(
     Return the code that never runs, and the assumptions among `assume` that this and the numbers rest on.
     """
     dead = proved_dead(program, entries)
+    dead.add_ranges(behind_calls(program, never_returning(program)))
+    program.questions.narrow(alive_in(program, program.uses.without(dead).live, dead))
     used = {entry.assumed for entry in entries if entry.assumed is not None}
     if NOT_SECURE in assume:
         guarded = only_secure(program, entries)
@@ -49,6 +55,7 @@ def narrowed(
         (OPAQUE_MUTEXES, priority_protection),
         (NO_MODULES, opening_objects),
         (NO_ABORT, doomed),
+        (NO_TUNABLES, untuned),
     ):
         if assumption in assume:
             functions = find(program, entries)
@@ -68,6 +75,19 @@ def proved_dead(program: Program, entries: Iterable[KernelEntry]) -> Dead:
     for function, addresses in stops.items():
         dead.add_ranges(unreached(program, program.reach.functions[function], addresses))
     return dead
+
+
+def behind_calls(program: Program, blocks: Iterable[Block]) -> list[tuple[int, int]]:
+    """Return the address ranges that control only gets to behind the calls that end `blocks`."""
+    calls: dict[int, set[int]] = {}
+    for block in blocks:
+        calls.setdefault(program.blocks.owner(block).entry, set()).add(block.last)
+    functions = program.reach.functions
+    return [
+        extent
+        for function, stops in calls.items()
+        for extent in unreached(program, functions[function], stops)
+    ]
 
 
 def unreached(

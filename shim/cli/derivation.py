@@ -23,6 +23,7 @@ ASSUMPTION_NAMES = (
     "not-secure",
     "no-modules",
     "declared-modules",
+    "no-tunables",
     "no-abort",
     "no-engines",
     "vdso-clocks",
