@@ -68,9 +68,25 @@ NO_ENGINES = Assumption(
     "OpenSSL's configuration loads no engine and no provider from a file that is not declared by --modules",
     default=False,
 )
+NO_USERDB = Assumption(
+    "no-userdb",
+    "no service listens below /run/systemd/userdb, so that systemd's name service waits for none",
+    default=False,
+)
+C_LOCALE = Assumption(
+    "c-locale",
+    "LANG, LANGUAGE and LC_... are not set, and the program names no other locale than C, so that the C "
+    "library loads no locale, no catalogue of messages and no table of a character set",
+    default=False,
+)
+MAIN_RETURNS = Assumption(
+    "main-returns",
+    "the main thread does not end before the process: it does not call pthread_exit(), and none cancels it",
+    default=False,
+)
 VDSO_CLOCKS = Assumption(
     "vdso-clocks",
-    "the kernel maps its vDSO, and the clock source is one that time() and gettimeofday() read there",
+    "the kernel maps its vDSO, and the clock source is one that it reads there without asking the kernel",
     default=False,
 )
 ASSUMPTIONS = (
@@ -82,6 +98,9 @@ ASSUMPTIONS = (
     NO_TUNABLES,
     NO_ABORT,
     NO_ENGINES,
+    NO_USERDB,
+    C_LOCALE,
+    MAIN_RETURNS,
     VDSO_CLOCKS,
 )
 DEFAULT = frozenset(assumption for assumption in ASSUMPTIONS if assumption.default)

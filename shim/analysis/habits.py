@@ -20,7 +20,10 @@ _OWN_PRIORITY = ("sched_getparam", "sched_getscheduler")
 # What sets the limits of such priorities up calls sched_get_priority_max and _min and nothing else (there
 # too, __init_sched_fifo_prio).
 _PRIORITY_LIMITS = ("sched_get_priority_max", "sched_get_priority_min")
-_ANSWERED_BY_VDSO = ("gettimeofday", "time")
+# What the vDSO answers, and for which first arguments if not for all: lib/vdso/gettimeofday.c, v6.12,
+# VDSO_HRES, VDSO_COARSE and VDSO_RAW, which are these clocks of include/uapi/linux/time.h.
+_CLOCKS = frozenset({0, 1, 4, 5, 6, 7, 11})
+_ANSWERED_BY_VDSO = {"gettimeofday": None, "time": None, "clock_gettime": _CLOCKS}
 _OTHER = -1
 _SMALL = 256
 _INVALID_HEADER = b"invalid ELF header\0"
@@ -77,9 +80,9 @@ def opening_objects(program: Program, _: Iterable[KernelEntry]) -> set[int]:
     return checking | callers
 
 
-def behind_vdso(program: Program, entries: Iterable[KernelEntry]) -> set[int]:
+def behind_vdso(program: Program, entries: Iterable[KernelEntry]) -> list[tuple[int, int]]:
     """
-    Return the addresses of the kernel entries that only stand in for functions of the vDSO.
+    Return the address ranges of the kernel entries that only stand in for functions of the vDSO.
 
     A C library looks these up by their names and asks the kernel where there are none; the vDSO does for want
     of a clock source that it can read (lib/vdso/gettimeofday.c, v6.12). In an object without such a name the
@@ -87,21 +90,43 @@ def behind_vdso(program: Program, entries: Iterable[KernelEntry]) -> set[int]:
     """
     syscalls = table(program.architecture.name)
     names = {syscalls.numbers[name]: name for name in _ANSWERED_BY_VDSO if name in syscalls.numbers}
-    return {
-        entry.address
+    return [
+        (entry.address, entry.address + 1)
         for entry in entries
         if entry.numbers
         and not entry.unresolved
         and entry.numbers.keys() <= names.keys()
         and all(_is_looked_up(program, entry, names[number]) for number in entry.numbers)
-    }
+        and all(_asks_for(program, entry, _ANSWERED_BY_VDSO[names[number]]) for number in entry.numbers)
+    ]
 
 
 def _is_looked_up(program: Program, entry: KernelEntry, name: str) -> bool:
-    """Whether the object of a kernel entry has the name of a function of the vDSO."""
+    """
+    Whether a kernel entry stands in for the vDSO's function of that name.
+
+    Then its object has the text to look it up by, or it is the C library's function and the loader has it
+    (glibc 2.36, sysdeps/unix/sysv/linux/dl-vdso-setup.c). Texts of Go do not end in NUL.
+    """
+    text = f"__vdso_{name}".encode() + (b"" if program.functions.is_go(entry.address) else b"\0")
     own = program.path(entry.address)
-    places = program.memory.places(f"__vdso_{name}".encode() + b"\0")
-    return any(program.path(place) == own for place in places)
+    holders = {program.path(place) for place in program.memory.places(text)}
+    process = program.process
+    exported = any(exports.get(name) == entry.function for exports in process.exports)
+    loader = process.interpreter.path if process.interpreter else None
+    return own in holders or (exported and loader in holders)
+
+
+def _asks_for(program: Program, entry: KernelEntry, wanted: frozenset[int] | None) -> bool:
+    """Whether the first argument at a kernel entry is always one of those wanted; None wants any."""
+    if wanted is None:
+        return True
+    block = program.blocks.containing(entry.address)
+    if block is None:
+        return False
+    first = program.architecture.conventions.kernel_arguments[0]
+    answer = program.values.before(block, entry.address, first, 0xFFFF_FFFF)
+    return answer.only_numbers() and answer.values.keys() <= wanted
 
 
 def _calls(function: Function) -> Iterator[int]:

@@ -129,6 +129,7 @@ class Modules:
                 self._reach.root(address, f"exported to dlsym: {name}")
             else:
                 self._services.setdefault(service[1], []).append(address)
+                self._exports.setdefault(name, []).append(address)
 
     def _look_up(self) -> None:
         """

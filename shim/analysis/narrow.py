@@ -1,8 +1,8 @@
 """
 Which of the reached code never runs, and how is that known?
 
-Proofs come first: code behind a call of the kernel, or of a function, that never returns.  Then what follows from named
-assumptions, each found by the shape of the code and never by a name.
+Proofs come first: code behind a call of the kernel, or of a function, that never returns.  Then what follows
+from named assumptions, each found by the shape of the code and never by a name.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from shim.analysis.assumptions import (
+    C_LOCALE,
+    MAIN_RETURNS,
     NO_ABORT,
     NO_MODULES,
     NO_TUNABLES,
+    NO_USERDB,
     NOT_SECURE,
     OPAQUE_MUTEXES,
     VDSO_CLOCKS,
@@ -23,12 +26,15 @@ from shim.analysis.blocks import Block
 from shim.analysis.dead import Dead
 from shim.analysis.doom import doomed
 from shim.analysis.habits import behind_vdso, opening_objects, priority_protection
+from shim.analysis.localisation import localised
+from shim.analysis.lone_exit import behind_lone_exit
 from shim.analysis.noreturn import never_returning
 from shim.analysis.numbers import KernelEntry, never_return
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
 from shim.analysis.secure import only_secure
 from shim.analysis.tunables import untuned
+from shim.analysis.userdb import event_loops
 from shim.syscalls import table
 
 
@@ -42,25 +48,14 @@ def narrowed(
     dead.add_ranges(behind_calls(program, never_returning(program)))
     program.questions.narrow(alive_in(program, program.uses.without(dead).live, dead))
     used = {entry.assumed for entry in entries if entry.assumed is not None}
-    if NOT_SECURE in assume:
-        guarded = only_secure(program, entries)
-        for function, starts in guarded.items():
-            dead.add_ranges(unreached(program, program.reach.functions[function], starts, passing=False))
-        used |= {NOT_SECURE} if guarded else set()
-    if VDSO_CLOCKS in assume:
-        fallbacks = behind_vdso(program, entries)
-        dead.add_ranges((address, address + 1) for address in fallbacks)
-        used |= {VDSO_CLOCKS} if fallbacks else set()
-    for assumption, find in (
-        (OPAQUE_MUTEXES, priority_protection),
-        (NO_MODULES, opening_objects),
-        (NO_ABORT, doomed),
-        (NO_TUNABLES, untuned),
-    ):
-        if assumption in assume:
-            functions = find(program, entries)
-            dead.functions |= functions
-            used |= {assumption} if functions else set()
+    for assumption, find in _RANGES:
+        ranges = find(program, entries) if assumption in assume else []
+        dead.add_ranges(ranges)
+        used |= {assumption} if ranges else set()
+    for assumption, find_functions in _FUNCTIONS:
+        functions = find_functions(program, entries) if assumption in assume else set()
+        dead.functions |= functions
+        used |= {assumption} if functions else set()
     return dead, used
 
 
@@ -122,6 +117,30 @@ def unreached(
         for block in blocks
         if visited.get(block.start, block.start) < block.end
     ]
+
+
+def _behind_secure(program: Program, entries: list[KernelEntry]) -> list[tuple[int, int]]:
+    return [
+        extent
+        for function, starts in only_secure(program, entries).items()
+        for extent in unreached(program, program.reach.functions[function], starts, passing=False)
+    ]
+
+
+# What each assumption takes out: address ranges, or functions that are never entered.
+_RANGES = (
+    (NOT_SECURE, _behind_secure),
+    (VDSO_CLOCKS, behind_vdso),
+    (MAIN_RETURNS, behind_lone_exit),
+)
+_FUNCTIONS = (
+    (OPAQUE_MUTEXES, priority_protection),
+    (NO_MODULES, opening_objects),
+    (NO_ABORT, doomed),
+    (NO_TUNABLES, untuned),
+    (NO_USERDB, event_loops),
+    (C_LOCALE, localised),
+)
 
 
 def alive_in(program: Program, living: set[int], dead: Dead) -> Callable[[int], bool]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from shim.analysis.blocks import Block
 from shim.analysis.dead import Dead
 from shim.analysis.decode import Ending
+from shim.analysis.handover import ONCE, callee_of, calling, main_function
 from shim.analysis.numbers import KernelEntry
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
@@ -22,8 +23,6 @@ from shim.syscalls import table
 # What a server waits with.
 _WAITS = frozenset({"accept", "epoll_wait", "epoll_pwait", "accept4", "epoll_pwait2"})
 _NEVER = -1
-# How far behind the entry point the call that hands main() over is looked for.
-_START_DEPTH = 3
 MAX_DESCENT = 4
 
 
@@ -45,64 +44,13 @@ def stages(program: Program, entries: Iterable[KernelEntry]) -> tuple[Stage, ...
     Not checked:
         Jumps back into what is over by longjmp, other than the C library's own around main().
     """
-    main = _main(program)
+    main = main_function(program)
     if main is None:
         return ()
     entry, begun = main
     first = Stage("main", entry, frozenset(_over(program, begun, lambda _: False)))
     serving = _serving(program, entry, entries, first.over)
     return (first,) if serving is None else (first, serving)
-
-
-def _main(program: Program) -> tuple[int, set[int]] | None:
-    """Return the address of main(), and the functions that run before it and never return into."""
-    for listed in program.functions.go:
-        if listed.name == "main.main":
-            return listed.start, set(_entries(program))
-    first = program.architecture.conventions.arguments[0]
-    frontier = [program.image.entry]
-    for _ in range(_START_DEPTH):
-        following = []
-        for entry in frontier:
-            function = program.reach.functions.get(entry)
-            for block in program.blocks.of(function) if function else ():
-                if block.ending not in {Ending.CALL, Ending.CALL_INDIRECT, Ending.JUMP}:
-                    continue
-                handed = program.values.before(block, block.last, first)
-                if handed.only_numbers() and len(handed.values) == 1:
-                    (main,) = handed.values
-                    sites = (
-                        program.questions.flow.callers_of(main) if main in program.reach.functions else None
-                    )
-                    if sites and program.memory.executable(main):
-                        callers = {program.blocks.owner(site).entry for site, _ in sites}
-                        return main, {*_entries(program), *_on_the_way(program, entry, callers)}
-                callee = _callee(program, block)
-                if callee is not None and callee in program.reach.functions:
-                    following.append(callee)
-        frontier = following
-    return None
-
-
-def _entries(program: Program) -> Iterable[int]:
-    """Return what the kernel and the loader enter once, before main(): entries and initialisers."""
-    reach = program.reach
-    finals = ("DT_FINI", ".fini")
-    once = [entry for entry, why in reach.roots.items() if why in _ONCE]
-    for start, why in reach.root_objects.items():
-        if not why.startswith(finals) and "init" in why.lower():
-            once += [target for target in reach.holds.get(start, ()) if target in reach.functions]
-    return once
-
-
-_ONCE = frozenset({"entry point", "loader", "DT_INIT", ".init", "IRELATIVE resolver"})
-
-
-def _on_the_way(program: Program, start: int, callers: set[int]) -> set[int]:
-    """Return the functions between the entry point and those that call main(), without these."""
-    leading = _calling(program, callers) - callers
-    functions = program.reach.functions
-    return {entry for entry in {start, *leading} & functions.keys() - callers if not functions[entry].returns}
 
 
 def _over(program: Program, begun: set[int], before: Callable[[int], bool]) -> set[int]:
@@ -178,7 +126,7 @@ def _held(program: Program) -> set[int]:
     for start, targets in reach.holds.items():
         if start not in tables:
             held.update(targets)
-    held.update(entry for entry, why in reach.roots.items() if why not in _ONCE and why != GO_ROOT)
+    held.update(entry for entry, why in reach.roots.items() if why not in ONCE and why != GO_ROOT)
     held.update(function.start for function in program.functions.go if _is_method(function.name))
     return held
 
@@ -195,7 +143,7 @@ def _serving(
     """Return the stage that begins where everything that waits for clients lies ahead."""
     syscalls = table(program.architecture.name)
     waits = {syscalls.numbers[name] for name in _WAITS & syscalls.numbers.keys()}
-    waiting = _calling(program, {entry.function for entry in entries if waits & entry.numbers.keys()})
+    waiting = calling(program, {entry.function for entry in entries if waits & entry.numbers.keys()})
     path: list[tuple[Function, Block]] = []
     function = program.reach.functions.get(main)
     while function is not None and function.entry in waiting and len(path) < MAX_DESCENT:
@@ -217,22 +165,10 @@ def _serving(
     return Stage("serving", boundary.start, frozenset(ended))
 
 
-def _calling(program: Program, targets: set[int]) -> set[int]:
-    """Return the functions that get to one of `targets` by calls alone."""
-    found: set[int] = set()
-    pending = list(targets)
-    while pending:
-        current = pending.pop()
-        if current not in found:
-            found.add(current)
-            pending += [_owner(program, ip) for ip in program.reach.callers.get(current, ())]
-    return found
-
-
 def _last_before(program: Program, function: Function, waiting: set[int]) -> Block | None:
     """Return the last block through which every way to a waiting call leads, itself in no loop."""
     blocks = program.blocks.of(function)
-    calls = {block.start for block in blocks if _callee(program, block) in waiting}
+    calls = {block.start for block in blocks if callee_of(program, block) in waiting}
     first = program.blocks.at(function.entry)
     if not calls or first is None:
         return None
@@ -244,13 +180,6 @@ def _last_before(program: Program, function: Function, waiting: set[int]) -> Blo
         if once and (best is None or best.start in _reachable(function.entry, following, block.start)):
             best = block
     return best or candidate
-
-
-def _callee(program: Program, block: Block) -> int | None:
-    callee = program.questions.graph.callee(block)
-    if callee is None and block.ending in {Ending.JUMP, Ending.BRANCH}:
-        return block.target
-    return callee
 
 
 def _reachable(start: int, following: Mapping[int, Sequence[int]], without: int) -> set[int]:

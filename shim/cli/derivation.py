@@ -26,6 +26,9 @@ ASSUMPTION_NAMES = (
     "no-tunables",
     "no-abort",
     "no-engines",
+    "no-userdb",
+    "c-locale",
+    "main-returns",
     "vdso-clocks",
 )
 

@@ -1,0 +1,84 @@
+"""
+Where does the startup code hand the process over to main(), and what ran before?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shim.analysis.blocks import Block
+from shim.analysis.decode import Ending
+from shim.analysis.program import Program
+
+# How far behind the entry point the call that hands main() over is looked for.
+_START_DEPTH = 3
+# What the kernel and the loader enter once, as `Reach.roots` has it.
+ONCE = frozenset({"entry point", "loader", "DT_INIT", ".init", "IRELATIVE resolver"})
+
+
+def main_function(program: Program) -> tuple[int, set[int]] | None:
+    """Return the address of main(), and the functions that run before it and never return into."""
+    for listed in program.functions.go:
+        if listed.name == "main.main":
+            return listed.start, set(_entries(program))
+    first = program.architecture.conventions.arguments[0]
+    frontier = [program.image.entry]
+    for _ in range(_START_DEPTH):
+        following = []
+        for entry in frontier:
+            function = program.reach.functions.get(entry)
+            for block in program.blocks.of(function) if function else ():
+                if block.ending not in {Ending.CALL, Ending.CALL_INDIRECT, Ending.JUMP}:
+                    continue
+                handed = program.values.before(block, block.last, first)
+                if handed.only_numbers() and len(handed.values) == 1:
+                    (main,) = handed.values
+                    sites = (
+                        program.questions.flow.callers_of(main) if main in program.reach.functions else None
+                    )
+                    if sites and program.memory.executable(main):
+                        callers = {program.blocks.owner(site).entry for site, _ in sites}
+                        return main, {*_entries(program), *_on_the_way(program, entry, callers)}
+                callee = callee_of(program, block)
+                if callee is not None and callee in program.reach.functions:
+                    following.append(callee)
+        frontier = following
+    return None
+
+
+def _entries(program: Program) -> Iterable[int]:
+    """Return what the kernel and the loader enter once, before main(): entries and initialisers."""
+    reach = program.reach
+    finals = ("DT_FINI", ".fini")
+    once = [entry for entry, why in reach.roots.items() if why in ONCE]
+    for start, why in reach.root_objects.items():
+        if not why.startswith(finals) and "init" in why.lower():
+            once += [target for target in reach.holds.get(start, ()) if target in reach.functions]
+    return once
+
+
+def _on_the_way(program: Program, start: int, callers: set[int]) -> set[int]:
+    """Return the functions between the entry point and those that call main(), without these."""
+    leading = calling(program, callers) - callers
+    functions = program.reach.functions
+    return {entry for entry in {start, *leading} & functions.keys() - callers if not functions[entry].returns}
+
+
+def calling(program: Program, targets: set[int]) -> set[int]:
+    """Return the functions that get to one of `targets` by calls alone."""
+    found: set[int] = set()
+    pending = list(targets)
+    while pending:
+        current = pending.pop()
+        if current not in found:
+            found.add(current)
+            pending += [program.questions.owner_of(ip) for ip in program.reach.callers.get(current, ())]
+    return found
+
+
+def callee_of(program: Program, block: Block) -> int | None:
+    """Return what a block calls or jumps to at its end, None where that is not constant."""
+    callee = program.questions.graph.callee(block)
+    if callee is None and block.ending in {Ending.JUMP, Ending.BRANCH}:
+        return block.target
+    return callee
