@@ -39,15 +39,15 @@ class Answer:
     What a location can hold: numbers and frame addresses, each with the instructions that make it.
 
     `unknown` holds (address, reason) of what could not be bounded; a non-empty one means the set is not all.
-    `entry` are locations at the entry of the function that the question stopped at, `faults` loads that can
-    only fault because their pointer is null, so that nothing comes of them.
+    `entry` are locations at the entry of the function that the question stopped at.  No value comes of what is
+    in `nothing`: loads that can only fault because their pointer is null, functions that nobody calls.
     """
 
     values: dict[int, set[int]] = field(default_factory=dict)
     addresses: set[Address] = field(default_factory=set)
     unknown: list[tuple[int, str]] = field(default_factory=list)
     entry: set[tuple[Location, int]] = field(default_factory=set)
-    faults: set[int] = field(default_factory=set)
+    nothing: set[int] = field(default_factory=set)
 
     def add(self, number: int, origin: int) -> None:
         """Add one number that the instruction at `origin` makes."""
@@ -64,7 +64,7 @@ class Answer:
         self.addresses |= other.addresses
         self.unknown += other.unknown
         self.entry |= other.entry
-        self.faults |= other.faults
+        self.nothing |= other.nothing
 
     def only_numbers(self) -> bool:
         """Whether the location holds numbers and nothing else."""

@@ -30,6 +30,8 @@ MAX_PLACES = 4000
 MAX_POINTERS = 3
 # Objects that one address may be stored in or be reached from: with more it goes everywhere.
 MAX_OBJECTS = 256
+# How far behind the address that code computes with a table may have been cut.
+REACH_BEFORE = 4096
 
 # How to get from what is held to the function: loads at these offsets, one after the other; none if it is
 # held.
@@ -41,6 +43,8 @@ CallSite: TypeAlias = tuple[Block, bool]
 class _Trace:
     """
     Where the address of `entry` still has to be followed from, where it has been, and the calls it ended in.
+
+    Where it is stored itself can also be reached through addresses `reach_before` bytes before the object.
     """
 
     entry: int
@@ -48,6 +52,7 @@ class _Trace:
     seen: set[tuple[int, Holder, Path]] = field(default_factory=set)
     stored: set[tuple[int, Path]] = field(default_factory=set)
     sites: list[CallSite] = field(default_factory=list)
+    reach_before: int = 0
 
 
 class Flow:
@@ -96,7 +101,15 @@ class Flow:
     def _find(self, entry: int) -> list[CallSite] | None:
         if entry in self._reach.roots and not self._go(entry):
             return None
-        trace = _Trace(entry)
+        sites = self._follow(_Trace(entry))
+        if sites is not None and not sites:
+            # Nobody calls it: code may have named a field of the table that holds it, which cuts the table.
+            sites = self._follow(_Trace(entry, reach_before=REACH_BEFORE))
+        return sites
+
+    def _follow(self, trace: _Trace) -> list[CallSite] | None:
+        """Follow the address of a function from everything that makes or holds it."""
+        entry = trace.entry
         trace.sites += [
             (block, block.ending in (Ending.CALL, Ending.CALL_INDIRECT))
             for block in self._graph.callers(entry)
@@ -167,13 +180,14 @@ class Flow:
         extent = self._objects.extent(address)
         if extent.start in self._reach.root_objects or len(path) > MAX_POINTERS:
             raise EscapesError
-        first = bisect_left(self._graph.reference_addresses, extent.start)
+        reach_before = 0 if path else trace.reach_before
+        first = bisect_left(self._graph.reference_addresses, extent.start - reach_before)
         for access in islice(self._graph.references, first, None):
             if access.address >= extent.stop:
                 break
             if not self._graph.alive(access.ip):
                 continue
-            self._accessed(access, address, path, trace)
+            self._accessed(access, address, path, trace, near=bool(reach_before))
         for held, ip in self._graph.pointer_reads(extent):
             self._load(ip, (address - held, *path), trace)
         for slot, held in self._slots_into(extent):
@@ -184,10 +198,10 @@ class Flow:
         low, high = bisect_left(self._held, (extent.start,)), bisect_left(self._held, (extent.stop,))
         return [(slot, held) for held, slot in self._held[low:high]]
 
-    def _accessed(self, access: Reference, address: int, path: Path, trace: _Trace) -> None:
+    def _accessed(self, access: Reference, address: int, path: Path, trace: _Trace, *, near: bool) -> None:
         """Follow one access to the object that holds the address at `address`."""
         if access.use in (Use.ADDRESS, Use.INDEXED):
-            if self._assumptions.separate_variables and access.address != address:
+            if self._assumptions.separate_variables and access.address != address and not near:
                 return
             if access.use == Use.INDEXED:
                 raise EscapesError
@@ -228,10 +242,11 @@ class Flow:
         block = listing.block
         following: list[tuple[int, Holder]] = []
         if block.ending in {Ending.CALL, Ending.CALL_INDIRECT}:
-            if block.ending == Ending.CALL_INDIRECT and self._is_operand(listing, holder, path):
+            called = block.ending == Ending.CALL_INDIRECT and self._is_operand(listing, holder, path)
+            if called:
                 trace.sites.append((block, True))
             target = self._graph.callee(block)
-            if target is None and self._calls_held(listing, start, holder, path):
+            if target is None and (called or self._calls_held(listing, start, holder, path)):
                 target = trace.entry
             following = self._passing.over_call(block, holder, target)
         elif block.ending == Ending.JUMP_INDIRECT and block.last not in self._reach.jump_targets:

@@ -107,7 +107,7 @@ class Loads:
     def _variable(self, address: int, size: int, mask: int, ip: int, answer: Answer) -> list[Step]:
         """Read a variable: what is in the file and everything that is stored there."""
         if address < NULL_PAGES:
-            answer.faults.add(ip)
+            answer.nothing.add(ip)
             return []
         initial = self._memory.word(address, size)
         if initial is None or address in self._memory.relocations.resolvers:

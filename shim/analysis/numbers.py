@@ -85,7 +85,7 @@ def _entry(
         reason = f"{why} at {program.memory.in_file(place):#x} in {program.functions.name(place)}"
     elif answer.addresses or answer.entry:
         reason = "the number would be an address"
-    elif not answer.values and not answer.faults:
+    elif not answer.values and not answer.nothing:
         reason = "no value reaches it"
     numbers = {number: tuple(sorted(origins)) for number, origins in sorted(answer.values.items())}
     return KernelEntry(address, function, numbers, reason, "", assumed)

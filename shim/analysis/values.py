@@ -299,6 +299,8 @@ class Values:
         if callers is None:
             question.answer.fail(entry, "a parameter of a function whose callers are not all known")
             return []
+        if not callers:
+            question.answer.nothing.add(entry)
         steps = []
         for block, pushed in callers:
             translated = self._in_caller(block, location, pushed=pushed)

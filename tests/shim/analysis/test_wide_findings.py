@@ -57,18 +57,13 @@ def test_other_numbers_are_no_vsyscall(source: str, assemble: Assemble) -> None:
 
 
 INTERIOR_FIELD = (
-    "_start: lea rdi, [rip+s]\n call f\n lea rsi, [rip+s+8]\n mov [rip+q], rsi"
+    "_start: lea rdi, [rip+s]\n call f\n lea rsi, [rip+s+8]\n mov [rip+q], rsi\n xor esi, esi"
     + END
-    + "\nf: mov rdx, rdi\n mov edi, 102\n call [rdx+8]\n ret\nv: ret\nw: mov eax, edi\n syscall\n ret"
+    + "\nf: mov rax, rdi\n mov edi, 102\n call [rax+8]\n ret\nv: ret\nw: mov eax, edi\n syscall\n ret"
     + "\n.data\n.balign 8\ns: .quad v, w\n.bss\n.balign 8\nq: .quad 0"
 )
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a table of code pointers, as libcap's, is split where code names its second field, and the reader of "
-    "that field by the address of the table is not seen: zsh-static stays incomplete",
-)
 def test_field_whose_own_address_is_taken_is_read_by_the_table(assemble: Assemble) -> None:
     profile = derive(assemble(INTERIOR_FIELD, "-s"), "program")
     assert profile.complete, profile.unresolved
@@ -78,6 +73,23 @@ def test_field_whose_own_address_is_taken_is_read_by_the_table(assemble: Assembl
 def test_field_whose_own_address_is_taken_never_ends_in_a_false_bound(assemble: Assemble) -> None:
     profile = derive(assemble(INTERIOR_FIELD, "-s"), "program")
     assert not profile.complete or 102 in found(profile)
+
+
+UNREAD_FIELD = INTERIOR_FIELD.replace("call [rax+8]", "call [rax]")
+
+
+def test_function_that_only_a_field_holds_that_nobody_reads_is_not_called(assemble: Assemble) -> None:
+    profile = derive(assemble(UNREAD_FIELD, "-s"), "program")
+    assert profile.complete, profile.unresolved
+    assert found(profile) == {60}
+
+
+def test_name_service_without_a_call_of_its_own_is_complete(compile_c: Compile, tmp_path: Path) -> None:
+    source = "#include <netdb.h>\nint main(int c, char **v) { return gethostbyname(v[c > 1]) == 0; }"
+    program = tmp_path / "program"
+    program.write_bytes(compile_c(source, "-no-pie"))
+    profile = derive(program.read_bytes(), str(program), files=RootedFiles("/"))
+    assert profile.complete, profile.unresolved
 
 
 TAIL_RESULT = (
