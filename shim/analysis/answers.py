@@ -39,8 +39,8 @@ class Answer:
     What a location can hold: numbers and frame addresses, each with the instructions that make it.
 
     `unknown` holds (address, reason) of what could not be bounded; a non-empty one means the set is not all.
-    `entry` are locations at the entry of the function that the question stopped at.  No value comes of what is
-    in `nothing`: loads that can only fault because their pointer is null, functions that nobody calls.
+    `entry` are locations at the entry of the function that the question stopped at.  No value comes of what
+    `nothing` holds: loads that can only fault because their pointer is null, functions that nobody calls.
     """
 
     values: dict[int, set[int]] = field(default_factory=dict)
