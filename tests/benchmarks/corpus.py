@@ -12,13 +12,17 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from shim.analysis.assumptions import ASSUMPTIONS, DEFAULT
+from shim.analysis.assumptions import ASSUMPTIONS, DEFAULT, Assumption
 from shim.analysis.derive import derive
 from shim.elf.files import RootedFiles
 from shim.profile.profile import Profile, SyscallRule
+from shim.syscalls import IMPLIED
+from tests.benchmarks import exercise
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "corpus"
@@ -41,18 +45,52 @@ def measure(programs: Path) -> dict[str, dict[str, Any]]:
         return {}
     truth = json.loads((SHARED / "truth" / "open.json").read_text())
     stated = json.loads((SHARED / "truth" / "static_truth.json").read_text())
+    names = [name for name in truth if (programs / name).exists()]
+    made = {"": DEFAULT, "all": frozenset(ASSUMPTIONS)}
+    made |= {each.name: DEFAULT | {each} for each in ASSUMPTIONS if not each.default}
+    asked = [(programs / name, assume) for name in names for assume in made.values()]
+    with ProcessPoolExecutor() as workers:
+        derived = iter(list(workers.map(_derive, asked)))
     rows = {}
-    for name, traced in truth.items():
-        path = programs / name
-        if not path.exists():
-            continue
-        made = {"": DEFAULT, "all": frozenset(ASSUMPTIONS)}
-        compared = {}
-        for key, assume in made.items():
-            profile = derive(path.read_bytes(), str(path), files=RootedFiles("/"), assume=assume)
-            compared[key] = _compare(profile, set(traced["syscalls"]), stated.get(name, {}))
-        rows[name] = {**compared[""], "all": compared["all"]}
+    for name in names:
+        profiles = {key: next(derived) for key in made}
+        traced = set(truth[name]["syscalls"])
+        compared = {key: _compare(profile, traced, stated.get(name, {})) for key, profile in profiles.items()}
+        row = {**compared.pop(""), "all": compared.pop("all")}
+        row["verdicts"] = _verdicts(row["extra"], compared, exercise.made(programs / name))
+        rows[name] = row
     return rows
+
+
+def _derive(asked: tuple[Path, frozenset[Assumption]]) -> Profile:
+    path, assume = asked
+    return derive(path.read_bytes(), str(path), files=RootedFiles("/"), assume=assume)
+
+
+def _verdicts(
+    extra: dict[str, str], optional: dict[str, dict[str, Any]], made: dict[str, str]
+) -> dict[str, str]:
+    """
+    Return why each call outside the trace is in the profile.
+
+    Args:
+        extra: These calls, with their ways.
+        optional: The comparison under each assumption that is made only when asked for.
+        made: Calls that the program was seen to make, each with the command line that did it.
+    """
+    issued_by_kernel = {implied.name for implied in IMPLIED}
+    verdicts = {}
+    for call in extra:
+        without = [name for name, compared in optional.items() if call not in compared["extra"]]
+        if call in made:
+            verdicts[call] = f"justified: `{made[call]}` makes it"
+        elif call in issued_by_kernel:
+            verdicts[call] = "justified: the kernel issues it"
+        elif without:
+            verdicts[call] = f"gone with {' or '.join(f'`{name}`' for name in without)}"
+        else:
+            verdicts[call] = "reachable, not decided"
+    return verdicts
 
 
 def _compare(profile: Profile, traced: set[str], stated: dict[str, list[str]]) -> dict[str, Any]:
@@ -108,12 +146,38 @@ def report(rows: dict[str, dict[str, Any]]) -> str:
         "",
         "## Not in the trace",
         "",
+        _summary(rows),
+        "",
     ]
     for name, row in rows.items():
-        lines += [f"### {name}", "", "| call | the shortest way to it, its last links |", "|---|---|"]
-        lines += [f"| {call} | {way.replace('|', '&#124;')} |" for call, way in row["extra"].items()]
+        lines += [
+            f"### {name}",
+            "",
+            "| call | why | the shortest way to it, its last links |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| {call} | {_cell(row['verdicts'][call])} | {_cell(way)} |"
+            for call, way in row["extra"].items()
+        ]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _summary(rows: dict[str, dict[str, Any]]) -> str:
+    """Return how many calls outside the traces there are of each kind."""
+    kinds = Counter(
+        verdict.split(":")[0].split(" ")[0] for row in rows.values() for verdict in row["verdicts"].values()
+    )
+    return (
+        f"{kinds.total()} calls: {kinds['justified']} are justified, because a command outside the workload was seen to "
+        f"make them or the kernel issues them; {kinds['gone']} go with an assumption that is made when asked for; "
+        f"{kinds['reachable']} are reachable along the way shown, and no run was found that takes it."
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "&#124;")
 
 
 def main() -> int:
