@@ -191,6 +191,8 @@ static int read_auxiliary_vector(struct launch_state *launch,
 			secure = value;
 		if (kind == UAPI_AT_SYSINFO_EHDR)
 			launch->held.vdso = value;
+		if (kind == UAPI_AT_ENTRY)
+			launch->held.entry = value;
 		if (kind == UAPI_AT_NULL)
 			return secure == 0 ? 0 :
 			       refuse(launch, "AT_SECURE found 1, want 0");

@@ -140,12 +140,12 @@ int lend_filter(struct launch_state *launch)
 	program.len = (uint16_t)launch->plan->filter_count;
 	program.filter = held->scratch + sizeof(program);
 	error = write_scratch(launch, &program, sizeof(program),
-			      launch->plan->filter, size);
+			      launch->filter, size);
 	if (error == FAULT) {
 		error = grow_stack(launch);
 		if (error == 0)
 			error = write_scratch(launch, &program, sizeof(program),
-					      launch->plan->filter, size);
+					      launch->filter, size);
 	}
 	if (error == FAULT)
 		return refuse(launch, "the stack limit leaves no room for the "
@@ -241,7 +241,7 @@ int close_listener(struct launch_state *launch)
 
 	if (launch->plan->flags & PLAN_NO_EVENTS)
 		return 0;
-	action = bpf_run(launch->plan->filter, launch->plan->filter_count,
+	action = bpf_run(launch->filter, launch->plan->filter_count,
 			 &data) & UAPI_SECCOMP_RET_ACTION_FULL;
 	if (action != UAPI_SECCOMP_RET_ALLOW && action != UAPI_SECCOMP_RET_LOG &&
 	    action != UAPI_SECCOMP_RET_USER_NOTIF)

@@ -31,6 +31,8 @@ static const struct step steps[] = {
 	{ "measure-file", measure_file },
 	{ "check-stack", check_stack },
 	{ "find-gate", find_gate },
+	/* Proves the filter again, as the program will have it. */
+	{ "relocate-filter", relocate_filter },
 	/* Calls of the launcher's own come before the filter refuses them. */
 	{ "refuse-exec-gain", refuse_exec_gain },
 	{ "lend-filter", lend_filter },
@@ -110,6 +112,7 @@ int launch(const struct plan *plan, uint32_t options,
 	memset(result, 0, sizeof(*result));
 	memset(&launch, 0, offsetof(struct launch_state, cpus));
 	launch.plan = plan;
+	launch.filter = plan->filter;
 	launch.memory = memory;
 	launch.result = result;
 	launch.on_violation = on_violation;

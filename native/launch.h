@@ -65,6 +65,8 @@ struct launch_memory {
 		uint8_t chunk[LAUNCH_CHUNK];
 	};
 	uint8_t child_stack[LAUNCH_CHILD_STACK] __attribute__((aligned(16)));
+	/* the filter as this process gets it, if the plan relocates any of it */
+	uint8_t filter[PLAN_MAX_FILTER * PLAN_INSTRUCTION_SIZE];
 };
 
 /*

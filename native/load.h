@@ -24,6 +24,14 @@ static inline uint32_t load32_be(const uint8_t at[4])
 	return __builtin_bswap32(load32_le(at));
 }
 
+static inline void store32_le(uint8_t at[4], uint32_t value)
+{
+	at[0] = (uint8_t)value;
+	at[1] = (uint8_t)(value >> 8);
+	at[2] = (uint8_t)(value >> 16);
+	at[3] = (uint8_t)(value >> 24);
+}
+
 static inline void store32_be(uint8_t at[4], uint32_t value)
 {
 	at[0] = (uint8_t)(value >> 24);

@@ -99,7 +99,7 @@ static int read_header(const uint8_t *bytes, size_t size, struct plan *plan,
 	if (sections > PLAN_KINDS ||
 	    PLAN_HEADER_SIZE + sections * PLAN_ENTRY_SIZE > size)
 		return found_two(fault_at(fault, "header.sections",
-					  "a table of at most 6 in the file",
+					  "a table of at most 8 in the file",
 					  16),
 				 sections, " in a file of ", size, " bytes");
 	plan->flags = load32_le(bytes + 20);
@@ -323,6 +323,76 @@ static int read_limits(const struct section *section, struct plan *plan,
 	return 0;
 }
 
+static int read_entry_point(const struct section *section, struct plan *plan,
+			    struct plan_fault *fault)
+{
+	if (section->size != PLAN_ENTRY_POINT_SIZE)
+		return found_size(fault_at(fault, "entry-point", "8 bytes",
+					   section->offset), section->size);
+	plan->entry_point = load64_le(section->at);
+	return 0;
+}
+
+static int read_relocations(const struct section *section, struct plan *plan,
+			    struct plan_fault *fault)
+{
+	uint32_t least = 0;
+
+	if (section->size % PLAN_RELOCATION_SIZE != 0)
+		return found_size(fault_at(fault, "relocations",
+					   "entries of 8 bytes",
+					   section->offset), section->size);
+	plan->relocations = section->at;
+	plan->relocation_count = section->size / PLAN_RELOCATION_SIZE;
+	for (size_t i = 0; i < plan->relocation_count; i++) {
+		const uint8_t *entry = section->at + i * PLAN_RELOCATION_SIZE;
+		size_t at = section->offset + i * PLAN_RELOCATION_SIZE;
+		uint32_t index = load32_le(entry);
+
+		if (index < least)
+			return found_two(fault_at(fault, "relocations.index",
+						  "instructions, increasing",
+						  at),
+					 index, " after ", least - 1, "");
+		if (load16_le(entry + 4) >= PLAN_MOVED_KINDS ||
+		    load16_le(entry + 6) >= PLAN_PART_KINDS)
+			return found_two(fault_at(fault, "relocations.part",
+						  "low (0), high (1) or size (2) "
+						  "of program (0) or vdso (1)",
+						  at),
+					 load16_le(entry + 6), " of ",
+					 load16_le(entry + 4), "");
+		least = index + 1;
+	}
+	return 0;
+}
+
+/* Relocations concern instructions that are there, and need the entry point. */
+static int match_relocations(const struct section sections[PLAN_KINDS + 1],
+			     const struct plan *plan, struct plan_fault *fault)
+{
+	const struct section *section = &sections[PLAN_RELOCATIONS];
+	const uint8_t *last;
+
+	if ((section->at == NULL) != (sections[PLAN_ENTRY_POINT].at == NULL))
+		return found_text(fault_at(fault, "relocations",
+					   "relocations and an entry point, or "
+					   "neither", PLAN_HEADER_SIZE),
+				  section->at != NULL ? "relocations alone" :
+							"an entry point alone");
+	if (section->at == NULL)
+		return 0;
+	last = section->at + section->size - PLAN_RELOCATION_SIZE;
+	if (load32_le(last) < plan->filter_count)
+		return 0;
+	return found_two(fault_at(fault, "relocations.index",
+				  "instructions of the filter",
+				  section->offset + section->size -
+				  PLAN_RELOCATION_SIZE),
+			 load32_le(last), " in a filter of ",
+			 plan->filter_count, "");
+}
+
 int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 	      struct plan_fault *fault)
 {
@@ -337,6 +407,8 @@ int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 		[PLAN_ARGV] = { read_argv, "no argv" },
 		[PLAN_ENVIRONMENT] = { read_environment, NULL },
 		[PLAN_LIMITS] = { read_limits, NULL },
+		[PLAN_ENTRY_POINT] = { read_entry_point, NULL },
+		[PLAN_RELOCATIONS] = { read_relocations, NULL },
 	};
 	struct section sections[PLAN_KINDS + 1] = { 0 };
 
@@ -355,5 +427,5 @@ int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 		if (kinds[kind].read(&sections[kind], plan, fault) != 0)
 			return -1;
 	}
-	return 0;
+	return match_relocations(sections, plan, fault);
 }

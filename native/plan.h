@@ -35,6 +35,8 @@
 #define PLAN_DIGEST_SIZE 32
 #define PLAN_INSTRUCTION_SIZE 8
 #define PLAN_LIMIT_SIZE 24
+#define PLAN_ENTRY_POINT_SIZE 8
+#define PLAN_RELOCATION_SIZE 8
 
 enum plan_kind {
 	PLAN_PROGRAM = 1,	/* absolute path, one NUL at its end */
@@ -43,7 +45,24 @@ enum plan_kind {
 	PLAN_ARGV = 4,		/* NUL-terminated strings, at least one */
 	PLAN_ENVIRONMENT = 5,	/* NAME=VALUE, NUL-terminated; absent if none */
 	PLAN_LIMITS = 6,	/* u32 resource, u32 0, u64 soft, u64 hard */
-	PLAN_KINDS = 6,
+	PLAN_ENTRY_POINT = 7,	/* u64: of the first instruction, in the file */
+	PLAN_RELOCATIONS = 8,	/* u32 instruction, u16 plan_moved, u16 plan_part */
+	PLAN_KINDS = 8,
+};
+
+/* What the kernel moves, and what of it is added to the constant of an
+ * instruction of the filter; by increasing instruction, and only together with
+ * an entry point. */
+enum plan_moved {
+	PLAN_MOVED_PROGRAM,	/* from the addresses in its file */
+	PLAN_MOVED_VDSO,
+	PLAN_MOVED_KINDS,
+};
+enum plan_part {
+	PLAN_PART_LOW,		/* the low 32 bits of its address */
+	PLAN_PART_HIGH,		/* the high 32 bits */
+	PLAN_PART_SIZE,		/* its size in bytes */
+	PLAN_PART_KINDS,
 };
 
 enum plan_flag {
@@ -70,6 +89,9 @@ struct plan {
 	size_t environment_count;
 	const uint8_t *limits;
 	size_t limit_count;
+	uint64_t entry_point;
+	const uint8_t *relocations;
+	size_t relocation_count;
 };
 
 #define PLAN_FOUND_SIZE 256	/* 48 bytes quoted, each as \xNN, and words */

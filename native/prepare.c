@@ -12,7 +12,7 @@ int prove_filter(struct launch_state *launch)
 	static const struct bpf_range elsewhere[] = {
 		{ 0, ARCH_AUDIT - 1 }, { ARCH_AUDIT + 1, UINT32_MAX },
 	};
-	const uint8_t *filter = launch->plan->filter;
+	const uint8_t *filter = launch->filter;
 	size_t count = launch->plan->filter_count;
 	struct bpf_state *states = launch->memory->states;
 	size_t at = bpf_check(filter, count, states);

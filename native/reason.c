@@ -29,7 +29,7 @@ int refuse_digest(struct launch_state *launch, const uint8_t found[32])
 
 int refuse_instruction(struct launch_state *launch, size_t at, const char *want)
 {
-	const uint8_t *bytes = launch->plan->filter + at * PLAN_INSTRUCTION_SIZE;
+	const uint8_t *bytes = launch->filter + at * PLAN_INSTRUCTION_SIZE;
 	struct text text = reason_of(launch);
 
 	text_add(&text, "filter[");

@@ -23,7 +23,7 @@ struct child {
 
 struct held {
 	struct arch_registers registers;	/* at the first instruction */
-	uint64_t entry;		/* address of that instruction */
+	uint64_t entry;		/* AT_ENTRY: the program's own first instruction */
 	uint64_t vdso;		/* AT_SYSINFO_EHDR */
 	uint64_t gate;		/* address of a syscall instruction in it */
 	uint64_t scratch;	/* address of what is borrowed of its stack */
@@ -34,6 +34,7 @@ struct held {
 
 struct launch_state {
 	const struct plan *plan;
+	const uint8_t *filter;	/* the plan's, or what it is relocated to */
 	struct launch_memory *memory;
 	struct launch_result *result;
 	launch_on_violation *on_violation;
@@ -77,6 +78,7 @@ int reach_first_instruction(struct launch_state *launch);
 int measure_file(struct launch_state *launch);
 int check_stack(struct launch_state *launch);
 int find_gate(struct launch_state *launch);
+int relocate_filter(struct launch_state *launch);
 int let_go(struct launch_state *launch);
 
 /* inject.c: calls that the held program makes on the launcher's behalf */

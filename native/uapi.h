@@ -146,6 +146,7 @@ _Static_assert(sizeof(struct uapi_signalfd_siginfo) == 128, "signalfd");
 #define UAPI_FUTEX_WAIT_PRIVATE 128
 #define UAPI_FUTEX_WAKE_PRIVATE 129
 #define UAPI_AT_NULL 0
+#define UAPI_AT_ENTRY 9
 #define UAPI_AT_SECURE 23
 #define UAPI_AT_HWCAP2 26
 #define UAPI_AT_SYSINFO_EHDR 33

@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Accept a profile with unresolved sites; their calls are refused.",
 )
+@click.option("--no-pin", is_flag=True, help="Allow calls from everywhere in the process.")
 @click.argument("program")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def command(
+def command(  # noqa: PLR0913  # one parameter per option
     *,
     output: str,
     env: tuple[str, ...],
     no_events: bool,
     allow_incomplete: bool,
+    no_pin: bool,
     program: str,
     arguments: tuple[str, ...],
 ) -> int:
@@ -58,6 +60,7 @@ def command(
         env,
         no_events=no_events,
         allow_incomplete=allow_incomplete,
+        no_pin=no_pin,
     )
     write_output(output, data)
     if output != "-":
@@ -66,10 +69,23 @@ def command(
             f"{output}: {len(data)} bytes, {rules} syscalls, {len(plan.filter) // 8} filter instructions, "
             f"sha256 {sha256_hex(data)}"
         )
+        click.echo(f"calls {pinning(profile, plan, no_pin=no_pin)}")
     return 0
 
 
-def prepare(
+def pinning(profile: Profile, plan: LaunchPlan, *, no_pin: bool) -> str:
+    """Return to how many places a plan pins the calls of a profile, or why it pins none."""
+    from shim.profile.pins import pins
+
+    places = pins(profile)
+    if plan.relocations:
+        found = {site for pin in places.pins for site in pin.sites}
+        return f"are pinned to {len(found)} places and the vDSO"
+    reason = "asked for" if no_pin else "; ".join(places.unpinnable)
+    return f"are not pinned: {reason}"
+
+
+def prepare(  # noqa: PLR0913  # what a launch depends on
     path: str,
     data: bytes,
     argv: tuple[str, ...],
@@ -77,15 +93,26 @@ def prepare(
     *,
     no_events: bool,
     allow_incomplete: bool,
+    no_pin: bool = False,
 ) -> tuple[Profile, LaunchPlan, bytes]:
     """Return the profile of the program with the bytes `data`, its launch plan, and the plan's bytes."""
     from shim.cli.profile_cache import cached_profile, default_directory
+    from shim.elf.image import parse_elf
     from shim.launch.compose import compose
     from shim.launch.plan import encode
 
     profile = cached_profile(data, path, default_directory(os.environ))
     variables = environment(env, os.environ)
-    plan = compose(profile, path, argv, variables, events=not no_events, allow_incomplete=allow_incomplete)
+    image = parse_elf(data, path)
+    plan = compose(
+        profile,
+        path,
+        argv,
+        variables,
+        events=not no_events,
+        allow_incomplete=allow_incomplete,
+        entry_point=None if no_pin else image.entry - image.base,
+    )
     return profile, plan, encode(plan)
 
 

@@ -47,6 +47,7 @@ ROOT = Path("/")
 )
 @click.option("--no-events", is_flag=True, help="Let the kernel kill the program at once, without a report.")
 @click.option("--allow-incomplete", is_flag=True, help="Run a program whose profile has unresolved sites.")
+@click.option("--no-pin", is_flag=True, help="Allow calls from everywhere in the process.")
 @click.argument("program")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(  # noqa: PLR0913  # one parameter per option
@@ -59,6 +60,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     env: tuple[str, ...],
     no_events: bool,
     allow_incomplete: bool,
+    no_pin: bool,
     program: str,
     arguments: tuple[str, ...],
 ) -> int:
@@ -77,7 +79,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     data = read_program(path)
     try:
         profile, plan, encoded = prepare(path, data, (program, *arguments), env, no_events=no_events,
-                                          allow_incomplete=allow_incomplete)  # fmt: skip
+                                          allow_incomplete=allow_incomplete, no_pin=no_pin)  # fmt: skip
         _attest(encoded, policy, tee, evidence, endorsements, nonce)
     except LaunchError:
         raise

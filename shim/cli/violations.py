@@ -7,6 +7,7 @@ The launcher reports numbers; here they get names while the program still stands
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 from pathlib import Path
 
 from shim.analysis.functions import Functions
@@ -18,6 +19,7 @@ from shim.profile.profile import Profile
 from shim.syscalls import UnknownSyscallError, table
 
 AUDIT_ARCH_X86_64 = 0xC000_003E
+INSTRUCTION_SIZE = 2
 
 
 def describe(event: ViolationEvent, profile: Profile, data: bytes, proc: Path) -> str:
@@ -33,7 +35,26 @@ def describe(event: ViolationEvent, profile: Profile, data: bytes, proc: Path) -
     call = _call(event)
     arguments = ", ".join(f"{argument:#x}" for argument in event.arguments)
     place = _place(event, profile, data, proc)
-    return f"violation: {call}({arguments}) from {place}, pid {event.pid}: not in the profile"
+    why = _why(event, profile, place.in_file)
+    return f"violation: {call}({arguments}) from {place.text}, pid {event.pid}: {why}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An address in words, and as the program's own file has it; None outside that."""
+
+    text: str
+    in_file: int | None = None
+
+
+def _why(event: ViolationEvent, profile: Profile, address: int | None) -> str:
+    """Return what the profile does not have: the call, or the call from there, or with these arguments."""
+    rules = [rule for phase in profile.phases for rule in phase.rules if rule.number == event.syscall]
+    if event.arch != AUDIT_ARCH_X86_64 or not rules:
+        return "not in the profile"
+    if all(address != site.address + INSTRUCTION_SIZE for rule in rules for site in rule.sites):
+        return "in the profile, but not from there"
+    return "in the profile, but not with these arguments"
 
 
 def _call(event: ViolationEvent) -> str:
@@ -45,22 +66,22 @@ def _call(event: ViolationEvent) -> str:
         return f"syscall {event.syscall:#x}"
 
 
-def _place(event: ViolationEvent, profile: Profile, data: bytes, proc: Path) -> str:
+def _place(event: ViolationEvent, profile: Profile, data: bytes, proc: Path) -> _Place:
     """Return the address as function+offset where the program's own file is mapped there."""
     mapping = _mapping(event, proc)
     if mapping is None:
-        return f"{event.address:#x}"
+        return _Place(f"{event.address:#x}")
     start, offset, path = mapping
     image = parse_elf(data, profile.program.path)
     if path != str(Path(profile.program.path).resolve()):
-        return f"{event.address:#x} in {path or 'anonymous memory'}"
+        return _Place(f"{event.address:#x} in {path or 'anonymous memory'}")
     for segment in image.segments:
         file_offset = event.address - start + offset
         if segment.offset <= file_offset < segment.offset + segment.file_size:
             address = file_offset - segment.offset + segment.address
             name = Functions(Memory((image,), Relocations({}, {}))).name(address - 1)
-            return f"{address - image.base:#x} in {name}"
-    return f"{event.address:#x}"
+            return _Place(f"{address - image.base:#x} in {name}", address - image.base)
+    return _Place(f"{event.address:#x}")
 
 
 def _mapping(event: ViolationEvent, proc: Path) -> tuple[int, int, str] | None:

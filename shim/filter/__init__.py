@@ -10,7 +10,7 @@ from shim.filter.check import check
 from shim.filter.compile import FilterTooLongError, compile_filter
 from shim.filter.data import SeccompData
 from shim.filter.listing import listing
-from shim.filter.program import FilterProgram, Instruction, Opcode
+from shim.filter.program import FilterProgram, Instruction, Moved, Opcode, Part, Relocation
 from shim.filter.simulate import Answer, is_constant_allow, simulate
 
 __all__ = [
@@ -18,7 +18,10 @@ __all__ = [
     "FilterProgram",
     "FilterTooLongError",
     "Instruction",
+    "Moved",
     "Opcode",
+    "Part",
+    "Relocation",
     "SeccompData",
     "check",
     "compile_filter",

@@ -9,9 +9,12 @@ are placed once: what follows a label depends on the accumulator and the call al
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import NewType, TypeAlias
 
-from shim.filter.program import FilterProgram, Instruction, Opcode
+from shim.filter.program import FilterProgram, Instruction, Moved, Opcode, Part, Relocation
+
+Waiting: TypeAlias = tuple[Moved, Part]
+"""What an operand waits for until the process exists."""
 
 Label = NewType("Label", int)
 """A placed instruction, counted from the last one."""
@@ -24,7 +27,8 @@ class Assembler:
 
     def __init__(self) -> None:
         self._placed: list[Instruction] = []
-        self._known: dict[tuple[int, ...], Label] = {}
+        self._known: dict[tuple[object, ...], Label] = {}
+        self._waiting: dict[Label, Waiting] = {}
         self._bridges: dict[Label, Label] = {}
 
     def ret(self, action: int) -> Label:
@@ -39,37 +43,52 @@ class Assembler:
         """Return a label that keeps the bits of `mask` in the accumulator and goes on at `then`."""
         return self._straight(Opcode.AND_K, mask, then)
 
-    def jump(self, code: Opcode, k: int, holds: Label, fails: Label) -> Label:
-        """Return a label that compares the accumulator with `k` and goes on at `holds` or `fails`."""
-        key = (code, k, holds, fails)
+    def subtract(self, waiting: Waiting, then: Label) -> Label:
+        """Return a label that takes from the accumulator what is waited for, and goes on at `then`."""
+        return self._straight(Opcode.SUB_K, 0, then, waiting)
+
+    def jump(  # the fields of an instruction
+        self, code: Opcode, k: int, holds: Label, fails: Label, waiting: Waiting | None = None
+    ) -> Label:
+        """
+        Return a label that compares the accumulator with `k` and goes on at `holds` or `fails`.
+
+        With `waiting`, that is added to `k` before the filter is installed.
+        """
+        key = (code, k, holds, fails, waiting)
         if key not in self._known:
             # The bridge for `fails` may push the jump one further away from `holds`.
             near_holds = self._near(holds, _FARTHEST - 1)
             near_fails = self._near(fails, _FARTHEST)
             jt, jf = self._distance(near_holds), self._distance(near_fails)
-            self._known[key] = self._place(Instruction(code, jt, jf, k))
+            self._known[key] = self._place(Instruction(code, jt, jf, k), waiting)
         return self._known[key]
 
     def program(self, entry: Label) -> FilterProgram:
         """Return the program that starts at `entry`."""
         self._adjacent(entry)
-        return FilterProgram(tuple(reversed(self._placed)))
+        last = len(self._placed) - 1
+        relocations = (Relocation(last - label, *waiting) for label, waiting in self._waiting.items())
+        return FilterProgram(tuple(reversed(self._placed)), tuple(sorted(relocations)))
 
-    def _straight(self, code: Opcode, k: int, then: Label) -> Label:
-        key = (code, k, then)
+    def _straight(self, code: Opcode, k: int, then: Label, waiting: Waiting | None = None) -> Label:
+        key = (code, k, then, waiting)
         if key not in self._known:
             self._adjacent(then)
-            self._known[key] = self._place(Instruction(code, 0, 0, k))
+            self._known[key] = self._place(Instruction(code, 0, 0, k), waiting)
         return self._known[key]
 
-    def _once(self, key: tuple[int, ...], instruction: Instruction) -> Label:
+    def _once(self, key: tuple[object, ...], instruction: Instruction) -> Label:
         if key not in self._known:
             self._known[key] = self._place(instruction)
         return self._known[key]
 
-    def _place(self, instruction: Instruction) -> Label:
+    def _place(self, instruction: Instruction, waiting: Waiting | None = None) -> Label:
         self._placed.append(instruction)
-        return Label(len(self._placed) - 1)
+        label = Label(len(self._placed) - 1)
+        if waiting is not None:
+            self._waiting[label] = waiting
+        return label
 
     def _distance(self, label: Label) -> int:
         """Return how many instructions lie between the next one to be placed and `label`."""

@@ -24,9 +24,21 @@ from collections.abc import Sequence
 from shim.errors import FilterError
 from shim.filter.actions import KILL_PROCESS, action_name
 from shim.filter.assemble import Assembler, Label
-from shim.filter.data import ARCH_OFFSET, NR_OFFSET
-from shim.filter.decision import AtLeast, Decision, Guarded, Member, Split, Test, Verdict, decision_tree
-from shim.filter.program import MAX_INSTRUCTIONS, FilterProgram, Opcode
+from shim.filter.data import ARCH_OFFSET, INSTRUCTION_POINTER_OFFSET, NR_OFFSET
+from shim.filter.decision import (
+    AtLeast,
+    Behind,
+    Decision,
+    Guarded,
+    Inside,
+    Member,
+    Split,
+    Test,
+    Verdict,
+    decision_tree,
+)
+from shim.filter.program import MAX_INSTRUCTIONS, FilterProgram, Moved, Opcode, Part
+from shim.profile.pins import Pins
 from shim.profile.profile import SyscallRule
 from shim.syscalls.table import SyscallTable
 
@@ -54,28 +66,34 @@ class FilterTooLongError(FilterError):
 
 
 def compile_filter(
-    rules: Sequence[SyscallRule], table: SyscallTable, violation: int = KILL_PROCESS
+    rules: Sequence[SyscallRule],
+    table: SyscallTable,
+    violation: int = KILL_PROCESS,
+    pins: Pins | None = None,
 ) -> FilterProgram:
     """
-    Return the filter that allows exactly `rules`.
+    Return the filter that allows exactly `rules`; with `pins` only from there, and then it has relocations.
 
     Args:
         rules: What is allowed.  For a phase of a profile these are the rules of that phase and of all later
             ones (`shim.profile.phases.rules_from`), because filters only ever tighten.
         table: The architecture's syscalls.
         violation: The action for a known call that no rule allows, and for calls of x32.
+        pins: Where each call may come from, all in the program's own file or the vDSO; of the same rules.
 
     Raises:
         FilterTooLongError: more instructions than the kernel takes.
         FilterError: a rule that the table contradicts, two rules for one number, a condition that is not
-            one, an action the kernel lacks.
+            one, an action the kernel lacks, pins that are not complete.
         ValueError: a condition on an argument other than 0 to 5.
 
     Not checked:
         That `violation` refuses.  LOG and ALLOW let the call pass, which is what an audit wants.
     """
     action_name(violation)
-    tree = decision_tree(_by_number(rules, table), table, violation)
+    if pins is not None and not pins.pinnable:
+        raise FilterError("pins", pins.unpinnable[0], "every place that a call may come from")
+    tree = decision_tree(_by_number(rules, table), table, violation, pins)
     program = _assembled(tree, table)
     if len(program) > MAX_INSTRUCTIONS:
         raise FilterTooLongError(len(program), MAX_INSTRUCTIONS)
@@ -124,13 +142,34 @@ def _guard(asm: Assembler, guarded: Guarded) -> Label:
 
 
 def _test(asm: Assembler, test: Test, holds: Label, fails: Label) -> Label:
-    if test.negated:
+    if isinstance(test, Member | AtLeast) and test.negated:
         holds, fails = fails, holds
     match test:
         case Member():
             return _member(asm, test, holds, fails)
         case AtLeast():
             return _at_least(asm, test, holds, fails)
+        case Behind():
+            near = _near(asm, test.moved, holds, fails)
+            found = _search(asm, [(address, near) for address in test.addresses], fails)
+            return _distance(asm, test.moved, found)
+        case Inside():
+            near = _near(asm, test.moved, holds, fails)
+            within = asm.jump(Opcode.JGE_K, 0, fails, near, (test.moved, Part.SIZE))
+            return _distance(asm, test.moved, within)
+
+
+def _distance(asm: Assembler, moved: Moved, then: Label) -> Label:
+    """Load how far the instruction pointer is from what was moved, modulo 4 GiB, and go on at `then`."""
+    return asm.load(INSTRUCTION_POINTER_OFFSET, asm.subtract((moved, Part.LOW), then))
+
+
+def _near(asm: Assembler, moved: Moved, holds: Label, fails: Label) -> Label:
+    """Tell whether the distance is less than 4 GiB: the high half is the same, or one more after a carry."""
+    low, high = INSTRUCTION_POINTER_OFFSET, INSTRUCTION_POINTER_OFFSET + 4
+    same = asm.load(high, asm.jump(Opcode.JEQ_K, 0, holds, fails, (moved, Part.HIGH)))
+    carried = asm.load(high, asm.jump(Opcode.JEQ_K, 1, holds, fails, (moved, Part.HIGH)))
+    return asm.load(low, asm.jump(Opcode.JGE_K, 0, same, carried, (moved, Part.LOW)))
 
 
 def _member(asm: Assembler, test: Member, holds: Label, fails: Label) -> Label:

@@ -6,8 +6,8 @@ What does a profile decide about each number?  The tree between a profile and it
     Guarded   one action where the tests hold, another where they do not
 
 Nothing here knows jumps or registers.  Two kinds of test are enough for every operator, because a comparison
-of unsigned numbers is membership in a set or "at least": pinning a call to code addresses is membership of
-the instruction pointer, a test like any other.
+of unsigned numbers is membership in a set or "at least".  Two more pin a call to code: to places in what the
+kernel moves, and to all of it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import TypeAlias, get_args
 from shim.errors import FilterError
 from shim.filter.actions import ALLOW, ENOSYS_ACTION
 from shim.filter.data import argument_offset
+from shim.filter.program import Moved
+from shim.profile.pins import Pins
 from shim.profile.profile import ArgumentCondition, Operator, SyscallRule
 from shim.syscalls.table import NUMBER_SPACE, SyscallTable
 
@@ -44,7 +46,22 @@ class AtLeast:
     negated: bool = False
 
 
-Test: TypeAlias = Member | AtLeast
+@dataclass(frozen=True, slots=True, order=True)
+class Behind:
+    """Whether the call's instruction is in `moved` and ends at one of `addresses`, in terms of `moved`."""
+
+    moved: Moved
+    addresses: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Inside:
+    """Whether the call comes from anywhere in `moved`."""
+
+    moved: Moved
+
+
+Test: TypeAlias = Member | AtLeast | Behind | Inside
 Conjunction: TypeAlias = tuple[Test, ...]
 
 
@@ -77,35 +94,59 @@ Leaf: TypeAlias = Verdict | Guarded
 Decision: TypeAlias = Verdict | Guarded | Split
 
 
-def decision_tree(rules: Mapping[int, SyscallRule], table: SyscallTable, violation: int) -> Decision:
+def decision_tree(
+    rules: Mapping[int, SyscallRule], table: SyscallTable, violation: int, pins: Pins | None = None
+) -> Decision:
     """
-    Return the decision about every 32-bit number.
+    Return the decision about every 32-bit number; with `pins`, also about where each call comes from.
 
     A number of the table is allowed by its rule or answered with `violation`.  Below `table.foreign_from`
     every other number is answered with ENOSYS, as an older kernel would: newer libcs then fall back
     (moby#42680). From `foreign_from` on every number is a violation: no libc of this architecture ever issues
     one, so a call there is an attempt to pass by the filter and not a libc looking for a newer call.
     """
+    places = None if pins is None else _places(pins)
     starts: dict[int, Leaf] = {0: Verdict(ENOSYS_ACTION), table.foreign_from: Verdict(violation)}
     for number in table:
-        starts[number] = _leaf(rules.get(number), violation)
+        starts[number] = _leaf(rules.get(number), violation, places)
         if number + 1 not in table and number + 1 < table.foreign_from:
             starts[number + 1] = Verdict(ENOSYS_ACTION)
     starts.pop(NUMBER_SPACE, None)
     return _balanced(_merged(sorted(starts.items(), key=lambda start: start[0])))
 
 
-def _leaf(rule: SyscallRule | None, violation: int) -> Leaf:
+def _leaf(
+    rule: SyscallRule | None, violation: int, places: Mapping[int, tuple[Conjunction, ...]] | None
+) -> Leaf:
     if rule is None:
         return Verdict(violation)
-    if not rule.conditions:
-        return Verdict(ALLOW)
-    alternatives = _alternatives(rule.conditions)
+    alternatives = _alternatives(rule.conditions) if rule.conditions else ((),)
+    if () in alternatives:
+        alternatives = ((),)
+    if places is not None:
+        alternatives = tuple((*place, *tests) for place in places[rule.number] for tests in alternatives)
     if not alternatives:
         return Verdict(violation)
-    if () in alternatives:
-        return Verdict(ALLOW)
-    return Guarded(alternatives, ALLOW, violation)
+    return Verdict(ALLOW) if () in alternatives else Guarded(alternatives, ALLOW, violation)
+
+
+def _places(pins: Pins) -> dict[int, tuple[Conjunction, ...]]:
+    """
+    Return for each number the places that it may come from, each as a test.
+
+    Raises:
+        FilterError: an address too far from the file's first to be compared in 32 bits.
+    """
+    found: dict[int, tuple[Conjunction, ...]] = {}
+    for pin in pins.pins:
+        behind = tuple(sorted(site.address + pins.instruction_size for site in pin.sites))
+        if behind and not 0 < behind[-1] < 1 << 32:
+            raise FilterError(
+                f"pin of {pin.name}", f"{behind[-1]:#x}", "an address in the first 4 GiB of its file"
+            )
+        own: tuple[Conjunction, ...] = ((Behind(Moved.PROGRAM, behind),),) if behind else ()
+        found[pin.number] = (*own, (Inside(Moved.VDSO),)) if pin.vdso else own
+    return found
 
 
 def _merged(starts: Iterable[tuple[int, Leaf]]) -> list[tuple[int, Leaf]]:

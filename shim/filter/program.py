@@ -8,7 +8,8 @@ in kernel/seccomp.c accepts, and no others.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from shim.errors import FilterError
@@ -91,11 +92,42 @@ class Instruction:
     k: int
 
 
+class Moved(IntEnum):
+    """What of the process an operand waits for, because only the kernel knows where it is."""
+
+    PROGRAM = 0
+    """The program's own file, by how far it is from the addresses in it."""
+    VDSO = 1
+    """The kernel's code in the process, from its first byte."""
+
+
+class Part(IntEnum):
+    """What is added to an operand, modulo 2**32; as `enum plan_part` in native/plan.h."""
+
+    LOW = 0
+    HIGH = 1
+    SIZE = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Relocation:
+    """Before it is installed, the operand `k` of instruction `index` gets `part` of where `moved` is."""
+
+    index: int
+    moved: Moved
+    part: Part
+
+
 @dataclass(frozen=True, slots=True)
 class FilterProgram:
-    """The instructions of one seccomp filter, in the order in which the kernel holds them."""
+    """
+    The instructions of one seccomp filter, in the order in which the kernel holds them.
+
+    `relocations`, by increasing index, are what is still to be added to operands.
+    """
 
     instructions: tuple[Instruction, ...]
+    relocations: tuple[Relocation, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of instructions."""
@@ -114,6 +146,25 @@ class FilterProgram:
             raise FilterError(
                 "instruction", str(error), "16, 8, 8 and 32 bits", "struct sock_filter"
             ) from error
+
+    def relocated(self, places: Mapping[Moved, range]) -> FilterProgram:
+        """
+        Return the program as it is installed in a process that has what is moved at `places`.
+
+        Raises:
+            KeyError: a relocation waits for something else; the caller's bug.
+        """
+        instructions = list(self.instructions)
+        for relocation in self.relocations:
+            place = places[relocation.moved]
+            added = {
+                Part.LOW: place.start,
+                Part.HIGH: place.start >> 32,
+                Part.SIZE: len(place),
+            }[relocation.part]
+            old = instructions[relocation.index]
+            instructions[relocation.index] = replace(old, k=(old.k + added) & 0xFFFF_FFFF)
+        return FilterProgram(tuple(instructions))
 
     @classmethod
     def decode(cls, data: bytes) -> FilterProgram:

@@ -13,14 +13,14 @@ from shim.filter import compile_filter
 from shim.filter.actions import KILL_PROCESS, USER_NOTIF
 from shim.launch.plan import LaunchPlan, PlanFlag
 from shim.profile.phases import rules_from
+from shim.profile.pins import EXEC_CALLS, pins
 from shim.profile.profile import Profile
 from shim.syscalls import table
 
-EXEC_CALLS = frozenset({"execve", "execveat"})
 _LAUNCHED = "x86_64"
 
 
-def compose(
+def compose(  # noqa: PLR0913  # what a launch depends on
     profile: Profile,
     program: str,
     arguments: Sequence[str],
@@ -28,6 +28,7 @@ def compose(
     *,
     events: bool = True,
     allow_incomplete: bool = False,
+    entry_point: int | None = None,
 ) -> LaunchPlan:
     """
     Return the plan that launches `program` under the filter of `profile`.
@@ -39,6 +40,8 @@ def compose(
         environment: The whole environment; nothing else is passed on.
         events: Report refused calls to the launcher; without, the kernel kills the program by itself.
         allow_incomplete: Accept a profile with unresolved sites: what they call is refused.
+        entry_point: Address of the first instruction in the file. If the profile knows every place that calls
+            come from, they are then pinned to these places; None pins nothing.
 
     Raises:
         IncompleteProfileError: the profile is incomplete and that was not allowed.
@@ -58,7 +61,10 @@ def compose(
             program, tuple(f"{place.function} at {place.address:#x}: {place.reason}" for place in places)
         )
     rules = rules_from(profile, 0)
-    filter_program = compile_filter(rules, table(profile.arch), USER_NOTIF if events else KILL_PROCESS)
+    sources = pins(profile)
+    pinned = entry_point is not None and sources.pinnable
+    violation = USER_NOTIF if events else KILL_PROCESS
+    filter_program = compile_filter(rules, table(profile.arch), violation, sources if pinned else None)
     flags = PlanFlag(0)
     if not events:
         flags |= PlanFlag.NO_EVENTS
@@ -72,5 +78,7 @@ def compose(
         environment=tuple(
             f"{name}={value}".encode(errors="surrogateescape") for name, value in environment.items()
         ),
+        entry_point=entry_point if filter_program.relocations else None,
+        relocations=filter_program.relocations,
         flags=flags,
     )

@@ -8,13 +8,14 @@ and say the same of a bad one.  Never interprets the filter, never looks at the 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from types import MappingProxyType
 from typing import Final
 
 from shim.errors import PlanFormatError
+from shim.filter.program import Moved, Part, Relocation
 
 MAGIC: Final = b"SHIMPLAN"
 VERSION: Final = 1
@@ -30,6 +31,8 @@ _SOURCE: Final = "native/plan.h"
 _HEADER: Final = struct.Struct("<8sHHIIIQ")
 _ENTRY: Final = struct.Struct("<IIII")
 _LIMIT: Final = struct.Struct("<IIQQ")
+_ENTRY_POINT: Final = struct.Struct("<Q")
+_RELOCATION: Final = struct.Struct("<IHH")
 _RESOURCES: Final = 16  # RLIM_NLIMITS, include/uapi/asm-generic/resource.h, v6.18
 _RLIMIT_CORE: Final = 4
 _QUOTED: Final = 48  # bytes of a foreign string that a message shows
@@ -58,6 +61,8 @@ class _Kind(IntEnum):
     ARGV = 4
     ENVIRONMENT = 5
     LIMITS = 6
+    ENTRY_POINT = 7
+    RELOCATIONS = 8
 
 
 _NO_FLAGS: Final = PlanFlag(0)
@@ -92,6 +97,8 @@ class LaunchPlan:
         argv: Argument vector, at least one.
         environment: `NAME=VALUE` each; nothing else is passed on.
         limits: By increasing resource.
+        entry_point: Address of the program's first instruction in its file; None if nothing is relocated.
+        relocations: What the launcher adds to the filter's operands, by increasing instruction.
         flags: See `PlanFlag`.
     """
 
@@ -101,6 +108,8 @@ class LaunchPlan:
     argv: tuple[bytes, ...]
     environment: tuple[bytes, ...] = ()
     limits: tuple[ResourceLimit, ...] = ()
+    entry_point: int | None = None
+    relocations: tuple[Relocation, ...] = ()
     flags: PlanFlag = _NO_FLAGS
 
 
@@ -160,6 +169,10 @@ def decode(data: bytes) -> LaunchPlan:
         argv=_strings(values[_Kind.ARGV]),
         environment=_strings(values.get(_Kind.ENVIRONMENT, b"")),
         limits=_limits(values.get(_Kind.LIMITS, b"")),
+        entry_point=_ENTRY_POINT.unpack(values[_Kind.ENTRY_POINT])[0]
+        if _Kind.ENTRY_POINT in values
+        else None,
+        relocations=_relocations(values),
         flags=PlanFlag(flags),
     )
 
@@ -187,6 +200,14 @@ def _sections(plan: LaunchPlan) -> list[tuple[_Kind, bytes]]:
         if not (0 <= limit.resource < 1 << 32 and 0 <= limit.soft < 1 << 64 and 0 <= limit.hard < 1 << 64):
             raise _fault("limits", str(limit), "unsigned numbers of 32 and 64 bits")
         limits += _LIMIT.pack(limit.resource, 0, limit.soft, limit.hard)
+    if plan.entry_point is not None and not 0 <= plan.entry_point < 1 << 64:
+        raise _fault("entry-point", str(plan.entry_point), "8 bytes")
+    entry_point = b"" if plan.entry_point is None else _ENTRY_POINT.pack(plan.entry_point)
+    relocations = b""
+    for relocation in plan.relocations:
+        if not 0 <= relocation.index < 1 << 32:
+            raise _fault("relocations.index", str(relocation.index), "instructions, increasing")
+        relocations += _RELOCATION.pack(relocation.index, relocation.moved, relocation.part)
     contents = (
         (_Kind.PROGRAM, plan.program + b"\0"),
         (_Kind.DIGEST, plan.digest),
@@ -194,6 +215,8 @@ def _sections(plan: LaunchPlan) -> list[tuple[_Kind, bytes]]:
         (_Kind.ARGV, b"".join(argument + b"\0" for argument in plan.argv)),
         (_Kind.ENVIRONMENT, b"".join(entry + b"\0" for entry in plan.environment)),
         (_Kind.LIMITS, limits),
+        (_Kind.ENTRY_POINT, entry_point),
+        (_Kind.RELOCATIONS, relocations),
     )
     return [(kind, content) for kind, content in contents if content]
 
@@ -212,7 +235,7 @@ def _read_header(data: bytes) -> tuple[int, int]:
         (version == VERSION, "header.version", version, "1"),
         (arch == ARCH_X86_64, "header.arch", arch, "1 (x86-64)"),
         (size == len(data), "header.size", f"{size}{there}", "the file's size"),
-        (table_fits, "header.sections", f"{count}{there}", "a table of at most 6 in the file"),
+        (table_fits, "header.sections", f"{count}{there}", "a table of at most 8 in the file"),
         (flags & ~sum(PlanFlag) == 0, "header.flags", hex(flags), "known flags"),
         (reserved == 0, "header.reserved", reserved, "0"),
     )
@@ -308,6 +331,26 @@ def _read_limits(content: bytes, _flags: int) -> None:
         least = resource + 1
 
 
+def _read_entry_point(content: bytes, _flags: int) -> None:
+    if len(content) != _ENTRY_POINT.size:
+        raise _fault("entry-point", f"{len(content)} bytes", "8 bytes")
+
+
+def _read_relocations(content: bytes, _flags: int) -> None:
+    if len(content) % _RELOCATION.size:
+        raise _fault("relocations", f"{len(content)} bytes", "entries of 8 bytes")
+    least = 0
+    for index, moved, part in _RELOCATION.iter_unpack(content):
+        if index < least:
+            raise _fault("relocations.index", f"{index} after {least - 1}", "instructions, increasing")
+        if moved >= len(Moved) or part >= len(Part):
+            found = f"{part} of {moved}"
+            raise _fault(
+                "relocations.part", found, "low (0), high (1) or size (2) of program (0) or vdso (1)"
+            )
+        least = index + 1
+
+
 _READERS: Final = MappingProxyType[_Kind, Callable[[bytes, int], None]](
     {
         _Kind.PROGRAM: _read_program,
@@ -316,6 +359,8 @@ _READERS: Final = MappingProxyType[_Kind, Callable[[bytes, int], None]](
         _Kind.ARGV: _read_argv,
         _Kind.ENVIRONMENT: _read_environment,
         _Kind.LIMITS: _read_limits,
+        _Kind.ENTRY_POINT: _read_entry_point,
+        _Kind.RELOCATIONS: _read_relocations,
     }
 )
 
@@ -328,3 +373,19 @@ def _limits(content: bytes) -> tuple[ResourceLimit, ...]:
     return tuple(
         ResourceLimit(resource, soft, hard) for resource, _, soft, hard in _LIMIT.iter_unpack(content)
     )
+
+
+def _relocations(values: Mapping[_Kind, bytes]) -> tuple[Relocation, ...]:
+    """Return the relocations, which concern instructions of the filter and need the entry point."""
+    content = values.get(_Kind.RELOCATIONS, b"")
+    if bool(content) != (_Kind.ENTRY_POINT in values):
+        found = "relocations alone" if content else "an entry point alone"
+        raise _fault("relocations", found, "relocations and an entry point, or neither")
+    found_all = tuple(
+        Relocation(index, Moved(moved), Part(part)) for index, moved, part in _RELOCATION.iter_unpack(content)
+    )
+    count = len(values[_Kind.FILTER]) // INSTRUCTION_SIZE
+    if found_all and found_all[-1].index >= count:
+        found = f"{found_all[-1].index} in a filter of {count}"
+        raise _fault("relocations.index", found, "instructions of the filter")
+    return found_all

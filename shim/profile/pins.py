@@ -16,6 +16,7 @@ from shim.syscalls import IMPLIED
 
 # arch/x86/entry/vdso/vdso.lds.S, v6.12: what the vDSO offers, and may have to ask the kernel for.
 VDSO_CALLS = frozenset({"clock_gettime", "clock_getres", "gettimeofday", "time", "getcpu", "getrandom"})
+EXEC_CALLS = frozenset({"execve", "execveat"})
 _RESTART = "restart_syscall"
 
 
@@ -85,4 +86,9 @@ def _unpinnable(profile: Profile) -> tuple[str, ...]:
         for place in (*profile.unresolved, *profile.foreign_abi)
     ]
     reasons += [line for line in profile.assumptions if line.startswith("declared-modules:")]
+    execs = sorted(rule.name for rule in profile.phases[0].rules if rule.name in EXEC_CALLS)
+    if execs:
+        reasons.append(f"the program may execute another, whose code is elsewhere ({', '.join(execs)})")
+    if len(profile.objects) > 1:
+        reasons.append("calls come from shared objects, which the launcher does not place yet")
     return tuple(reasons)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from shim.errors import PlanFormatError
+from shim.filter import Moved, Part, Relocation
 from shim.launch._native import ffi, lib
 from shim.launch.plan import LaunchPlan, PlanFlag, ResourceLimit, decode, encode
 
@@ -25,6 +26,20 @@ SMALL = LaunchPlan(
 
 STRINGS = st.binary(max_size=20).map(lambda text: text.replace(b"\0", b"."))
 ENTRIES = st.tuples(STRINGS.filter(lambda name: name != b"" and b"=" not in name), STRINGS).map(b"=".join)
+
+
+@st.composite
+def relocations(draw: st.DrawFn, most: int) -> tuple[Relocation, ...]:
+    indexes = draw(st.sets(st.integers(0, most - 1)))
+    kinds = st.tuples(st.sampled_from(Moved), st.sampled_from(Part))
+    return tuple(Relocation(index, *draw(kinds)) for index in sorted(indexes))
+
+
+@st.composite
+def relocated(draw: st.DrawFn, plan: LaunchPlan) -> LaunchPlan:
+    found = draw(relocations(len(plan.filter) // 8))
+    entry_point = draw(st.integers(0, 2**64 - 1)) if found else None
+    return dataclasses.replace(plan, relocations=found, entry_point=entry_point)
 
 
 @st.composite
@@ -45,7 +60,7 @@ PLANS = st.builds(
     environment=st.lists(ENTRIES, max_size=5).map(tuple),
     limits=limits(),
     flags=st.integers(0, 31).map(lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT),
-)
+).flatmap(relocated)
 
 
 Refusal = tuple[str, str, str]
@@ -67,6 +82,8 @@ def refusal_in_c(data: bytes) -> Refusal | None:
     assert plan.argv_size == sum(len(argument) + 1 for argument in decode(data).argv)
     assert plan.limit_count == len(decode(data).limits)
     assert plan.flags == decode(data).flags
+    assert plan.relocation_count == len(decode(data).relocations)
+    assert plan.entry_point == (decode(data).entry_point or 0)
     return None
 
 
@@ -138,7 +155,7 @@ BROKEN = {
         "plan.end",
         f"{END + 8} after an end at {END}",
     ),
-    "7 sections": (put(GOOD, 16, "<I", 7), "header.sections", f"7 in a file of {END} bytes"),
+    "9 sections": (put(GOOD, 16, "<I", 9), "header.sections", f"9 in a file of {END} bytes"),
     "2**28 sections": (put(GOOD, 16, "<I", 2**28), "header.sections", f"{2**28} in a file of {END} bytes"),
     "table beyond the end": (
         put(put(GOOD[:48], 12, "<I", 48), 16, "<I", 6),
@@ -149,7 +166,7 @@ BROKEN = {
     "highest flag": (put(GOOD, 20, "<I", 2**31), "header.flags", "0x80000000"),
     "reserved": (put(GOOD, 31, "<B", 1), "header.reserved", str(2**56)),
     "kind 0": (put(GOOD, 32, "<I", 0), "section.kind", "0 after 0"),
-    "kind 7": (put(GOOD, 32 + 5 * 16, "<I", 7), "section.kind", "7 after 5"),
+    "kind 9": (put(GOOD, 32 + 5 * 16, "<I", 9), "section.kind", "9 after 5"),
     "same kind twice": (put(GOOD, 48, "<I", 1), "section.kind", "1 after 1"),
     "offset": (put(GOOD, 36, "<I", 136), "section.offset", "136 after an end at 128"),
     "no size": (put(GOOD, 40, "<I", 0), "section.size", f"0 with {END - 128} bytes left"),
@@ -192,11 +209,15 @@ def assembled(contents: dict[int, bytes], flags: int = 0) -> bytes:
 
 
 CONTENTS = {1: b"/bin/a\0", 2: bytes(32), 3: b"\x06\0\0\0\0\0\0\x80", 4: b"a\0"}
-PROGRAM, DIGEST, RULES, ARGV, ENVIRONMENT, LIMITS = 1, 2, 3, 4, 5, 6
+PROGRAM, DIGEST, RULES, ARGV, ENVIRONMENT, LIMITS, ENTRY_POINT, RELOCATIONS = range(1, 9)
 
 
 def limit(resource: int, reserved: int, soft: int, hard: int) -> bytes:
     return struct.pack("<IIQQ", resource, reserved, soft, hard)
+
+
+def relocation(index: int, moved: int, part: int) -> bytes:
+    return struct.pack("<IHH", index, moved, part)
 
 
 BAD_CONTENTS = {
@@ -226,6 +247,13 @@ BAD_CONTENTS = {
     "unknown resource": (LIMITS, limit(2**32 - 1, 0, 0, 0), "limits.resource", str(2**32 - 1)),
     "reserved of a limit": (LIMITS, limit(1, 3, 0, 0), "limits.reserved", "3"),
     "soft above hard": (LIMITS, limit(1, 0, 2**64 - 1, 5), "limits.soft", f"{2**64 - 1} above 5"),
+    "half an entry point": (ENTRY_POINT, bytes(4), "entry-point", "4 bytes"),
+    "an entry point alone": (ENTRY_POINT, bytes(8), "relocations", "an entry point alone"),
+    "half a relocation": (RELOCATIONS, bytes(12), "relocations", "12 bytes"),
+    "relocations alone": (RELOCATIONS, bytes(8), "relocations", "relocations alone"),
+    "the same instruction twice": (RELOCATIONS, bytes(16), "relocations.index", "0 after 0"),
+    "what is not moved": (RELOCATIONS, relocation(0, 2, 0), "relocations.part", "0 of 2"),
+    "what has no such part": (RELOCATIONS, relocation(0, 1, 3), "relocations.part", "3 of 1"),
 }
 
 
@@ -236,6 +264,13 @@ def test_both_readers_say_what_a_section_holds(name: str) -> None:
     assert refusal is not None
     assert refusal[:2] == (where, found)
     assert refusal_in_c(assembled({**CONTENTS, kind: content})) == refusal
+
+
+@pytest.mark.parametrize("index", [1, 2**32 - 1])
+def test_a_relocation_behind_the_filter(index: int) -> None:
+    contents = {**CONTENTS, ENTRY_POINT: bytes(8), RELOCATIONS: relocation(index, 0, 0)}
+    refusal = ("relocations.index", f"{index} in a filter of 1", "instructions of the filter")
+    assert refusal_in_python(assembled(contents)) == refusal_in_c(assembled(contents)) == refusal
 
 
 @pytest.mark.parametrize(("kind", "name"), [(1, "program"), (2, "digest"), (3, "filter"), (4, "argv")])
@@ -274,6 +309,10 @@ UNHOLDABLE: dict[str, tuple[dict[str, Any], str]] = {
     "limits out of order": ({"limits": (ResourceLimit(7, 0, 0), ResourceLimit(1, 0, 0))}, "limits.resource"),
     "soft above hard": ({"limits": (ResourceLimit(1, 2, 1),)}, "limits.soft"),
     "unknown flag": ({"flags": PlanFlag(0).__class__(32)}, "header.flags"),
+    "negative entry point": ({"entry_point": -1}, "entry-point"),
+    "entry point alone": ({"entry_point": 1}, "relocations"),
+    "relocations alone": ({"relocations": (Relocation(0, Moved.VDSO, Part.LOW),)}, "relocations"),
+    "negative relocation": ({"relocations": (Relocation(-1, Moved.VDSO, Part.LOW),)}, "relocations.index"),
 }
 
 
