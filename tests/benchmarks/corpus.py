@@ -57,7 +57,7 @@ def measure(programs: Path) -> dict[str, dict[str, Any]]:
         traced = set(truth[name]["syscalls"])
         compared = {key: _compare(profile, traced, stated.get(name, {})) for key, profile in profiles.items()}
         row = {**compared.pop(""), "all": compared.pop("all")}
-        row["verdicts"] = _verdicts(row["extra"], compared, exercise.made(programs / name))
+        row["verdicts"] = _verdicts(row, compared, exercise.made(programs / name))
         rows[name] = row
     return rows
 
@@ -68,19 +68,19 @@ def _derive(asked: tuple[Path, frozenset[Assumption]]) -> Profile:
 
 
 def _verdicts(
-    extra: dict[str, str], optional: dict[str, dict[str, Any]], made: dict[str, str]
+    row: dict[str, Any], optional: dict[str, dict[str, Any]], made: dict[str, str]
 ) -> dict[str, str]:
     """
     Return why each call outside the trace is in the profile.
 
     Args:
-        extra: These calls, with their ways.
+        row: The comparison by default.
         optional: The comparison under each assumption that is made only when asked for.
         made: Calls that the program was seen to make, each with the command line that did it.
     """
     issued_by_kernel = {implied.name for implied in IMPLIED}
     verdicts = {}
-    for call in extra:
+    for call in row["extra"]:
         without = [name for name, compared in optional.items() if call not in compared["extra"]]
         if call in made:
             verdicts[call] = f"justified: `{made[call]}` makes it"
@@ -89,7 +89,7 @@ def _verdicts(
         elif without:
             verdicts[call] = f"gone with {' or '.join(f'`{name}`' for name in without)}"
         else:
-            verdicts[call] = "reachable, not decided"
+            verdicts[call] = "by calls" if call in row["direct"] else "by pointers"
     return verdicts
 
 
@@ -109,10 +109,17 @@ def _compare(profile: Profile, traced: set[str], stated: dict[str, list[str]]) -
             for rule in sorted(profile.phases[0].rules, key=lambda rule: rule.name)
             if rule.name not in traced
         },
+        "direct": sorted(rule.name for rule in profile.phases[0].rules if _is_direct(rule)),
         "complete": profile.complete,
         "phases": " → ".join(str(len(phase.rules)) for phase in profile.phases),
         "conditions": sorted(rule.name for rule in profile.phases[0].rules if rule.conditions),
     }
+
+
+def _is_direct(rule: SyscallRule) -> bool:
+    """Whether calls and jumps alone lead to a call, but for the handing over of main()."""
+    pointers = [link for link in rule.why if link.startswith(("data that points", "takes the address"))]
+    return all(link.endswith(": main") for link in pointers)
 
 
 def _way(rule: SyscallRule) -> str:
@@ -167,12 +174,14 @@ def report(rows: dict[str, dict[str, Any]]) -> str:
 def _summary(rows: dict[str, dict[str, Any]]) -> str:
     """Return how many calls outside the traces there are of each kind."""
     kinds = Counter(
-        verdict.split(":")[0].split(" ")[0] for row in rows.values() for verdict in row["verdicts"].values()
+        verdict.split(":")[0].split(" `")[0] for row in rows.values() for verdict in row["verdicts"].values()
     )
     return (
-        f"{kinds.total()} calls: {kinds['justified']} are justified, because a command outside the workload was seen to "
-        f"make them or the kernel issues them; {kinds['gone']} go with an assumption that is made when asked for; "
-        f"{kinds['reachable']} are reachable along the way shown, and no run was found that takes it."
+        f"{kinds.total()} calls. {kinds['justified']} are justified: a command outside the workload was seen to make "
+        f"them, or the kernel issues them. {kinds['gone with']} are gone with an assumption that is made when asked "
+        f"for. To {kinds['by calls']} calls and jumps lead from the entry point or main(), under conditions that no "
+        f"run was found for. To {kinds['by pointers']} a pointer leads that some reached code or data holds: most "
+        "imprecision is among these, because a table of functions counts with all its entries."
     )
 
 

@@ -6,9 +6,10 @@ Each command line is harmless on the machine that measures, runs in a folder of 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 from shim.errors import LaunchError
@@ -83,10 +84,26 @@ def made(program: Path) -> dict[str, str]:
 def _numbers(program: Path, line: tuple[str, ...]) -> Iterator[int]:
     """Yield the numbers of the calls that a run makes while it executes the program's own file."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent", "TERM": "dumb"}
-    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+    with tempfile.TemporaryDirectory() as folder, chdir(folder), _in_silence():
         Path("f").write_text("some text\n" * 99)
         try:
             recording = record(str(program), (program.name, *line), environment, timeout=_SECONDS, grace=0.2)
         except LaunchError:
             return
         yield from {call.number for call in recording.calls}
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """Give programs an empty input, and keep what they print."""
+    kept = [os.dup(number) for number in range(3)]
+    nothing = os.open(os.devnull, os.O_RDWR)
+    try:
+        for number in range(3):
+            os.dup2(nothing, number)
+        yield
+    finally:
+        for number, own in enumerate(kept):
+            os.dup2(own, number)
+            os.close(own)
+        os.close(nothing)

@@ -16,8 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shim.filter import FilterProgram, SeccompData, compile_filter, simulate
-from shim.profile.profile import ArgumentCondition, SyscallRule
+from shim.elf.image import parse_elf
+from shim.elf.symbols import symbols
+from shim.filter import FilterProgram, Moved, SeccompData, compile_filter, simulate
+from shim.profile.pins import Pin, Pins
+from shim.profile.profile import ArgumentCondition, Site, SyscallRule
 from shim.syscalls import table
 
 X86_64 = table("x86_64")
@@ -36,13 +39,22 @@ HARNESS = r"""
 #include <time.h>
 #include <unistd.h>
 
+/* getppid from one place, whose address the pins name */
+__attribute__((noinline)) static void ask(void)
+{
+	long result;
+
+	__asm__ volatile(".type measured, @function\nmeasured: syscall" : "=a"(result)
+		: "a"((long)SYS_getppid), "D"(1L), "S"(2L), "d"(3L) : "rcx", "r11", "memory");
+}
+
 static double run(long calls)
 {
 	struct timespec start, end;
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (long i = 0; i < calls; i++)
-		syscall(SYS_getppid, 1L, 2L, 3L);
+		ask();
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	return ((end.tv_sec - start.tv_sec) * 1e9 + (end.tv_nsec - start.tv_nsec)) / calls;
 }
@@ -81,16 +93,24 @@ def measure(calls: int = 50_000) -> dict[str, object]:
 
     The times per syscall are None where there is no C compiler.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        return _measured(_harness(Path(folder)), Path(folder) / "filter", calls)
+
+
+def _measured(harness: Path | None, data: Path, calls: int) -> dict[str, object]:
+    site = _site(harness) if harness is not None else 0x1000
     filters = {
         **{f"constant allow, {size} syscalls": compile_filter(rules_of(size), X86_64) for size in SIZES},
         "one argument compared": compile_filter(_guarded(1), X86_64),
         "one argument among 40 values": compile_filter(_guarded(40), X86_64),
+        "pinned to one place": _pinned({site}),
+        "pinned to 32 places": _pinned({site, *range(site + 64, site + 64 * 32, 64)}),
     }
     return {
         "compile ms": {size: _milliseconds(rules_of(size)) for size in SIZES},
         "instructions": {name: len(program) for name, program in filters.items()},
-        f"instructions run for {MEASURED}": {name: _cost(program) for name, program in filters.items()},
-        "ns per syscall": _nanoseconds(filters, calls),
+        f"instructions run for {MEASURED}": {name: _cost(program, site) for name, program in filters.items()},
+        "ns per syscall": _nanoseconds(harness, data, filters, calls),
     }
 
 
@@ -123,23 +143,52 @@ def _seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _cost(program: FilterProgram) -> int:
-    call = SeccompData(X86_64.number(MEASURED), X86_64.audit_arch, 0, (1, 2, 3, 0, 0, 0))
+def _pinned(addresses: set[int]) -> FilterProgram:
+    """Return the filter of 80 syscalls, the measured one from these addresses, the others from anywhere."""
+    rules = rules_of(80)
+    sites = tuple(Site("harness", address, "ask") for address in sorted(addresses))
+    pins = Pins(
+        tuple(
+            Pin(rule.number, rule.name, sites if rule.name == MEASURED else (), rule.name != MEASURED)
+            for rule in rules
+        ),
+        (),
+    )
+    low = range(0xFFFF_F000)  # the harness is static and not moved: all of it lies there
+    program = compile_filter(rules, X86_64, pins=pins)
+    return program.relocated({Moved.PROGRAM: range(0), Moved.VDSO: low})
+
+
+def _cost(program: FilterProgram, site: int) -> int:
+    call = SeccompData(X86_64.number(MEASURED), X86_64.audit_arch, site + 2, (1, 2, 3, 0, 0, 0))
     return simulate(program, call).cost
 
 
-def _nanoseconds(filters: dict[str, FilterProgram], calls: int) -> dict[str, float] | None:
+def _harness(folder: Path) -> Path | None:
+    """Build what makes the measured call again and again; None where there is no C compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        source, harness, data = (Path(folder) / name for name in ("harness.c", "harness", "filter"))
-        source.write_text(HARNESS)
-        subprocess.run([compiler, "-O2", "-o", harness, source], check=True)
-        times = {"no filter": _run(harness, calls)}
-        for name, program in filters.items():
-            data.write_bytes(program.encode())
-            times[name] = _run(harness, calls, data)
+    source, harness = folder / "harness.c", folder / "harness"
+    source.write_text(HARNESS)
+    subprocess.run([compiler, "-O2", "-static", "-no-pie", "-o", harness, source], check=True)
+    return harness
+
+
+def _site(harness: Path) -> int:
+    image = parse_elf(harness.read_bytes(), str(harness))
+    return next(symbol.address for symbol in symbols(image) if symbol.name == "measured")
+
+
+def _nanoseconds(
+    harness: Path | None, data: Path, filters: dict[str, FilterProgram], calls: int
+) -> dict[str, float] | None:
+    if harness is None:
+        return None
+    times = {"no filter": _run(harness, calls)}
+    for name, program in filters.items():
+        data.write_bytes(program.encode())
+        times[name] = _run(harness, calls, data)
     return times
 
 
