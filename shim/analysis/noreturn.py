@@ -18,6 +18,10 @@ from shim.analysis.runs import Ending
 MAX_BLOCKS = 160
 MAX_CALL = 8
 MAX_PADDING = 16
+# Bytes that a direct call has, and one through a linkage table; and what an instruction that fills space can
+# begin with, on x86-64 and on AArch64.
+_CALL_SIZES = (4, 5, 6)
+_FILLS = frozenset(bytes((byte,)) for byte in (0x90, 0x66, 0x0F, 0x2E, 0xCC, 0x1F))
 _CALLS = (Ending.CALL, Ending.CALL_INDIRECT)
 
 
@@ -46,6 +50,9 @@ def _ends_function(program: Program, ip: int) -> bool:
     """Whether another function begins behind the call at `ip`, and what fills the space before that."""
     starts = program.functions.starts
     if starts.isdisjoint(range(ip + 2, ip + MAX_CALL + MAX_PADDING)):
+        return False
+    following = program.memory.read(ip, MAX_CALL)
+    if not any(ip + size in starts or following[size : size + 1] in _FILLS for size in _CALL_SIZES):
         return False
     block = program.blocks.containing(ip)
     if block is None or block.ending not in _CALLS or block.last != ip:
