@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "load.h"
 #include "steps.h"
 
 _Static_assert(PLAN_MAX_FILTER * PLAN_INSTRUCTION_SIZE +
@@ -73,6 +74,45 @@ static int call(struct launch_state *launch, uint64_t nr,
 	int error = start_call(launch, nr, arguments);
 
 	return error < 0 ? error : finish_call(launch, result);
+}
+
+/*
+ * What is sealed cannot be unmapped, moved, made writable or replaced, so that
+ * other code cannot take the place of what a pin names.
+ */
+static int seal(struct launch_state *launch, uint64_t address, uint64_t size)
+{
+	enum { NO_SUCH_CALL = -38 };
+	const uint64_t arguments[3] = { address, size, 0 };
+	int64_t result;
+	int error = call(launch, UAPI_NR_mseal, arguments, &result);
+
+	if (error != 0)
+		return error;
+	if (result == NO_SUCH_CALL &&
+	    !(launch->plan->flags & PLAN_REQUIRE_SEALS)) {
+		launch->result->unsealed = 1;
+		return 0;
+	}
+	return (int)result;
+}
+
+int seal_program(struct launch_state *launch)
+{
+	const struct plan *plan = launch->plan;
+	const struct held *held = &launch->held;
+	int error = 0;
+
+	for (size_t i = 0; i < plan->sealed_count && error == 0 &&
+	     !launch->result->unsealed; i++) {
+		const uint8_t *entry = plan->sealed + i * PLAN_SEALED_SIZE;
+
+		error = seal(launch, held->moved + load64_le(entry),
+			     load64_le(entry + 8));
+	}
+	if (plan->sealed_count > 0 && error == 0 && !launch->result->unsealed)
+		error = seal(launch, held->vdso, held->vdso_size);
+	return error;
 }
 
 int refuse_exec_gain(struct launch_state *launch)

@@ -31,9 +31,11 @@ static const struct step steps[] = {
 	{ "measure-file", measure_file },
 	{ "check-stack", check_stack },
 	{ "find-gate", find_gate },
+	{ "find-moved", find_moved },
 	/* Proves the filter again, as the program will have it. */
 	{ "relocate-filter", relocate_filter },
 	/* Calls of the launcher's own come before the filter refuses them. */
+	{ "seal-program", seal_program },
 	{ "refuse-exec-gain", refuse_exec_gain },
 	{ "lend-filter", lend_filter },
 	{ "install-filter", install_filter },

@@ -119,6 +119,9 @@ static int run(const char *path)
 		   report, NULL, &room.memory, &result) != 0)
 		say(result.step, result.reason[0] != 0 ?
 		    result.reason : strerror(result.error));
+	else if (result.unsealed)
+		say("mseal", "this kernel has none: the program could replace "
+		    "its own code");
 	return result.exit_code;
 }
 

@@ -99,7 +99,7 @@ static int read_header(const uint8_t *bytes, size_t size, struct plan *plan,
 	if (sections > PLAN_KINDS ||
 	    PLAN_HEADER_SIZE + sections * PLAN_ENTRY_SIZE > size)
 		return found_two(fault_at(fault, "header.sections",
-					  "a table of at most 8 in the file",
+					  "a table of at most 9 in the file",
 					  16),
 				 sections, " in a file of ", size, " bytes");
 	plan->flags = load32_le(bytes + 20);
@@ -367,19 +367,58 @@ static int read_relocations(const struct section *section, struct plan *plan,
 	return 0;
 }
 
-/* Relocations concern instructions that are there, and need the entry point. */
-static int match_relocations(const struct section sections[PLAN_KINDS + 1],
-			     const struct plan *plan, struct plan_fault *fault)
+/* Returns whether VALUE begins a page. */
+static int is_page(uint64_t value)
+{
+	return value % PLAN_PAGE == 0;
+}
+
+static int read_sealed(const struct section *section, struct plan *plan,
+		       struct plan_fault *fault)
+{
+	uint64_t least = 0;
+
+	if (section->size % PLAN_SEALED_SIZE != 0)
+		return found_size(fault_at(fault, "sealed",
+					   "entries of 16 bytes",
+					   section->offset), section->size);
+	plan->sealed = section->at;
+	plan->sealed_count = section->size / PLAN_SEALED_SIZE;
+	for (size_t i = 0; i < plan->sealed_count; i++) {
+		const uint8_t *entry = section->at + i * PLAN_SEALED_SIZE;
+		size_t at = section->offset + i * PLAN_SEALED_SIZE;
+		uint64_t address = load64_le(entry);
+		uint64_t size = load64_le(entry + 8);
+
+		/* With a gap between two, or they would be one. */
+		if (!is_page(address) || (i > 0 && address <= least))
+			return found_two(fault_at(fault, "sealed.address",
+						  "pages, increasing, with gaps",
+						  at),
+					 address, " after ", least, "");
+		if (!is_page(size) || size == 0 || size > UINT64_MAX - address)
+			return found_number(fault_at(fault, "sealed.size",
+						     "whole pages", at + 8),
+					    size);
+		least = address + size;
+	}
+	return 0;
+}
+
+/* Relocations concern instructions that are there.  They and what is sealed need
+ * the entry point, and nothing else does. */
+static int match_moved(const struct section sections[PLAN_KINDS + 1],
+		       const struct plan *plan, struct plan_fault *fault)
 {
 	const struct section *section = &sections[PLAN_RELOCATIONS];
+	int moved = section->at != NULL || sections[PLAN_SEALED].at != NULL;
 	const uint8_t *last;
 
-	if ((section->at == NULL) != (sections[PLAN_ENTRY_POINT].at == NULL))
-		return found_text(fault_at(fault, "relocations",
-					   "relocations and an entry point, or "
-					   "neither", PLAN_HEADER_SIZE),
-				  section->at != NULL ? "relocations alone" :
-							"an entry point alone");
+	if (moved != (sections[PLAN_ENTRY_POINT].at != NULL))
+		return found_text(fault_at(fault, "entry-point",
+					   "one with relocations or seals, none "
+					   "without", PLAN_HEADER_SIZE),
+				  moved ? "none" : "one");
 	if (section->at == NULL)
 		return 0;
 	last = section->at + section->size - PLAN_RELOCATION_SIZE;
@@ -409,6 +448,7 @@ int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 		[PLAN_LIMITS] = { read_limits, NULL },
 		[PLAN_ENTRY_POINT] = { read_entry_point, NULL },
 		[PLAN_RELOCATIONS] = { read_relocations, NULL },
+		[PLAN_SEALED] = { read_sealed, NULL },
 	};
 	struct section sections[PLAN_KINDS + 1] = { 0 };
 
@@ -427,5 +467,5 @@ int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 		if (kinds[kind].read(&sections[kind], plan, fault) != 0)
 			return -1;
 	}
-	return match_relocations(sections, plan, fault);
+	return match_moved(sections, plan, fault);
 }

@@ -37,6 +37,8 @@
 #define PLAN_LIMIT_SIZE 24
 #define PLAN_ENTRY_POINT_SIZE 8
 #define PLAN_RELOCATION_SIZE 8
+#define PLAN_SEALED_SIZE 16
+#define PLAN_PAGE 4096
 
 enum plan_kind {
 	PLAN_PROGRAM = 1,	/* absolute path, one NUL at its end */
@@ -47,12 +49,12 @@ enum plan_kind {
 	PLAN_LIMITS = 6,	/* u32 resource, u32 0, u64 soft, u64 hard */
 	PLAN_ENTRY_POINT = 7,	/* u64: of the first instruction, in the file */
 	PLAN_RELOCATIONS = 8,	/* u32 instruction, u16 plan_moved, u16 plan_part */
-	PLAN_KINDS = 8,
+	PLAN_SEALED = 9,	/* u64 address in the file, u64 size; whole pages */
+	PLAN_KINDS = 9,
 };
 
 /* What the kernel moves, and what of it is added to the constant of an
- * instruction of the filter; by increasing instruction, and only together with
- * an entry point. */
+ * instruction of the filter; by increasing instruction. */
 enum plan_moved {
 	PLAN_MOVED_PROGRAM,	/* from the addresses in its file */
 	PLAN_MOVED_VDSO,
@@ -71,7 +73,8 @@ enum plan_flag {
 	PLAN_NEW_SESSION = 1 << 2,	/* setsid: away from the terminal */
 	PLAN_LOADER_ENVIRONMENT = 1 << 3, /* LD_* and its like may be passed */
 	PLAN_NO_EXEC_GAIN = 1 << 4,	/* PR_SET_MDWE; its absence is an error */
-	PLAN_ALL_FLAGS = (1 << 5) - 1,
+	PLAN_REQUIRE_SEALS = 1 << 5,	/* a kernel without mseal is an error */
+	PLAN_ALL_FLAGS = (1 << 6) - 1,
 };
 
 /* Pointers into the plan's own bytes, which must outlive this. */
@@ -92,6 +95,8 @@ struct plan {
 	uint64_t entry_point;
 	const uint8_t *relocations;
 	size_t relocation_count;
+	const uint8_t *sealed;
+	size_t sealed_count;
 };
 
 #define PLAN_FOUND_SIZE 256	/* 48 bytes quoted, each as \xNN, and words */

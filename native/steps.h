@@ -25,6 +25,8 @@ struct held {
 	struct arch_registers registers;	/* at the first instruction */
 	uint64_t entry;		/* AT_ENTRY: the program's own first instruction */
 	uint64_t vdso;		/* AT_SYSINFO_EHDR */
+	uint64_t vdso_size;	/* in bytes, if the plan moves anything */
+	uint64_t moved;		/* how far the program is from its file's addresses */
 	uint64_t gate;		/* address of a syscall instruction in it */
 	uint64_t scratch;	/* address of what is borrowed of its stack */
 	size_t scratch_size;
@@ -78,10 +80,14 @@ int reach_first_instruction(struct launch_state *launch);
 int measure_file(struct launch_state *launch);
 int check_stack(struct launch_state *launch);
 int find_gate(struct launch_state *launch);
+
+/* relocate.c: what depends on where the kernel has put things */
+int find_moved(struct launch_state *launch);
 int relocate_filter(struct launch_state *launch);
 int let_go(struct launch_state *launch);
 
 /* inject.c: calls that the held program makes on the launcher's behalf */
+int seal_program(struct launch_state *launch);
 int refuse_exec_gain(struct launch_state *launch);
 int lend_filter(struct launch_state *launch);
 int install_filter(struct launch_state *launch);

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Accept a profile with unresolved sites; their calls are refused.",
 )
+@click.option(
+    "--require",
+    multiple=True,
+    type=click.Choice(["mdwe", "mseal"]),
+    help="Fail where the kernel lacks it: mdwe keeps pages from becoming code, mseal keeps code what it is.",
+)
 @click.option("--no-pin", is_flag=True, help="Allow calls from everywhere in the process.")
 @click.argument("program")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -41,6 +47,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     no_events: bool,
     allow_incomplete: bool,
     no_pin: bool,
+    require: tuple[str, ...],
     program: str,
     arguments: tuple[str, ...],
 ) -> int:
@@ -61,6 +68,7 @@ def command(  # noqa: PLR0913  # one parameter per option
         no_events=no_events,
         allow_incomplete=allow_incomplete,
         no_pin=no_pin,
+        require=require,
     )
     write_output(output, data)
     if output != "-":
@@ -94,11 +102,13 @@ def prepare(  # noqa: PLR0913  # what a launch depends on
     no_events: bool,
     allow_incomplete: bool,
     no_pin: bool = False,
+    require: tuple[str, ...] = (),
 ) -> tuple[Profile, LaunchPlan, bytes]:
     """Return the profile of the program with the bytes `data`, its launch plan, and the plan's bytes."""
     from shim.cli.profile_cache import cached_profile, default_directory
     from shim.elf.image import parse_elf
-    from shim.launch.compose import compose
+    from shim.elf.pages import constant_pages
+    from shim.launch.compose import Layout, compose
     from shim.launch.plan import encode
 
     profile = cached_profile(data, path, default_directory(os.environ))
@@ -111,7 +121,9 @@ def prepare(  # noqa: PLR0913  # what a launch depends on
         variables,
         events=not no_events,
         allow_incomplete=allow_incomplete,
-        entry_point=None if no_pin else image.entry - image.base,
+        layout=Layout(image.entry - image.base, constant_pages(image)),
+        pin=not no_pin,
+        require=require,
     )
     return profile, plan, encode(plan)
 

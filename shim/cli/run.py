@@ -47,6 +47,8 @@ ROOT = Path("/")
 )
 @click.option("--no-events", is_flag=True, help="Let the kernel kill the program at once, without a report.")
 @click.option("--allow-incomplete", is_flag=True, help="Run a program whose profile has unresolved sites.")
+@click.option("--require", multiple=True, type=click.Choice(["mdwe", "mseal"]),
+              help="Fail where the kernel lacks this, instead of saying so.")  # fmt: skip
 @click.option("--no-pin", is_flag=True, help="Allow calls from everywhere in the process.")
 @click.argument("program")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -61,6 +63,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     no_events: bool,
     allow_incomplete: bool,
     no_pin: bool,
+    require: tuple[str, ...],
     program: str,
     arguments: tuple[str, ...],
 ) -> int:
@@ -79,7 +82,8 @@ def command(  # noqa: PLR0913  # one parameter per option
     data = read_program(path)
     try:
         profile, plan, encoded = prepare(path, data, (program, *arguments), env, no_events=no_events,
-                                          allow_incomplete=allow_incomplete, no_pin=no_pin)  # fmt: skip
+                                          allow_incomplete=allow_incomplete, no_pin=no_pin,
+                                          require=require)  # fmt: skip
         _attest(encoded, policy, tee, evidence, endorsements, nonce)
     except LaunchError:
         raise
@@ -153,6 +157,8 @@ def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes) -> 
         click.echo(f"shim: {describe(event, profile, data, Path('/proc'))}", err=True)
 
     result = native.run(encoded, on_event=report, job_control=True)
+    if result.unsealed:
+        say("mseal: this kernel has none: the program could replace its own code; --require mseal refuses it")
     if result.violation:
         name = os.fsdecode(plan.argv[0])
         click.echo(f"shim: {name} was killed for a call that its profile does not have", err=True)

@@ -6,7 +6,9 @@ The step after which nothing interprets a profile any more: the launcher only re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from shim.errors import IncompleteProfileError, PlanFormatError
 from shim.filter import compile_filter
@@ -18,6 +20,22 @@ from shim.profile.profile import Profile
 from shim.syscalls import table
 
 _LAUNCHED = "x86_64"
+# What a kernel may lack, and the flag without which its absence is only reported, or it is not done.
+REQUIREMENTS = MappingProxyType({"mdwe": PlanFlag.NO_EXEC_GAIN, "mseal": PlanFlag.REQUIRE_SEALS})
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """
+    What the launch has to know of a program's file beside its profile, in the file's addresses.
+
+    Attributes:
+        entry_point: Of the first instruction.
+        sealed: Whole pages that nobody shall change or unmap.
+    """
+
+    entry_point: int
+    sealed: tuple[range, ...]
 
 
 def compose(  # noqa: PLR0913  # what a launch depends on
@@ -28,7 +46,9 @@ def compose(  # noqa: PLR0913  # what a launch depends on
     *,
     events: bool = True,
     allow_incomplete: bool = False,
-    entry_point: int | None = None,
+    layout: Layout | None = None,
+    pin: bool = True,
+    require: Collection[str] = (),
 ) -> LaunchPlan:
     """
     Return the plan that launches `program` under the filter of `profile`.
@@ -40,8 +60,10 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         environment: The whole environment; nothing else is passed on.
         events: Report refused calls to the launcher; without, the kernel kills the program by itself.
         allow_incomplete: Accept a profile with unresolved sites: what they call is refused.
-        entry_point: Address of the first instruction in the file. If the profile knows every place that calls
-            come from, they are then pinned to these places; None pins nothing.
+        layout: Where the file has its first instruction and what is sealed; without it nothing is moved, so
+            that nothing is pinned or sealed.
+        pin: Allow each call only from the places that the profile has for it, if it knows them all.
+        require: Of `REQUIREMENTS`, what has to be done or the launch fails.
 
     Raises:
         IncompleteProfileError: the profile is incomplete and that was not allowed.
@@ -62,10 +84,13 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         )
     rules = rules_from(profile, 0)
     sources = pins(profile)
-    pinned = entry_point is not None and sources.pinnable
+    pinned = layout is not None and pin and sources.pinnable
     violation = USER_NOTIF if events else KILL_PROCESS
+    sealed = layout.sealed if layout is not None else ()
     filter_program = compile_filter(rules, table(profile.arch), violation, sources if pinned else None)
     flags = PlanFlag(0)
+    for name in require:
+        flags |= REQUIREMENTS[name]
     if not events:
         flags |= PlanFlag.NO_EVENTS
     if EXEC_CALLS & {rule.name for rule in rules}:
@@ -78,7 +103,8 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         environment=tuple(
             f"{name}={value}".encode(errors="surrogateescape") for name, value in environment.items()
         ),
-        entry_point=entry_point if filter_program.relocations else None,
+        entry_point=layout.entry_point if layout and (sealed or filter_program.relocations) else None,
         relocations=filter_program.relocations,
+        sealed=sealed,
         flags=flags,
     )

@@ -52,6 +52,7 @@ class LaunchResult:
         violation: True if it was ended for a call that its filter reported. A kernel that kills by itself
             (`PlanFlag.NO_EVENTS`) shows as signal 31 alone.
         pid: The process it was.
+        unsealed: True if the plan seals the program and this kernel has no mseal.
     """
 
     exit_code: int
@@ -59,6 +60,7 @@ class LaunchResult:
     signal: int
     violation: bool
     pid: int
+    unsealed: bool = False
 
 
 def run(
@@ -114,6 +116,7 @@ def run(
         signal=result.signal,
         violation=bool(result.violation),
         pid=result.pid,
+        unsealed=bool(result.unsealed),
     )
 
 

@@ -33,6 +33,8 @@ _ENTRY: Final = struct.Struct("<IIII")
 _LIMIT: Final = struct.Struct("<IIQQ")
 _ENTRY_POINT: Final = struct.Struct("<Q")
 _RELOCATION: Final = struct.Struct("<IHH")
+_SEALED: Final = struct.Struct("<QQ")
+PAGE: Final = 4096
 _RESOURCES: Final = 16  # RLIM_NLIMITS, include/uapi/asm-generic/resource.h, v6.18
 _RLIMIT_CORE: Final = 4
 _QUOTED: Final = 48  # bytes of a foreign string that a message shows
@@ -52,6 +54,8 @@ class PlanFlag(IntFlag):
     """Names that steer the C library (LD_*, GLIBC_TUNABLES, GCONV_PATH) may be passed."""
     NO_EXEC_GAIN = 16
     """PR_SET_MDWE before the first instruction; a kernel without it cannot launch the plan."""
+    REQUIRE_SEALS = 32
+    """A kernel without mseal cannot launch the plan; else it is only reported."""
 
 
 class _Kind(IntEnum):
@@ -63,6 +67,7 @@ class _Kind(IntEnum):
     LIMITS = 6
     ENTRY_POINT = 7
     RELOCATIONS = 8
+    SEALED = 9
 
 
 _NO_FLAGS: Final = PlanFlag(0)
@@ -97,8 +102,9 @@ class LaunchPlan:
         argv: Argument vector, at least one.
         environment: `NAME=VALUE` each; nothing else is passed on.
         limits: By increasing resource.
-        entry_point: Address of the program's first instruction in its file; None if nothing is relocated.
+        entry_point: Address of the program's first instruction in its file; None if nothing below needs it.
         relocations: What the launcher adds to the filter's operands, by increasing instruction.
+        sealed: Address ranges of the file, whole pages with gaps between, that nobody shall change or unmap.
         flags: See `PlanFlag`.
     """
 
@@ -110,6 +116,7 @@ class LaunchPlan:
     limits: tuple[ResourceLimit, ...] = ()
     entry_point: int | None = None
     relocations: tuple[Relocation, ...] = ()
+    sealed: tuple[range, ...] = ()
     flags: PlanFlag = _NO_FLAGS
 
 
@@ -173,6 +180,10 @@ def decode(data: bytes) -> LaunchPlan:
         if _Kind.ENTRY_POINT in values
         else None,
         relocations=_relocations(values),
+        sealed=tuple(
+            range(address, address + size)
+            for address, size in _SEALED.iter_unpack(values.get(_Kind.SEALED, b""))
+        ),
         flags=PlanFlag(flags),
     )
 
@@ -208,6 +219,11 @@ def _sections(plan: LaunchPlan) -> list[tuple[_Kind, bytes]]:
         if not 0 <= relocation.index < 1 << 32:
             raise _fault("relocations.index", str(relocation.index), "instructions, increasing")
         relocations += _RELOCATION.pack(relocation.index, relocation.moved, relocation.part)
+    sealed = b""
+    for extent in plan.sealed:
+        if not 0 <= extent.start <= extent.stop < 1 << 64:
+            raise _fault("sealed.address", str(extent), "pages, increasing, with gaps")
+        sealed += _SEALED.pack(extent.start, extent.stop - extent.start)
     contents = (
         (_Kind.PROGRAM, plan.program + b"\0"),
         (_Kind.DIGEST, plan.digest),
@@ -217,6 +233,7 @@ def _sections(plan: LaunchPlan) -> list[tuple[_Kind, bytes]]:
         (_Kind.LIMITS, limits),
         (_Kind.ENTRY_POINT, entry_point),
         (_Kind.RELOCATIONS, relocations),
+        (_Kind.SEALED, sealed),
     )
     return [(kind, content) for kind, content in contents if content]
 
@@ -235,7 +252,7 @@ def _read_header(data: bytes) -> tuple[int, int]:
         (version == VERSION, "header.version", version, "1"),
         (arch == ARCH_X86_64, "header.arch", arch, "1 (x86-64)"),
         (size == len(data), "header.size", f"{size}{there}", "the file's size"),
-        (table_fits, "header.sections", f"{count}{there}", "a table of at most 8 in the file"),
+        (table_fits, "header.sections", f"{count}{there}", "a table of at most 9 in the file"),
         (flags & ~sum(PlanFlag) == 0, "header.flags", hex(flags), "known flags"),
         (reserved == 0, "header.reserved", reserved, "0"),
     )
@@ -351,6 +368,18 @@ def _read_relocations(content: bytes, _flags: int) -> None:
         least = index + 1
 
 
+def _read_sealed(content: bytes, _flags: int) -> None:
+    if len(content) % _SEALED.size:
+        raise _fault("sealed", f"{len(content)} bytes", "entries of 16 bytes")
+    least = 0
+    for place, (address, size) in enumerate(_SEALED.iter_unpack(content)):
+        if address % PAGE or (place and address <= least):
+            raise _fault("sealed.address", f"{address} after {least}", "pages, increasing, with gaps")
+        if size % PAGE or not 0 < size <= (1 << 64) - 1 - address:
+            raise _fault("sealed.size", str(size), "whole pages")
+        least = address + size
+
+
 _READERS: Final = MappingProxyType[_Kind, Callable[[bytes, int], None]](
     {
         _Kind.PROGRAM: _read_program,
@@ -361,6 +390,7 @@ _READERS: Final = MappingProxyType[_Kind, Callable[[bytes, int], None]](
         _Kind.LIMITS: _read_limits,
         _Kind.ENTRY_POINT: _read_entry_point,
         _Kind.RELOCATIONS: _read_relocations,
+        _Kind.SEALED: _read_sealed,
     }
 )
 
@@ -376,11 +406,15 @@ def _limits(content: bytes) -> tuple[ResourceLimit, ...]:
 
 
 def _relocations(values: Mapping[_Kind, bytes]) -> tuple[Relocation, ...]:
-    """Return the relocations, which concern instructions of the filter and need the entry point."""
+    """
+    Return the relocations, which concern instructions of the filter.
+
+    They and what is sealed need the entry point, and nothing else does.
+    """
     content = values.get(_Kind.RELOCATIONS, b"")
-    if bool(content) != (_Kind.ENTRY_POINT in values):
-        found = "relocations alone" if content else "an entry point alone"
-        raise _fault("relocations", found, "relocations and an entry point, or neither")
+    moved = _Kind.RELOCATIONS in values or _Kind.SEALED in values
+    if moved != (_Kind.ENTRY_POINT in values):
+        raise _fault("entry-point", "none" if moved else "one", "one with relocations or seals, none without")
     found_all = tuple(
         Relocation(index, Moved(moved), Part(part)) for index, moved, part in _RELOCATION.iter_unpack(content)
     )

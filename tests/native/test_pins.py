@@ -15,8 +15,9 @@ import pytest
 
 from shim.analysis.derive import derive
 from shim.elf.image import parse_elf
+from shim.elf.pages import constant_pages
 from shim.filter import Moved, Part, Relocation
-from shim.launch.compose import compose
+from shim.launch.compose import Layout, compose
 from shim.launch.plan import LaunchPlan, decode, encode
 from tests.native.launching import (
     ALLOW,
@@ -66,7 +67,8 @@ def pinned_plan(program: Path, *arguments: str, pin: bool = True) -> LaunchPlan:
     image = parse_elf(data, str(program))
     profile = derive(data, str(program))
     argv = (str(program), *arguments)
-    return compose(profile, str(program), argv, {}, entry_point=image.entry - image.base if pin else None)
+    layout = Layout(image.entry - image.base, constant_pages(image))
+    return compose(profile, str(program), argv, {}, layout=layout, pin=pin)
 
 
 @pytest.mark.parametrize("how", BUILDS)
@@ -118,7 +120,7 @@ def test_an_entry_point_that_is_not_the_files(face: Face, build: Build) -> None:
     outcome = face.launch(encode(replace(plan, entry_point=plan.entry_point + 8)))
     assert (outcome.exit_code, outcome.errors) == (
         125,
-        ("shim: relocate-filter: the program's entry point is not the plan's",),
+        ("shim: find-moved: the program's entry point is not the plan's",),
     )
 
 
@@ -155,6 +157,40 @@ def test_a_relocation_of_what_is_no_constant_is_found_out(face: Face, build: Bui
     outcome = face.launch(encode(replace(plan, relocations=relocations)))
     assert outcome.exit_code == 125
     assert outcome.errors[0].startswith("shim: relocate-filter: filter[0]: found code 0x20")
+
+
+REPLACEMENTS = ("write", "map", "unmap", "move", "move-over", "vdso-map", "vdso-unmap", "vdso-move")
+
+
+@pytest.mark.parametrize("how", BUILDS)
+@pytest.mark.parametrize("way", REPLACEMENTS)
+def test_code_cannot_be_replaced(launcher: Face, build: Build, how: str, way: str) -> None:
+    outcome = launcher.launch(encode(pinned_plan(build("replace_code", how), way)))
+    assert (outcome.exit_code, outcome.output, outcome.errors) == (0, "refused\n", ())
+
+
+@pytest.mark.parametrize("way", REPLACEMENTS)
+def test_code_that_is_not_sealed_can(launcher: Face, build: Build, way: str) -> None:
+    plan = replace(pinned_plan(build("replace_code", "glibc"), way), sealed=())
+    assert launcher.launch(encode(plan)).output == "replaced\n"
+
+
+@pytest.mark.parametrize("how", BUILDS)
+def test_the_sealed_pages_are_those_of_code_and_constants(build: Build, how: str) -> None:
+    program = build("replace_code", how)
+    image = parse_elf(program.read_bytes(), str(program))
+    sealed = constant_pages(image)
+    for segment in image.segments:
+        inside = any(segment.address - image.base in extent for extent in sealed)
+        assert inside != segment.writable
+
+
+def test_a_page_that_is_not_there_cannot_be_sealed(face: Face, build: Build) -> None:
+    plan = pinned_plan(build("call_from", "glibc"), "own")
+    outcome = face.launch(encode(replace(plan, sealed=(range(0x10000, 0x11000),))))
+    assert outcome.exit_code == 125
+    assert len(outcome.errors) == 1
+    assert outcome.errors[0].startswith("shim: seal-program: ")
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the launcher runs x86-64 programs")

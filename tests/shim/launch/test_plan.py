@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from shim.errors import PlanFormatError
 from shim.filter import Moved, Part, Relocation
 from shim.launch._native import ffi, lib
-from shim.launch.plan import LaunchPlan, PlanFlag, ResourceLimit, decode, encode
+from shim.launch.plan import PAGE, LaunchPlan, PlanFlag, ResourceLimit, decode, encode
 
 SMALL = LaunchPlan(
     program=b"/bin/a",
@@ -38,8 +38,12 @@ def relocations(draw: st.DrawFn, most: int) -> tuple[Relocation, ...]:
 @st.composite
 def relocated(draw: st.DrawFn, plan: LaunchPlan) -> LaunchPlan:
     found = draw(relocations(len(plan.filter) // 8))
-    entry_point = draw(st.integers(0, 2**64 - 1)) if found else None
-    return dataclasses.replace(plan, relocations=found, entry_point=entry_point)
+    borders = sorted(draw(st.sets(st.integers(0, 2**52 - 2), max_size=6)))
+    sealed = tuple(
+        range(low * PAGE, high * PAGE) for low, high in zip(borders[::2], borders[1::2], strict=False)
+    )
+    entry_point = draw(st.integers(0, 2**64 - 1)) if found or sealed else None
+    return dataclasses.replace(plan, relocations=found, sealed=sealed, entry_point=entry_point)
 
 
 @st.composite
@@ -59,7 +63,7 @@ PLANS = st.builds(
     argv=st.lists(STRINGS, min_size=1, max_size=5).map(tuple),
     environment=st.lists(ENTRIES, max_size=5).map(tuple),
     limits=limits(),
-    flags=st.integers(0, 31).map(lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT),
+    flags=st.integers(0, 63).map(lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT),
 ).flatmap(relocated)
 
 
@@ -83,6 +87,7 @@ def refusal_in_c(data: bytes) -> Refusal | None:
     assert plan.limit_count == len(decode(data).limits)
     assert plan.flags == decode(data).flags
     assert plan.relocation_count == len(decode(data).relocations)
+    assert plan.sealed_count == len(decode(data).sealed)
     assert plan.entry_point == (decode(data).entry_point or 0)
     return None
 
@@ -155,18 +160,18 @@ BROKEN = {
         "plan.end",
         f"{END + 8} after an end at {END}",
     ),
-    "9 sections": (put(GOOD, 16, "<I", 9), "header.sections", f"9 in a file of {END} bytes"),
+    "10 sections": (put(GOOD, 16, "<I", 10), "header.sections", f"10 in a file of {END} bytes"),
     "2**28 sections": (put(GOOD, 16, "<I", 2**28), "header.sections", f"{2**28} in a file of {END} bytes"),
     "table beyond the end": (
         put(put(GOOD[:48], 12, "<I", 48), 16, "<I", 6),
         "header.sections",
         "6 in a file of 48 bytes",
     ),
-    "unknown flag": (put(GOOD, 20, "<I", 32), "header.flags", "0x20"),
+    "unknown flag": (put(GOOD, 20, "<I", 64), "header.flags", "0x40"),
     "highest flag": (put(GOOD, 20, "<I", 2**31), "header.flags", "0x80000000"),
     "reserved": (put(GOOD, 31, "<B", 1), "header.reserved", str(2**56)),
     "kind 0": (put(GOOD, 32, "<I", 0), "section.kind", "0 after 0"),
-    "kind 9": (put(GOOD, 32 + 5 * 16, "<I", 9), "section.kind", "9 after 5"),
+    "kind 10": (put(GOOD, 32 + 5 * 16, "<I", 10), "section.kind", "10 after 5"),
     "same kind twice": (put(GOOD, 48, "<I", 1), "section.kind", "1 after 1"),
     "offset": (put(GOOD, 36, "<I", 136), "section.offset", "136 after an end at 128"),
     "no size": (put(GOOD, 40, "<I", 0), "section.size", f"0 with {END - 128} bytes left"),
@@ -209,11 +214,15 @@ def assembled(contents: dict[int, bytes], flags: int = 0) -> bytes:
 
 
 CONTENTS = {1: b"/bin/a\0", 2: bytes(32), 3: b"\x06\0\0\0\0\0\0\x80", 4: b"a\0"}
-PROGRAM, DIGEST, RULES, ARGV, ENVIRONMENT, LIMITS, ENTRY_POINT, RELOCATIONS = range(1, 9)
+PROGRAM, DIGEST, RULES, ARGV, ENVIRONMENT, LIMITS, ENTRY_POINT, RELOCATIONS, SEALED = range(1, 10)
 
 
 def limit(resource: int, reserved: int, soft: int, hard: int) -> bytes:
     return struct.pack("<IIQQ", resource, reserved, soft, hard)
+
+
+def seal(address: int, size: int) -> bytes:
+    return struct.pack("<QQ", address, size)
 
 
 def relocation(index: int, moved: int, part: int) -> bytes:
@@ -248,9 +257,22 @@ BAD_CONTENTS = {
     "reserved of a limit": (LIMITS, limit(1, 3, 0, 0), "limits.reserved", "3"),
     "soft above hard": (LIMITS, limit(1, 0, 2**64 - 1, 5), "limits.soft", f"{2**64 - 1} above 5"),
     "half an entry point": (ENTRY_POINT, bytes(4), "entry-point", "4 bytes"),
-    "an entry point alone": (ENTRY_POINT, bytes(8), "relocations", "an entry point alone"),
+    "an entry point alone": (ENTRY_POINT, bytes(8), "entry-point", "one"),
     "half a relocation": (RELOCATIONS, bytes(12), "relocations", "12 bytes"),
-    "relocations alone": (RELOCATIONS, bytes(8), "relocations", "relocations alone"),
+    "relocations alone": (RELOCATIONS, bytes(8), "entry-point", "none"),
+    "half a seal": (SEALED, bytes(8), "sealed", "8 bytes"),
+    "seals alone": (SEALED, seal(0, PAGE), "entry-point", "none"),
+    "a seal inside a page": (SEALED, seal(8, PAGE), "sealed.address", "8 after 0"),
+    "seals that touch": (SEALED, seal(0, PAGE) + seal(PAGE, PAGE), "sealed.address", f"{PAGE} after {PAGE}"),
+    "seals out of order": (
+        SEALED,
+        seal(PAGE * 4, PAGE) + seal(0, PAGE),
+        "sealed.address",
+        f"0 after {PAGE * 5}",
+    ),
+    "a seal of nothing": (SEALED, seal(0, 0), "sealed.size", "0"),
+    "a seal of half a page": (SEALED, seal(0, 8), "sealed.size", "8"),
+    "a seal that wraps": (SEALED, seal(PAGE, 2**64 - PAGE), "sealed.size", str(2**64 - PAGE)),
     "the same instruction twice": (RELOCATIONS, bytes(16), "relocations.index", "0 after 0"),
     "what is not moved": (RELOCATIONS, relocation(0, 2, 0), "relocations.part", "0 of 2"),
     "what has no such part": (RELOCATIONS, relocation(0, 1, 3), "relocations.part", "3 of 1"),
@@ -308,10 +330,12 @@ UNHOLDABLE: dict[str, tuple[dict[str, Any], str]] = {
     "negative limit": ({"limits": (ResourceLimit(0, -1, 0),)}, "limits"),
     "limits out of order": ({"limits": (ResourceLimit(7, 0, 0), ResourceLimit(1, 0, 0))}, "limits.resource"),
     "soft above hard": ({"limits": (ResourceLimit(1, 2, 1),)}, "limits.soft"),
-    "unknown flag": ({"flags": PlanFlag(0).__class__(32)}, "header.flags"),
+    "unknown flag": ({"flags": PlanFlag(0).__class__(64)}, "header.flags"),
     "negative entry point": ({"entry_point": -1}, "entry-point"),
-    "entry point alone": ({"entry_point": 1}, "relocations"),
-    "relocations alone": ({"relocations": (Relocation(0, Moved.VDSO, Part.LOW),)}, "relocations"),
+    "entry point alone": ({"entry_point": 1}, "entry-point"),
+    "relocations alone": ({"relocations": (Relocation(0, Moved.VDSO, Part.LOW),)}, "entry-point"),
+    "seals alone": ({"sealed": (range(PAGE, 2 * PAGE),)}, "entry-point"),
+    "a seal below 0": ({"sealed": (range(-PAGE, PAGE),)}, "sealed.address"),
     "negative relocation": ({"relocations": (Relocation(-1, Moved.VDSO, Part.LOW),)}, "relocations.index"),
 }
 
