@@ -48,6 +48,7 @@ struct launch_result {
 	int32_t pid;
 	int32_t violation;	/* 1 if a refused call ended it */
 	int32_t unsealed;	/* 1 if the kernel has no mseal */
+	uint64_t reported;	/* refused calls */
 	int32_t error;		/* errno of the failed step, or 0 */
 	const char *step;	/* that failed, or null: then the program ran */
 	char reason[LAUNCH_REASON_SIZE];	/* empty: errno says it */

@@ -69,6 +69,15 @@ static int found_bytes(struct text text, const void *bytes, size_t size)
 	return -1;
 }
 
+/* Is there one answer to refused calls?  What is only audited can be execve. */
+static int answers_once(uint32_t flags)
+{
+	uint32_t answers = flags & (PLAN_NO_EVENTS | PLAN_ERRNO | PLAN_AUDIT);
+
+	return (answers & (answers - 1)) == 0 &&
+	       (!(flags & PLAN_AUDIT) || flags & PLAN_EXEC_ALLOWED);
+}
+
 /* Post: a header of this version, whose section table lies inside the file. */
 static int read_header(const uint8_t *bytes, size_t size, struct plan *plan,
 		       struct plan_fault *fault)
@@ -106,6 +115,11 @@ static int read_header(const uint8_t *bytes, size_t size, struct plan *plan,
 	if (plan->flags & ~(uint32_t)PLAN_ALL_FLAGS)
 		return found_flags(fault_at(fault, "header.flags",
 					    "known flags", 20), plan->flags);
+	if (!answers_once(plan->flags))
+		return found_flags(fault_at(fault, "header.flags",
+					    "one answer to refused calls, and "
+					    "exec allowed with audit", 20),
+				   plan->flags);
 	if (load64_le(bytes + 24) != 0)
 		return found_number(fault_at(fault, "header.reserved", "0", 24),
 				    load64_le(bytes + 24));

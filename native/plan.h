@@ -74,7 +74,9 @@ enum plan_flag {
 	PLAN_LOADER_ENVIRONMENT = 1 << 3, /* LD_* and its like may be passed */
 	PLAN_NO_EXEC_GAIN = 1 << 4,	/* PR_SET_MDWE; its absence is an error */
 	PLAN_REQUIRE_SEALS = 1 << 5,	/* a kernel without mseal is an error */
-	PLAN_ALL_FLAGS = (1 << 6) - 1,
+	PLAN_ERRNO = 1 << 6,		/* a refused call fails with EPERM */
+	PLAN_AUDIT = 1 << 7,		/* it is reported and made */
+	PLAN_ALL_FLAGS = (1 << 8) - 1,
 };
 
 /* Pointers into the plan's own bytes, which must outlive this. */

@@ -91,18 +91,63 @@ static void describe(struct launch_violation *violation,
 	violation->arch = notification->data.arch;
 }
 
+static void report(struct launch_state *launch,
+		   const struct uapi_seccomp_notif *notification)
+{
+	struct launch_violation violation;
+
+	describe(&violation, notification);
+	launch->result->reported++;
+	if (launch->on_violation != NULL)
+		launch->on_violation(launch->context, &violation);
+}
+
 /*
  * The call is never answered: its thread stays in it until it is dead.  The
  * program is stopped before the report, so that its other threads do nothing
  * meanwhile and its memory map can still be read; and killed after it.
  */
-static int end_by_violation(struct launch_state *launch)
+static int end_by_violation(struct launch_state *launch,
+			    const struct uapi_seccomp_notif *notification)
+{
+	sys_pidfd_kill(launch->pidfd, SIGNAL_STOP);
+	report(launch, notification);
+	sys_pidfd_kill(launch->pidfd, SIGNAL_KILL);
+	kill_offender(launch, notification->id, (int)notification->pid);
+	launch->result->violation = 1;
+	return reap(launch);
+}
+
+/* Only the thread that made the call waits.  A process of the program's that is
+ * gone before the answer needs none. */
+static int answer(struct launch_state *launch,
+		  const struct uapi_seccomp_notif *notification)
+{
+	enum { NO_PERMISSION = -1, NO_ENTRY = -2 };
+	union {		/* a newer kernel may write more than we know */
+		struct uapi_seccomp_notif_resp response;
+		uint8_t room[512];
+	} sent;
+	long error;
+
+	report(launch, notification);
+	memset(&sent, 0, sizeof(sent));
+	sent.response.id = notification->id;
+	if (launch->plan->flags & PLAN_AUDIT)
+		sent.response.flags = UAPI_SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+	else
+		sent.response.error = NO_PERMISSION;
+	error = sys_ioctl(launch->listener, UAPI_SECCOMP_IOCTL_NOTIF_SEND,
+			  &sent);
+	return error == NO_ENTRY ? 0 : (int)error;
+}
+
+static int receive_violation(struct launch_state *launch)
 {
 	union {		/* a newer kernel may write more than we know */
 		struct uapi_seccomp_notif notification;
 		uint8_t room[512];
 	} request;
-	struct launch_violation violation;
 	long error;
 
 	memset(&request, 0, sizeof(request));
@@ -112,15 +157,9 @@ static int end_by_violation(struct launch_state *launch)
 		return 0;
 	if (error < 0)
 		return (int)error;
-	sys_pidfd_kill(launch->pidfd, SIGNAL_STOP);
-	describe(&violation, &request.notification);
-	if (launch->on_violation != NULL)
-		launch->on_violation(launch->context, &violation);
-	sys_pidfd_kill(launch->pidfd, SIGNAL_KILL);
-	kill_offender(launch, request.notification.id,
-		      (int)request.notification.pid);
-	launch->result->violation = 1;
-	return reap(launch);
+	if (launch->plan->flags & (PLAN_ERRNO | PLAN_AUDIT))
+		return answer(launch, &request.notification);
+	return end_by_violation(launch, &request.notification);
 }
 
 /*
@@ -218,7 +257,7 @@ int supervise(struct launch_state *launch)
 		if (ready < 0)
 			error = (int)ready;
 		else if (polled[LISTENER].revents & POLLIN)
-			error = end_by_violation(launch);
+			error = receive_violation(launch);
 		else if (polled[PROGRAM].revents != 0 ||
 			 polled[LISTENER].revents != 0)
 			/* A listener hangs up when the last thread is dying. */

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from shim.launch.compose import OnViolation
     from shim.launch.plan import LaunchPlan
     from shim.profile.profile import Profile
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="NAME[=VALUE]",
     help="Pass a variable; the environment is empty otherwise.",
+)
+@click.option(
+    "--on-violation",
+    type=click.Choice(["kill", "errno", "audit"]),
+    default="kill",
+    show_default=True,
+    help="What becomes of a refused call: it ends the program, fails with EPERM, or is made and reported.",
 )
 @click.option("--no-events", is_flag=True, help="Let the kernel kill the program at once, without a report.")
 @click.option(
@@ -44,6 +52,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     *,
     output: str,
     env: tuple[str, ...],
+    on_violation: OnViolation,
     no_events: bool,
     allow_incomplete: bool,
     no_pin: bool,
@@ -65,7 +74,7 @@ def command(  # noqa: PLR0913  # one parameter per option
         read_program(path),
         (program, *arguments),
         env,
-        no_events=no_events,
+        on_violation=answer_of(on_violation, no_events=no_events),
         allow_incomplete=allow_incomplete,
         no_pin=no_pin,
         require=require,
@@ -99,7 +108,7 @@ def prepare(  # noqa: PLR0913  # what a launch depends on
     argv: tuple[str, ...],
     env: tuple[str, ...],
     *,
-    no_events: bool,
+    on_violation: OnViolation,
     allow_incomplete: bool,
     no_pin: bool = False,
     require: tuple[str, ...] = (),
@@ -119,13 +128,27 @@ def prepare(  # noqa: PLR0913  # what a launch depends on
         path,
         argv,
         variables,
-        events=not no_events,
+        on_violation=on_violation,
         allow_incomplete=allow_incomplete,
         layout=Layout(image.entry - image.base, constant_pages(image)),
         pin=not no_pin,
         require=require,
     )
     return profile, plan, encode(plan)
+
+
+def answer_of(on_violation: OnViolation, *, no_events: bool) -> OnViolation:
+    """
+    Return what two options together say of refused calls.
+
+    Raises:
+        UsageError: they contradict each other.
+    """
+    if no_events and on_violation != "kill":
+        raise click.UsageError(
+            f"--no-events lets the kernel kill; --on-violation {on_violation} needs events"
+        )
+    return "kernel" if no_events else on_violation
 
 
 def environment(assignments: tuple[str, ...], own: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from shim.errors import BinaryError, IncompleteProfileError, LaunchError, ShimEr
 
 if TYPE_CHECKING:
     from attestation.result import AttestationResult
+    from shim.launch.compose import OnViolation
     from shim.launch.plan import LaunchPlan
     from shim.profile.profile import Profile
 
@@ -45,6 +46,13 @@ ROOT = Path("/")
     metavar="NAME[=VALUE]",
     help="Pass a variable; the environment is empty otherwise.",
 )
+@click.option(
+    "--on-violation",
+    type=click.Choice(["kill", "errno", "audit"]),
+    default="kill",
+    show_default=True,
+    help="What becomes of a refused call: it ends the program, fails with EPERM, or is made and reported.",
+)
 @click.option("--no-events", is_flag=True, help="Let the kernel kill the program at once, without a report.")
 @click.option("--allow-incomplete", is_flag=True, help="Run a program whose profile has unresolved sites.")
 @click.option("--require", multiple=True, type=click.Choice(["mdwe", "mseal"]),
@@ -60,6 +68,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     endorsements: tuple[Path, ...],
     nonce: bytes | None,
     env: tuple[str, ...],
+    on_violation: OnViolation,
     no_events: bool,
     allow_incomplete: bool,
     no_pin: bool,
@@ -74,14 +83,15 @@ def command(  # noqa: PLR0913  # one parameter per option
     refusal before the start.
     """
     from shim.cli.files import find_program, read_program
-    from shim.cli.plan import prepare
+    from shim.cli.plan import answer_of, prepare
 
     if evidence is None and (nonce is not None or endorsements):
         raise click.UsageError("--nonce and --endorsements mean nothing without --evidence")
     path = find_program(program, os.environ.get("PATH", os.defpath))
     data = read_program(path)
     try:
-        profile, plan, encoded = prepare(path, data, (program, *arguments), env, no_events=no_events,
+        profile, plan, encoded = prepare(path, data, (program, *arguments), env,
+                                          on_violation=answer_of(on_violation, no_events=no_events),
                                           allow_incomplete=allow_incomplete, no_pin=no_pin,
                                           require=require)  # fmt: skip
         _attest(encoded, policy, tee, evidence, endorsements, nonce)
@@ -152,6 +162,7 @@ def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes) -> 
     """Launch the plan, put refused calls into words, and return the exit code."""
     from shim.cli.violations import describe
     from shim.launch import native
+    from shim.launch.plan import PlanFlag
 
     def report(event: native.ViolationEvent) -> None:
         click.echo(f"shim: {describe(event, profile, data, Path('/proc'))}", err=True)
@@ -159,7 +170,10 @@ def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes) -> 
     result = native.run(encoded, on_event=report, job_control=True)
     if result.unsealed:
         say("mseal: this kernel has none: the program could replace its own code; --require mseal refuses it")
+    name = os.fsdecode(plan.argv[0])
+    if result.reported and not result.violation:
+        became = "let through" if plan.flags & PlanFlag.AUDIT else "failed with EPERM"
+        say(f"{name}: calls that its profile does not have: {result.reported}, {became}")
     if result.violation:
-        name = os.fsdecode(plan.argv[0])
         click.echo(f"shim: {name} was killed for a call that its profile does not have", err=True)
     return result.exit_code

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 from shim.errors import IncompleteProfileError, PlanFormatError
 from shim.filter import compile_filter
@@ -22,6 +23,16 @@ from shim.syscalls import table
 _LAUNCHED = "x86_64"
 # What a kernel may lack, and the flag without which its absence is only reported, or it is not done.
 REQUIREMENTS = MappingProxyType({"mdwe": PlanFlag.NO_EXEC_GAIN, "mseal": PlanFlag.REQUIRE_SEALS})
+
+OnViolation = Literal["kill", "kernel", "errno", "audit"]
+_ANSWERS = MappingProxyType(
+    {
+        "kill": PlanFlag(0),
+        "kernel": PlanFlag.NO_EVENTS,
+        "errno": PlanFlag.ERRNO,
+        "audit": PlanFlag.AUDIT | PlanFlag.EXEC_ALLOWED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,7 @@ def compose(  # noqa: PLR0913  # what a launch depends on
     arguments: Sequence[str],
     environment: Mapping[str, str],
     *,
-    events: bool = True,
+    on_violation: OnViolation = "kill",
     allow_incomplete: bool = False,
     layout: Layout | None = None,
     pin: bool = True,
@@ -58,7 +69,8 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         program: Absolute path of the file.
         arguments: Argument vector, the program's own name first.
         environment: The whole environment; nothing else is passed on.
-        events: Report refused calls to the launcher; without, the kernel kills the program by itself.
+        on_violation: What becomes of a refused call: the launcher reports it and kills the program, the
+            kernel kills it by itself ("kernel"), it fails with EPERM ("errno") or is made ("audit").
         allow_incomplete: Accept a profile with unresolved sites: what they call is refused.
         layout: Where the file has its first instruction and what is sealed; without it nothing is moved, so
             that nothing is pinned or sealed.
@@ -85,14 +97,12 @@ def compose(  # noqa: PLR0913  # what a launch depends on
     rules = rules_from(profile, 0)
     sources = pins(profile)
     pinned = layout is not None and pin and sources.pinnable
-    violation = USER_NOTIF if events else KILL_PROCESS
+    violation = KILL_PROCESS if on_violation == "kernel" else USER_NOTIF
     sealed = layout.sealed if layout is not None else ()
     filter_program = compile_filter(rules, table(profile.arch), violation, sources if pinned else None)
-    flags = PlanFlag(0)
+    flags = _ANSWERS[on_violation]
     for name in require:
         flags |= REQUIREMENTS[name]
-    if not events:
-        flags |= PlanFlag.NO_EVENTS
     if EXEC_CALLS & {rule.name for rule in rules}:
         flags |= PlanFlag.EXEC_ALLOWED
     return LaunchPlan(

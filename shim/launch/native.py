@@ -52,6 +52,7 @@ class LaunchResult:
         violation: True if it was ended for a call that its filter reported. A kernel that kills by itself
             (`PlanFlag.NO_EVENTS`) shows as signal 31 alone.
         pid: The process it was.
+        reported: How many calls were refused, or made although the profile does not have them.
         unsealed: True if the plan seals the program and this kernel has no mseal.
     """
 
@@ -61,6 +62,7 @@ class LaunchResult:
     violation: bool
     pid: int
     unsealed: bool = False
+    reported: int = 0
 
 
 def run(
@@ -117,6 +119,7 @@ def run(
         violation=bool(result.violation),
         pid=result.pid,
         unsealed=bool(result.unsealed),
+        reported=result.reported,
     )
 
 

@@ -56,6 +56,10 @@ class PlanFlag(IntFlag):
     """PR_SET_MDWE before the first instruction; a kernel without it cannot launch the plan."""
     REQUIRE_SEALS = 32
     """A kernel without mseal cannot launch the plan; else it is only reported."""
+    ERRNO = 64
+    """A refused call fails with EPERM, and is reported."""
+    AUDIT = 128
+    """A refused call is made, and is reported; with EXEC_ALLOWED only, for it may be execve."""
 
 
 class _Kind(IntEnum):
@@ -254,12 +258,26 @@ def _read_header(data: bytes) -> tuple[int, int]:
         (size == len(data), "header.size", f"{size}{there}", "the file's size"),
         (table_fits, "header.sections", f"{count}{there}", "a table of at most 9 in the file"),
         (flags & ~sum(PlanFlag) == 0, "header.flags", hex(flags), "known flags"),
+        (
+            _answers_once(flags),
+            "header.flags",
+            hex(flags),
+            "one answer to refused calls, and exec allowed with audit",
+        ),
         (reserved == 0, "header.reserved", reserved, "0"),
     )
     for holds, where, found, want in checks:
         if not holds:
             raise _fault(where, str(found), want)
     return flags, count
+
+
+def _answers_once(flags: int) -> bool:
+    """Whether there is one answer to refused calls; what is only audited can be execve."""
+    answers = flags & (PlanFlag.NO_EVENTS | PlanFlag.ERRNO | PlanFlag.AUDIT)
+    return answers & (answers - 1) == 0 and (
+        not flags & PlanFlag.AUDIT or bool(flags & PlanFlag.EXEC_ALLOWED)
+    )
 
 
 def _read_table(data: bytes, count: int) -> dict[_Kind, bytes]:

@@ -29,6 +29,7 @@ from tests.native.launching import (
 )
 
 Probe = Callable[[str], Path]
+CALLS = 20_000
 EVENT_FIELDS = {"event", "time_ns", "pid", "syscall", "arch", "address", "arguments"}
 
 
@@ -75,6 +76,53 @@ def test_kernel_kills_where_there_are_no_events(face: Face, probe: Probe, name: 
 def test_errno_is_the_programs_to_see(launcher: Face, probe: Probe) -> None:
     rules = all_but((*EXEC, GETPPID), ERRNO_PERM)
     assert launcher.launch(plan_for(probe("call_in_thread"), filter=rules)).output == "ran on\n"
+
+
+ANSWERED = {"errno": PlanFlag.ERRNO, "audit": PlanFlag.AUDIT | PlanFlag.EXEC_ALLOWED}
+
+
+@pytest.mark.parametrize("name", ["call_at_once", "call_in_thread", "call_in_child"])
+@pytest.mark.parametrize("answer", ANSWERED)
+def test_refused_call_is_answered_and_reported(face: Face, probe: Probe, name: str, answer: str) -> None:
+    plan = plan_for(probe(name), filter=all_but((*EXEC, GETPPID)), flags=ANSWERED[answer])
+    outcome = face.launch(plan)
+    assert (outcome.exit_code, outcome.output, outcome.errors) == (0, "ran on\n", ())
+    assert {(event["event"], event["syscall"]) for event in outcome.events} == {("violation", GETPPID)}
+
+
+@pytest.mark.parametrize("answer", ANSWERED)
+def test_what_an_answered_call_returns(face: Face, probe: Probe, answer: str) -> None:
+    plan = plan_for(probe("many_calls"), filter=all_but((*EXEC, GETPPID)), flags=ANSWERED[answer])
+    outcome = face.launch(plan)
+    assert (outcome.exit_code, outcome.output) == (0, "EPERM\n" if answer == "errno" else "answered\n")
+    assert len(outcome.events) == CALLS
+
+
+def test_exec_that_is_only_audited(face: Face, probe: Probe) -> None:
+    outcome = face.launch(plan_for(probe("exec_by_call"), "execve", flags=ANSWERED["audit"]))
+    assert (outcome.exit_code, outcome.output) == (0, "executed\n")
+    assert [event["syscall"] for event in outcome.events] == [59]
+
+
+def test_exec_fails_where_refused_calls_do(face: Face, probe: Probe) -> None:
+    outcome = face.launch(plan_for(probe("exec_by_call"), "execve", flags=PlanFlag.ERRNO))
+    assert outcome.exit_code not in {0, 125, 159}
+    assert [event["syscall"] for event in outcome.events] == [59]
+
+
+def test_a_launcher_that_dies_answers_nothing(launcher: Face, probe: Probe) -> None:
+    """Its death ends the program, in audit as in every other plan."""
+    plan = plan_for(probe("run_on"), "audited", filter=all_but((*EXEC, GETPPID)), flags=ANSWERED["audit"])
+    process = launcher.start(plan)
+    assert process.stdout is not None
+    process.stdout.readline()
+    program = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+    process.kill()
+    process.wait(timeout=10)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{program}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{program}").exists()
 
 
 def test_allow_list_without_close(face: Face, probe: Probe) -> None:

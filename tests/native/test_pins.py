@@ -206,3 +206,21 @@ def test_shim_run_says_that_the_place_is_wrong(build: Build) -> None:
         [*shim, "--no-pin", str(program), "elsewhere"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "answered\n")
+
+
+@pytest.mark.parametrize(("answer", "became"), [("errno", "failed with EPERM"), ("audit", "let through")])
+def test_shim_run_counts_what_it_answered(build: Build, answer: str, became: str) -> None:
+    shim = [str(ROOT / ".venv" / "bin" / "shim"), "run", "--tee", "simulated", "--on-violation", answer]
+    program = build("call_from", "glibc")
+    done = subprocess.run([*shim, str(program), "page"], capture_output=True, text=True, check=False)
+    assert done.returncode == (answer == "errno")
+    assert f"{program}: calls that its profile does not have: 1, {became}\n" in done.stderr
+
+
+def test_shim_run_refuses_events_that_nobody_gets(build: Build) -> None:
+    shim = [str(ROOT / ".venv" / "bin" / "shim"), "run", "--on-violation", "audit", "--no-events"]
+    done = subprocess.run(
+        [*shim, str(build("call_from", "glibc"))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 125
+    assert "--on-violation audit needs events" in done.stderr

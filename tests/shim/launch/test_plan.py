@@ -63,7 +63,10 @@ PLANS = st.builds(
     argv=st.lists(STRINGS, min_size=1, max_size=5).map(tuple),
     environment=st.lists(ENTRIES, max_size=5).map(tuple),
     limits=limits(),
-    flags=st.integers(0, 63).map(lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT),
+    flags=st.integers(0, 63).map(lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT)
+    | st.sampled_from([PlanFlag.ERRNO, PlanFlag.AUDIT | PlanFlag.EXEC_ALLOWED]).map(
+        lambda flags: flags | PlanFlag.LOADER_ENVIRONMENT
+    ),
 ).flatmap(relocated)
 
 
@@ -167,7 +170,10 @@ BROKEN = {
         "header.sections",
         "6 in a file of 48 bytes",
     ),
-    "unknown flag": (put(GOOD, 20, "<I", 64), "header.flags", "0x40"),
+    "unknown flag": (put(GOOD, 20, "<I", 256), "header.flags", "0x100"),
+    "two answers": (put(GOOD, 20, "<I", 64 + 2), "header.flags", "0x42"),
+    "all answers": (put(GOOD, 20, "<I", 128 + 64 + 2 + 1), "header.flags", "0xc3"),
+    "audit without exec": (put(GOOD, 20, "<I", 128), "header.flags", "0x80"),
     "highest flag": (put(GOOD, 20, "<I", 2**31), "header.flags", "0x80000000"),
     "reserved": (put(GOOD, 31, "<B", 1), "header.reserved", str(2**56)),
     "kind 0": (put(GOOD, 32, "<I", 0), "section.kind", "0 after 0"),
@@ -330,7 +336,7 @@ UNHOLDABLE: dict[str, tuple[dict[str, Any], str]] = {
     "negative limit": ({"limits": (ResourceLimit(0, -1, 0),)}, "limits"),
     "limits out of order": ({"limits": (ResourceLimit(7, 0, 0), ResourceLimit(1, 0, 0))}, "limits.resource"),
     "soft above hard": ({"limits": (ResourceLimit(1, 2, 1),)}, "limits.soft"),
-    "unknown flag": ({"flags": PlanFlag(0).__class__(64)}, "header.flags"),
+    "unknown flag": ({"flags": PlanFlag(0).__class__(256)}, "header.flags"),
     "negative entry point": ({"entry_point": -1}, "entry-point"),
     "entry point alone": ({"entry_point": 1}, "entry-point"),
     "relocations alone": ({"relocations": (Relocation(0, Moved.VDSO, Part.LOW),)}, "entry-point"),
