@@ -10,8 +10,11 @@
 
 #include "bpf.h"
 #include "fuzz_input.h"
+#include "load.h"
 #include "plan.h"
 #include "sha256.h"
+
+#define SEED_SIZE 512
 
 static struct bpf_state states[BPF_MAX_COUNT];
 
@@ -37,6 +40,24 @@ static void compare_proof_with_runs(const uint8_t *filter, size_t count,
 	}
 }
 
+/* What the launcher relies on when it relocates and seals. */
+static void check_moved(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->relocation_count; i++)
+		if (load32_le(plan->relocations + i * PLAN_RELOCATION_SIZE) >=
+		    plan->filter_count)
+			abort();
+	for (size_t i = 0; i < plan->sealed_count; i++) {
+		const uint8_t *entry = plan->sealed + i * PLAN_SEALED_SIZE;
+		uint64_t address = load64_le(entry);
+		uint64_t size = load64_le(entry + 8);
+
+		if (size == 0 || address + size < address ||
+		    (address | size) % PLAN_PAGE != 0)
+			abort();
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
 	struct plan plan;
@@ -50,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	sha256_end(&hash, digest);
 	memcpy(&seed, digest, sizeof(seed));
 	if (plan_read(bytes, size, &plan, &fault) == 0) {
+		check_moved(&plan);
 		bytes = plan.filter;
 		size = plan.filter_count * 8;
 	} else if (fault.found[0] == 0 ||
@@ -65,37 +87,50 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 /* A valid plan with a filter of a few instructions to start from. */
 static size_t write_seed(uint8_t *bytes)
 {
-	static const uint8_t path[8] = "/bin/a";
-	static const uint32_t head[6] = { 0x00010001, 0, 4, 0, 0, 0 };
-	static const uint32_t sizes[4] = { 7, 32, 7 * 8, 2 };
+	static const uint8_t digest[PLAN_DIGEST_SIZE];
 	static const uint32_t filter[14] = {
 		0x20, 4, 0x00010015, 0xc000003e, 0x06, 0x80000000, 0x20, 0,
 		0x01000015, 59, 0x06, 0x7fff0000, 0x06, 0x7fc00000,
 	};
-	uint32_t offset = PLAN_HEADER_SIZE + 4 * PLAN_ENTRY_SIZE;
+	static const uint64_t entry_point = 0x1040;
+	static const uint32_t relocations[4] = { 1, 0, 4, 0x00020001 };
+	static const uint64_t sealed[4] = { 0, 4096, 16384, 8192 };
+	static const struct {
+		uint32_t kind;
+		uint32_t size;
+		const void *content;
+	} sections[] = {
+		{ PLAN_PROGRAM, 7, "/bin/a" },
+		{ PLAN_DIGEST, sizeof(digest), digest },
+		{ PLAN_FILTER, sizeof(filter), filter },
+		{ PLAN_ARGV, 2, "a" },
+		{ PLAN_ENTRY_POINT, sizeof(entry_point), &entry_point },
+		{ PLAN_RELOCATIONS, sizeof(relocations), relocations },
+		{ PLAN_SEALED, sizeof(sealed), sealed },
+	};
+	const uint32_t count = sizeof(sections) / sizeof(sections[0]);
+	const uint32_t head[6] = { 0x00010001, 0, count, 0, 0, 0 };
+	uint32_t offset = PLAN_HEADER_SIZE + count * PLAN_ENTRY_SIZE;
 
-	memset(bytes, 0, 512);
+	memset(bytes, 0, SEED_SIZE);
 	memcpy(bytes, PLAN_MAGIC, 8);
 	memcpy(bytes + 8, head, sizeof(head));
-	for (uint32_t i = 0; i < 4; i++) {
-		uint32_t entry[4] = { i + 1, offset, sizes[i], 0 };
+	for (uint32_t i = 0; i < count; i++) {
+		const uint32_t entry[4] = { sections[i].kind, offset,
+					    sections[i].size, 0 };
 
 		memcpy(bytes + PLAN_HEADER_SIZE + i * PLAN_ENTRY_SIZE, entry,
 		       sizeof(entry));
-		if (i == 0)
-			memcpy(bytes + offset, path, sizeof(path));
-		if (i == 2)
-			memcpy(bytes + offset, filter, sizeof(filter));
-		offset += (sizes[i] + 7) & ~7U;
+		memcpy(bytes + offset, sections[i].content, sections[i].size);
+		offset += (sections[i].size + 7) & ~7U;
 	}
-	memcpy(bytes + offset - 8, "a", 2);
 	memcpy(bytes + 12, &offset, sizeof(offset));
 	return offset;
 }
 
 static int mutate(long seconds)
 {
-	uint8_t seed[512];
+	uint8_t seed[SEED_SIZE];
 	uint8_t *bytes;
 	size_t whole = write_seed(seed);
 	struct plan plan;
