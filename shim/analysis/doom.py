@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from shim.analysis.blocks import Block
+from shim.analysis.closure import closure, leading_to
 from shim.analysis.decided import only_successor
 from shim.analysis.numbers import KernelEntry, never_return
 from shim.analysis.program import Program
@@ -142,19 +143,11 @@ def _aborts(program: Program, function: Function) -> bool:
 def _acting(program: Program) -> set[int]:
     """Return the functions that may enter the kernel, themselves or through what they use."""
     reach = program.reach
-    users = _users(program)
-    pending = [
-        function.entry
-        for function in reach.functions.values()
-        if any(_acts(program, run) for run in function.runs)
-    ]
-    found: set[int] = set()
-    while pending:
-        current = pending.pop()
-        if current not in found:
-            found.add(current)
-            pending += users.get(current, ())
-    return found
+    functions = reach.functions.values()
+    acting = [function.entry for function in functions if any(_acts(program, run) for run in function.runs)]
+    return leading_to(
+        acting, ((function.entry, [used for _, used in function.uses]) for function in functions)
+    )
 
 
 def _acts(program: Program, run: Run) -> bool:
@@ -189,23 +182,5 @@ def _away(program: Program) -> set[int]:
     return found
 
 
-def _users(program: Program) -> dict[int, list[int]]:
-    """Return for each function and object the functions that use it."""
-    users: dict[int, list[int]] = {}
-    for function in program.reach.functions.values():
-        for _, target in function.uses:
-            users.setdefault(target, []).append(function.entry)
-    return users
-
-
 def _in_circle(start: int, flow: dict[int, list[int]]) -> bool:
-    seen: set[int] = set()
-    pending = list(flow[start])
-    while pending:
-        current = pending.pop()
-        if current == start:
-            return True
-        if current not in seen:
-            seen.add(current)
-            pending += flow.get(current, ())
-    return False
+    return start in closure(flow[start], lambda block: flow.get(block, ()))

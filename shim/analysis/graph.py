@@ -7,7 +7,7 @@ Filled in function by function, when a question about one comes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -85,6 +85,14 @@ class Graph:
             blocks.update((block.start, block) for block in inward if self.alive(block.start))
         return list(blocks.values())
 
+    def call_sites(self, entry: int) -> Iterator[Block]:
+        """Yield the blocks that call the function at `entry`, themselves or through a linkage table."""
+        for block in self.callers(entry):
+            if block.ending == Ending.JUMP_INDIRECT and block.start in self._reach.functions:
+                yield from self.callers(block.start)
+            else:
+                yield block
+
     def _falls_into(self, block: Block, entry: int) -> bool:
         falls = block.end == entry and block.ending in {Ending.FALL, Ending.BRANCH}
         return falls and self.alive(block.start)
@@ -123,6 +131,14 @@ class Graph:
     def reference_addresses(self) -> list[int]:
         """The addresses of `references`."""
         return [reference.address for reference in self.references]
+
+    def naming(self, addresses: Iterable[int]) -> Iterator[int]:
+        """Yield the instructions that name one of `addresses`."""
+        for address in addresses:
+            for at in range(bisect_left(self.reference_addresses, address), len(self.references)):
+                if self.references[at].address != address:
+                    break
+                yield self.references[at].ip
 
     @cached_property
     def pointed(self) -> list[int]:

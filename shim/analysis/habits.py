@@ -67,11 +67,7 @@ def opening_objects(program: Program, _: Iterable[KernelEntry]) -> set[int]:
     if program.process.interpreter is not None:
         return set()
     complaints = program.reach.named_data.intersection(program.memory.places(_INVALID_HEADER))
-    checking = set()
-    for reference in program.questions.graph.references:
-        run = program.reach.containing(reference.ip) if reference.address in complaints else None
-        if run is not None:
-            checking.add(program.reach.owner[run.start].entry)
+    checking = program.questions.naming(complaints)
     callers = {
         program.blocks.owner(block).entry
         for entry in checking

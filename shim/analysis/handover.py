@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shim.analysis.blocks import Block
+from shim.analysis.closure import closure
 from shim.analysis.decode import Ending
 from shim.analysis.program import Program
 
@@ -66,14 +67,8 @@ def _on_the_way(program: Program, start: int, callers: set[int]) -> set[int]:
 
 def calling(program: Program, targets: set[int]) -> set[int]:
     """Return the functions that get to one of `targets` by calls alone."""
-    found: set[int] = set()
-    pending = list(targets)
-    while pending:
-        current = pending.pop()
-        if current not in found:
-            found.add(current)
-            pending += [program.questions.owner_of(ip) for ip in program.reach.callers.get(current, ())]
-    return found
+    owner_of, callers = program.questions.owner_of, program.reach.callers
+    return closure(targets, lambda entry: map(owner_of, callers.get(entry, ())))
 
 
 def callee_of(program: Program, block: Block) -> int | None:

@@ -28,8 +28,7 @@ _LONGEST = 256
 def localised(program: Program, _: Iterable[KernelEntry]) -> set[int]:
     """Return the functions that choose and load locales, catalogues of messages and character sets."""
     places = {start for text in _NAMED for start in _strings_ending(program, text)}
-    naming = (reference.ip for reference in program.questions.graph.references if reference.address in places)
-    return {program.questions.owner_of(ip) for ip in naming} - {0}
+    return program.questions.naming(places)
 
 
 def _strings_ending(program: Program, text: bytes) -> Iterator[int]:

@@ -7,8 +7,9 @@ thread (glibc 2.36, sysdeps/nptl/libc_start_call_main.h).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
+from shim.analysis.closure import leading_to
 from shim.analysis.handover import main_function
 from shim.analysis.numbers import KernelEntry
 from shim.analysis.program import Program
@@ -31,23 +32,7 @@ def behind_lone_exit(program: Program, entries: Iterable[KernelEntry]) -> list[t
             if (block := program.blocks.containing(entry.address)) is not None
         }
         blocks = program.blocks.of(program.reach.functions[function])
-        before: dict[int, list[int]] = {}
-        for block in blocks:
-            for target in program.questions.graph.onward(block):
-                before.setdefault(target, []).append(block.start)
-        calling = _leading({site.start for site, _ in sites}, before)
-        only = _leading(ends, before) - calling
+        onward = [(block.start, program.questions.graph.onward(block)) for block in blocks]
+        only = leading_to(ends, onward) - leading_to((site.start for site, _ in sites), onward)
         found += [(block.start, block.end) for block in blocks if block.start in only]
-    return found
-
-
-def _leading(targets: set[int], before: Mapping[int, Sequence[int]]) -> set[int]:
-    """Return the blocks from which control can get to one of `targets`, these included."""
-    found: set[int] = set()
-    pending = list(targets)
-    while pending:
-        current = pending.pop()
-        if current not in found:
-            found.add(current)
-            pending += before.get(current, ())
     return found

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Collection
 
 from shim.analysis.assumptions import DECLARED_MODULES, NO_ENGINES, NO_MODULES, Assumption
-from shim.analysis.blocks import Block
 from shim.analysis.questions import Questions
 from shim.analysis.reach import Reach
 from shim.analysis.roots import add_image
@@ -145,7 +144,7 @@ class Modules:
         questions = self._ask()
         arguments = questions.listings.architecture.conventions.arguments
         for entry in called:
-            for site in _sites(questions, entry):
+            for site in questions.graph.call_sites(entry):
                 if site.last in self._unknown:
                     continue
                 argument = arguments[1 if entry in finders else 0]
@@ -160,14 +159,3 @@ class Modules:
                     for address in self._exports.get(name, ()):
                         if self._process.memory.executable(address):
                             self._reach.root(address, f"looked up by its name: {name}")
-
-
-def _sites(questions: Questions, entry: int) -> list[Block]:
-    """
-    Return the blocks that call the function at `entry`, those that call the stub of a linkage table for it.
-    """
-    sites: list[Block] = []
-    for block in questions.graph.callers(entry):
-        stub = block.start in questions.reach.functions and questions.graph.callee(block) is None
-        sites += questions.graph.callers(block.start) if stub else [block]
-    return sites

@@ -7,7 +7,7 @@ from named assumptions, each found by the shape of the code and never by a name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from shim.analysis.assumptions import (
@@ -67,8 +67,7 @@ def proved_dead(program: Program, entries: Iterable[KernelEntry]) -> Dead:
         if entry.numbers and not entry.unresolved and set(entry.numbers) <= final:
             stops.setdefault(entry.function, set()).add(entry.address)
     dead = Dead()
-    for function, addresses in stops.items():
-        dead.add_ranges(unreached(program, program.reach.functions[function], addresses))
+    dead.add_ranges(all_unreached(program, stops))
     return dead
 
 
@@ -77,11 +76,18 @@ def behind_calls(program: Program, blocks: Iterable[Block]) -> list[tuple[int, i
     calls: dict[int, set[int]] = {}
     for block in blocks:
         calls.setdefault(program.blocks.owner(block).entry, set()).add(block.last)
+    return all_unreached(program, calls)
+
+
+def all_unreached(
+    program: Program, stops: Mapping[int, set[int]], *, passing: bool = True
+) -> list[tuple[int, int]]:
+    """Return what is `unreached` in each of the functions that have stops."""
     functions = program.reach.functions
     return [
         extent
-        for function, stops in calls.items()
-        for extent in unreached(program, functions[function], stops)
+        for function, addresses in stops.items()
+        for extent in unreached(program, functions[function], addresses, passing=passing)
     ]
 
 
@@ -120,11 +126,7 @@ def unreached(
 
 
 def _behind_secure(program: Program, entries: list[KernelEntry]) -> list[tuple[int, int]]:
-    return [
-        extent
-        for function, starts in only_secure(program, entries).items()
-        for extent in unreached(program, program.reach.functions[function], starts, passing=False)
-    ]
+    return all_unreached(program, only_secure(program, entries), passing=False)
 
 
 # What each assumption takes out: address ranges, or functions that are never entered.

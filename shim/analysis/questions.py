@@ -4,7 +4,7 @@ Everything that is needed to ask what a location can hold, over what has been re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from shim.analysis.architecture import Architecture
@@ -41,6 +41,10 @@ class Questions:
         if owner is None:
             owner = self.owners[address] = self.reach.owner_of(address)
         return owner
+
+    def naming(self, addresses: Iterable[int]) -> set[int]:
+        """Return the entries of the functions whose code names one of `addresses`."""
+        return {self.owner_of(ip) for ip in self.graph.naming(addresses)} - {0}
 
     def narrow(self, alive: Callable[[int], bool]) -> None:
         """Take into account that only instructions whose address is `alive` ever run."""

@@ -7,9 +7,10 @@ leads. Where all uses of one of them are refuted, it and what only it reaches is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from shim.analysis.blocks import Block
+from shim.analysis.closure import leading_to, reversed_edges
 from shim.analysis.dead import Dead
 from shim.analysis.decided import only_successor
 from shim.analysis.decode import Ending
@@ -51,7 +52,7 @@ class _Refutation:
         above = dominators(
             (root for root in (*reach.roots, *reach.root_objects) if root in living), remaining.targets
         )
-        users = _users(remaining.targets)
+        users = reversed_edges(remaining.targets.items())
         found = False
         for entry in self._on_all_ways(above, living):
             sources = self._sources(entry, users.get(entry, ()), remaining)
@@ -116,7 +117,7 @@ class _Refutation:
             return False
         blocks = program.blocks.of(function)
         flow = {block.start: list(program.questions.graph.onward(block)) for block in blocks}
-        leading = _leading(wanted.start, flow)
+        leading = leading_to([wanted.start], flow.items())
         decisive = [
             block
             for block in blocks
@@ -129,7 +130,7 @@ class _Refutation:
             only = only_successor(block, program.questions.listings, program.values)
             if only is not None and only not in leading:
                 flow[block.start] = [only]
-        return not any(start in _leading(wanted.start, flow) for start in self._begins(blocks))
+        return leading_to([wanted.start], flow.items()).isdisjoint(self._begins(blocks))
 
     def _begins(self, blocks: list[Block]) -> Iterator[int]:
         """Yield the blocks of a function that something else than its own code leads to."""
@@ -138,28 +139,3 @@ class _Refutation:
             entered = block.start in reach.functions or block.start in reach.entered
             if entered or reach.came_from_outside(block.start):
                 yield block.start
-
-
-def _users(targets: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
-    """Return for each function and object what uses it."""
-    users: dict[int, list[int]] = {}
-    for node, used in targets.items():
-        for target in used:
-            users.setdefault(target, []).append(node)
-    return users
-
-
-def _leading(wanted: int, flow: dict[int, list[int]]) -> set[int]:
-    """Return the blocks from which control can get to `wanted`, itself included."""
-    before: dict[int, list[int]] = {}
-    for start, targets in flow.items():
-        for target in targets:
-            before.setdefault(target, []).append(start)
-    found: set[int] = set()
-    pending = [wanted]
-    while pending:
-        current = pending.pop()
-        if current not in found:
-            found.add(current)
-            pending += before.get(current, ())
-    return found

@@ -44,18 +44,11 @@ def only_secure(program: Program, entries: Iterable[KernelEntry]) -> dict[int, s
 
 def _naming(program: Program) -> dict[str, list[Block]]:
     """Return the blocks that take the addresses of the strings."""
-    memory = program.memory
-    places: dict[int, str] = {}
-    for string in _STRINGS:
-        for address in memory.places(string.encode() + b"\0"):
-            if address in program.reach.named_data:
-                places[address] = string
     found: dict[str, list[Block]] = {string: [] for string in _STRINGS}
-    for reference in program.questions.graph.references:
-        if reference.address in places:
-            block = program.blocks.containing(reference.ip)
-            if block is not None:
-                found[places[reference.address]].append(block)
+    for string, blocks in found.items():
+        places = program.reach.named_data.intersection(program.memory.places(string.encode() + b"\0"))
+        named = map(program.blocks.containing, program.questions.graph.naming(places))
+        blocks += [block for block in named if block is not None]
     return found
 
 

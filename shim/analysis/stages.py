@@ -7,10 +7,11 @@ is over is never entered again, so that what only it asks of the kernel can be r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shim.analysis.blocks import Block
+from shim.analysis.closure import closure
 from shim.analysis.dead import Dead
 from shim.analysis.decode import Ending
 from shim.analysis.handover import ONCE, callee_of, calling, main_function
@@ -175,33 +176,25 @@ def _last_before(program: Program, function: Function, waiting: set[int]) -> Blo
     candidate, best = first, None
     following = {block.start: program.questions.graph.onward(block) for block in blocks}
     for block in blocks:
-        without = _reachable(function.entry, following, block.start)
-        once = not calls & without and block.start not in _reachable_behind(block.start, following)
-        if once and (best is None or best.start in _reachable(function.entry, following, block.start)):
+        without = _reachable([function.entry], following, block.start)
+        again = _reachable(following[block.start], following, _NEVER)
+        once = not calls & without and block.start not in again
+        if once and (best is None or best.start in without):
             best = block
     return best or candidate
 
 
-def _reachable(start: int, following: Mapping[int, Sequence[int]], without: int) -> set[int]:
-    found: set[int] = set()
-    pending = [start]
-    while pending:
-        current = pending.pop()
-        if current not in found and current != without and current in following:
-            found.add(current)
-            pending += following[current]
-    return found
+def _reachable(starts: Iterable[int], following: Mapping[int, Sequence[int]], without: int) -> set[int]:
+    """Return the blocks of a function that control gets to from `starts`, but not through `without`."""
 
+    def inside(blocks: Iterable[int]) -> Iterator[int]:
+        return (block for block in blocks if block != without and block in following)
 
-def _reachable_behind(start: int, following: Mapping[int, Sequence[int]]) -> set[int]:
-    found: set[int] = set()
-    for target in following.get(start, ()):
-        found |= _reachable(target, following, -1)
-    return found
+    return closure(inside(starts), lambda block: inside(following[block]))
 
 
 def _never_again(program: Program, function: Function, block: Block) -> set[tuple[int, int]]:
     """Return the blocks of a function that do not run any more once `block` has begun."""
     following = {b.start: program.questions.graph.onward(b) for b in program.blocks.of(function)}
-    ahead = _reachable(block.start, following, -1)
+    ahead = _reachable([block.start], following, _NEVER)
     return {(b.start, b.end) for b in program.blocks.of(function) if b.start not in ahead}

@@ -8,13 +8,12 @@ in GLIBC_TUNABLES, which the launcher does not pass on (glibc 2.36, elf/dl-tunab
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from shim.analysis.blocks import Block
 from shim.analysis.numbers import KernelEntry
 from shim.analysis.program import Program
 from shim.analysis.registers import WORD
-from shim.analysis.runs import Ending
 
 # The names of tunables begin the entries of one table (glibc 2.36, elf/dl-tunable-types.h, struct _tunable);
 # a few have a variable of their own, whose name stands in the same entry.
@@ -56,16 +55,12 @@ def _called_back(program: Program, table: range, entries: bytes) -> set[int]:
         if not _VARIABLE.search(entries, at, at + table.step)
     }
     whole = range(table.start, table.stop - 1 + table.step)
-    readers = {
-        program.questions.owner_of(reference.ip)
-        for reference in program.questions.graph.references
-        if reference.address in whole
-    }
+    readers = program.questions.naming(whole)
     asked: dict[int, set[int]] = {}
     made: dict[int, set[int]] = {}
     elsewhere: set[int] = set()
     for reader in readers & program.reach.functions.keys():
-        for site in _sites(program, reader):
+        for site in program.questions.graph.call_sites(reader):
             numbers = set(_argument(program, site, 0, _ID_MASK))
             callbacks = _argument(program, site, 2, WORD)
             if not callbacks.keys() & program.reach.functions.keys():
@@ -81,17 +76,6 @@ def _called_back(program: Program, table: range, entries: bytes) -> set[int]:
         and program.reach.address_taken.get(callback) == made[callback]
         and not program.questions.graph.callers(callback)
     }
-
-
-def _sites(program: Program, entry: int) -> Iterator[Block]:
-    """Yield the blocks that call a function, themselves or through a linkage table."""
-    graph, blocks = program.questions.graph, program.blocks
-    for block in graph.callers(entry):
-        owner = blocks.owner(block).entry
-        if owner == block.start and block.ending == Ending.JUMP_INDIRECT:
-            yield from graph.callers(owner)
-        else:
-            yield block
 
 
 def _argument(program: Program, site: Block, position: int, mask: int) -> dict[int, set[int]]:

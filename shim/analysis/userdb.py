@@ -22,9 +22,8 @@ _ENTRY = b"_nss_systemd_getpwnam_r\0"
 def event_loops(program: Program, _: Iterable[KernelEntry]) -> set[int]:
     """Return the functions of the event loops that only name services have that ask such sockets."""
     asking = _paths(program, _SOCKETS) & _paths(program, _ENTRY)
-    files = set(program.memory.places(_EVENT_LOOP)) if asking else set()
-    naming = [reference.ip for reference in program.questions.graph.references if reference.address in files]
-    return {program.questions.owner_of(ip) for ip in naming if program.path(ip) in asking} - {0}
+    naming = program.questions.naming(program.memory.places(_EVENT_LOOP)) if asking else set()
+    return {entry for entry in naming if program.path(entry) in asking}
 
 
 def _paths(program: Program, text: bytes) -> set[str]:
