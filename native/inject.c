@@ -227,14 +227,7 @@ int take_listener(struct launch_state *launch)
 /* The program waits in its close until the launcher says: go on. */
 static int answer_close(struct launch_state *launch)
 {
-	union {		/* a newer kernel may write more than we know */
-		struct uapi_seccomp_notif notification;
-		uint8_t room[512];
-	} request;
-	union {
-		struct uapi_seccomp_notif_resp response;
-		uint8_t room[512];
-	} answer;
+	union notification received;
 	struct pollfd polled[2] = { { launch->listener, POLLIN, 0 },
 				    { launch->pidfd, POLLIN, 0 } };
 	long error = sys_ppoll(polled, 2, NULL);
@@ -243,20 +236,15 @@ static int answer_close(struct launch_state *launch)
 		return (int)error;
 	if (polled[1].revents != 0)
 		return -3; /* ESRCH: killed meanwhile */
-	memset(&request, 0, sizeof(request));
-	error = sys_ioctl(launch->listener, UAPI_SECCOMP_IOCTL_NOTIF_RECV,
-			  &request);
+	error = receive_call(launch, &received);
 	if (error < 0)
 		return (int)error;
-	if ((int)request.notification.pid != launch->pid ||
-	    request.notification.data.nr != SYS_close)
+	if ((int)received.call.pid != launch->pid ||
+	    received.call.data.nr != SYS_close)
 		return refuse(launch, "the filter reports a call that was not "
 			      "made");
-	memset(&answer, 0, sizeof(answer));
-	answer.response.id = request.notification.id;
-	answer.response.flags = UAPI_SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-	return (int)sys_ioctl(launch->listener, UAPI_SECCOMP_IOCTL_NOTIF_SEND,
-			      &answer);
+	return answer_call(launch, received.call.id, 0,
+			   UAPI_SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
 
 /*

@@ -103,6 +103,15 @@ int resume(struct launch_state *launch, long request);
 int await_stop(struct launch_state *launch, long request, int *status);
 int resume_until_stop(struct launch_state *launch, long request, int *status);
 
+/* notify.c: a call that the filter reports waits for its answer */
+union notification {	/* a newer kernel may write more than we know */
+	struct uapi_seccomp_notif call;
+	uint8_t room[512];
+};
+int receive_call(struct launch_state *launch, union notification *received);
+int answer_call(struct launch_state *launch, uint64_t id, int error,
+		uint32_t flags);
+
 /* supervise.c: until the program's end */
 int supervise(struct launch_state *launch);
 void end_program(struct launch_state *launch);

@@ -121,45 +121,30 @@ static int end_by_violation(struct launch_state *launch,
 /* Only the thread that made the call waits.  A process of the program's that is
  * gone before the answer needs none. */
 static int answer(struct launch_state *launch,
-		  const struct uapi_seccomp_notif *notification)
+		  const struct uapi_seccomp_notif *call)
 {
 	enum { NO_PERMISSION = -1, NO_ENTRY = -2 };
-	union {		/* a newer kernel may write more than we know */
-		struct uapi_seccomp_notif_resp response;
-		uint8_t room[512];
-	} sent;
-	long error;
+	int audit = launch->plan->flags & PLAN_AUDIT;
+	int error;
 
-	report(launch, notification);
-	memset(&sent, 0, sizeof(sent));
-	sent.response.id = notification->id;
-	if (launch->plan->flags & PLAN_AUDIT)
-		sent.response.flags = UAPI_SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-	else
-		sent.response.error = NO_PERMISSION;
-	error = sys_ioctl(launch->listener, UAPI_SECCOMP_IOCTL_NOTIF_SEND,
-			  &sent);
-	return error == NO_ENTRY ? 0 : (int)error;
+	report(launch, call);
+	error = answer_call(launch, call->id, audit ? 0 : NO_PERMISSION,
+			    audit ? UAPI_SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0);
+	return error == NO_ENTRY ? 0 : error;
 }
 
 static int receive_violation(struct launch_state *launch)
 {
-	union {		/* a newer kernel may write more than we know */
-		struct uapi_seccomp_notif notification;
-		uint8_t room[512];
-	} request;
-	long error;
+	union notification received;
+	int error = receive_call(launch, &received);
 
-	memset(&request, 0, sizeof(request));
-	error = sys_ioctl(launch->listener, UAPI_SECCOMP_IOCTL_NOTIF_RECV,
-			  &request);
 	if (error == -2 /* ENOENT: its thread was killed meanwhile */)
 		return 0;
 	if (error < 0)
-		return (int)error;
+		return error;
 	if (launch->plan->flags & (PLAN_ERRNO | PLAN_AUDIT))
-		return answer(launch, &request.notification);
-	return end_by_violation(launch, &request.notification);
+		return answer(launch, &received.call);
+	return end_by_violation(launch, &received.call);
 }
 
 /*
