@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from shim.cli.arguments import hexadecimal
+from shim.cli.launching import LaunchOptions, launch_options, prepare
 from shim.cli.main import EXIT_REFUSED, say
 from shim.errors import BinaryError, IncompleteProfileError, LaunchError, ShimError
 
 if TYPE_CHECKING:
     from attestation.result import AttestationResult
-    from shim.launch.compose import OnViolation
     from shim.launch.plan import LaunchPlan
     from shim.profile.profile import Profile
 
@@ -40,26 +40,7 @@ ROOT = Path("/")
     "--endorsements", type=click.Path(path_type=Path), multiple=True, help="Certificates for --evidence."
 )
 @click.option("--nonce", type=hexadecimal(32), metavar="HEX", help="The nonce that --evidence is bound to.")
-@click.option(
-    "--env",
-    multiple=True,
-    metavar="NAME[=VALUE]",
-    help="Pass a variable; the environment is empty otherwise.",
-)
-@click.option(
-    "--on-violation",
-    type=click.Choice(["kill", "errno", "audit"]),
-    default="kill",
-    show_default=True,
-    help="What becomes of a refused call: it ends the program, fails with EPERM, or is made and reported.",
-)
-@click.option("--no-events", is_flag=True, help="Let the kernel kill the program at once, without a report.")
-@click.option("--allow-incomplete", is_flag=True, help="Run a program whose profile has unresolved sites.")
-@click.option("--require", multiple=True, type=click.Choice(["mdwe", "mseal"]),
-              help="Fail where the kernel lacks this, instead of saying so.")  # fmt: skip
-@click.option("--no-pin", is_flag=True, help="Allow calls from everywhere in the process.")
-@click.argument("program")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@launch_options
 def command(  # noqa: PLR0913  # one parameter per option
     *,
     policy: Path | None,
@@ -67,12 +48,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     evidence: Path | None,
     endorsements: tuple[Path, ...],
     nonce: bytes | None,
-    env: tuple[str, ...],
-    on_violation: OnViolation,
-    no_events: bool,
-    allow_incomplete: bool,
-    no_pin: bool,
-    require: tuple[str, ...],
+    options: LaunchOptions,
     program: str,
     arguments: tuple[str, ...],
 ) -> int:
@@ -83,17 +59,13 @@ def command(  # noqa: PLR0913  # one parameter per option
     refusal before the start.
     """
     from shim.cli.files import find_program, read_program
-    from shim.cli.plan import answer_of, prepare
 
     if evidence is None and (nonce is not None or endorsements):
         raise click.UsageError("--nonce and --endorsements mean nothing without --evidence")
     path = find_program(program, os.environ.get("PATH", os.defpath))
     data = read_program(path)
     try:
-        profile, plan, encoded = prepare(path, data, (program, *arguments), env,
-                                          on_violation=answer_of(on_violation, no_events=no_events),
-                                          allow_incomplete=allow_incomplete, no_pin=no_pin,
-                                          require=require)  # fmt: skip
+        profile, plan, encoded = prepare(path, data, (program, *arguments), options)
         _attest(encoded, policy, tee, evidence, endorsements, nonce)
     except LaunchError:
         raise
@@ -164,8 +136,10 @@ def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes) -> 
     from shim.launch import native
     from shim.launch.plan import PlanFlag
 
+    pinned = bool(plan.relocations)
+
     def report(event: native.ViolationEvent) -> None:
-        click.echo(f"shim: {describe(event, profile, data, Path('/proc'))}", err=True)
+        click.echo(f"shim: {describe(event, profile, data, Path('/proc'), pinned=pinned)}", err=True)
 
     result = native.run(encoded, on_event=report, job_control=True)
     if result.unsealed:

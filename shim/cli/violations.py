@@ -15,14 +15,14 @@ from shim.elf.image import parse_elf
 from shim.elf.memory import Memory
 from shim.elf.relocations import Relocations
 from shim.launch.native import ViolationEvent
+from shim.profile.pins import SYSCALL_SIZE
 from shim.profile.profile import Profile
 from shim.syscalls import UnknownSyscallError, table
 
 AUDIT_ARCH_X86_64 = 0xC000_003E
-INSTRUCTION_SIZE = 2
 
 
-def describe(event: ViolationEvent, profile: Profile, data: bytes, proc: Path) -> str:
+def describe(event: ViolationEvent, profile: Profile, data: bytes, proc: Path, *, pinned: bool) -> str:
     """
     Return one line about a refused call.
 
@@ -30,12 +30,13 @@ def describe(event: ViolationEvent, profile: Profile, data: bytes, proc: Path) -
         event: What the launcher reported.
         profile: The profile that the filter was made of.
         data: The bytes of the program file, for the names of its functions.
+        pinned: Whether the filter allows calls only from the places that the profile has for them.
         proc: The proc file system, where the program's mappings are looked up; it must still be stopped.
     """
     call = _call(event)
     arguments = ", ".join(f"{argument:#x}" for argument in event.arguments)
     place = _place(event, profile, data, proc)
-    why = _why(event, profile, place.in_file)
+    why = _why(event, profile, place.in_file, pinned=pinned)
     return f"violation: {call}({arguments}) from {place.text}, pid {event.pid}: {why}"
 
 
@@ -47,12 +48,13 @@ class _Place:
     in_file: int | None = None
 
 
-def _why(event: ViolationEvent, profile: Profile, address: int | None) -> str:
+def _why(event: ViolationEvent, profile: Profile, address: int | None, *, pinned: bool) -> str:
     """Return what the profile does not have: the call, or the call from there, or with these arguments."""
     rules = [rule for phase in profile.phases for rule in phase.rules if rule.number == event.syscall]
     if event.arch != AUDIT_ARCH_X86_64 or not rules:
         return "not in the profile"
-    if all(address != site.address + INSTRUCTION_SIZE for rule in rules for site in rule.sites):
+    known = any(address == site.address + SYSCALL_SIZE for rule in rules for site in rule.sites)
+    if pinned and not known:
         return "in the profile, but not from there"
     return "in the profile, but not with these arguments"
 

@@ -18,6 +18,7 @@ from shim.syscalls import IMPLIED
 VDSO_CALLS = frozenset({"clock_gettime", "clock_getres", "gettimeofday", "time", "getcpu", "getrandom"})
 EXEC_CALLS = frozenset({"execve", "execveat"})
 _RESTART = "restart_syscall"
+SYSCALL_SIZE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Pins:
 
     pins: tuple[Pin, ...]
     unpinnable: tuple[str, ...]
-    instruction_size: int = 2
+    instruction_size: int = SYSCALL_SIZE
 
     @property
     def pinnable(self) -> bool:

@@ -1,0 +1,130 @@
+"""What `shim plan` and `shim run` have in common: their options, and the plan that follows from these."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from shim.launch.compose import OnViolation
+    from shim.launch.plan import LaunchPlan
+    from shim.profile.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """What the user says of a launch; the fields are the options of `launch_options`."""
+
+    env: tuple[str, ...]
+    on_violation: OnViolation
+    no_events: bool
+    allow_incomplete: bool
+    require: tuple[str, ...]
+    no_pin: bool
+
+
+def launch_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of a launch, as `options`, and the program with its arguments."""
+
+    @click.option(
+        "--env",
+        multiple=True,
+        metavar="NAME[=VALUE]",
+        help="Pass a variable; the environment is empty otherwise.",
+    )
+    @click.option(
+        "--on-violation",
+        type=click.Choice(["kill", "errno", "audit"]),
+        default="kill",
+        show_default=True,
+        help="What becomes of a refused call: it ends the program, fails with EPERM, or is made and "
+        "reported.",
+    )
+    @click.option(
+        "--no-events", is_flag=True, help="Let the kernel kill the program at once, without a report."
+    )
+    @click.option(
+        "--allow-incomplete",
+        is_flag=True,
+        help="Accept a profile with unresolved sites; their calls are refused.",
+    )
+    @click.option(
+        "--require",
+        multiple=True,
+        type=click.Choice(["mdwe", "mseal"]),
+        help="Fail where the kernel lacks it: mdwe keeps pages from becoming code, mseal keeps code what "
+        "it is.",
+    )
+    @click.option("--no-pin", is_flag=True, help="Allow calls from everywhere in the process.")
+    @click.argument("program")
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    @functools.wraps(command)
+    def with_options(**given: Any) -> int:  # noqa: ANN401  # one type per option
+        options = LaunchOptions(**{name: given.pop(name) for name in LaunchOptions.__slots__})
+        return command(options=options, **given)
+
+    return with_options
+
+
+def prepare(
+    path: str, data: bytes, argv: tuple[str, ...], options: LaunchOptions
+) -> tuple[Profile, LaunchPlan, bytes]:
+    """Return the profile of the program with the bytes `data`, its launch plan, and the plan's bytes."""
+    from shim.cli.profile_cache import cached_profile, default_directory
+    from shim.elf.image import parse_elf
+    from shim.elf.pages import constant_pages
+    from shim.launch.compose import Layout, compose
+    from shim.launch.plan import encode
+
+    on_violation = answer_of(options.on_violation, no_events=options.no_events)
+    profile = cached_profile(data, path, default_directory(os.environ))
+    image = parse_elf(data, path)
+    plan = compose(
+        profile,
+        path,
+        argv,
+        environment(options.env, os.environ),
+        on_violation=on_violation,
+        allow_incomplete=options.allow_incomplete,
+        layout=Layout(image.entry - image.base, constant_pages(image)),
+        pin=not options.no_pin,
+        require=options.require,
+    )
+    return profile, plan, encode(plan)
+
+
+def answer_of(on_violation: OnViolation, *, no_events: bool) -> OnViolation:
+    """
+    Return what two options together say of refused calls.
+
+    Raises:
+        UsageError: they contradict each other.
+    """
+    if no_events and on_violation != "kill":
+        raise click.UsageError(
+            f"--no-events lets the kernel kill; --on-violation {on_violation} needs events"
+        )
+    return "kernel" if no_events else on_violation
+
+
+def environment(assignments: tuple[str, ...], own: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return the environment that NAME=VALUE arguments describe; a bare NAME takes its value from `own`.
+
+    Raises:
+        BadParameter: one of them is no assignment, or `own` lacks the name.
+    """
+    result = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not name or (not equals and name not in own):
+            raise click.BadParameter(
+                f"found {assignment!r}, want NAME=VALUE or a name that is set", param_hint="--env"
+            )
+        result[name] = value if equals else own[name]
+    return result
