@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +20,22 @@ if TYPE_CHECKING:
 
 EXIT_LACKING = 1
 INTERRUPTS = (signal.SIGINT, signal.SIGQUIT)
+ERRORS = {name: number for number, name in errno.errorcode.items()}
+
+
+def _failing(text: str) -> tuple[int, int]:
+    """Return the number of a call and the errno to answer it with, from CALL or CALL=ERRNO."""
+    from shim.syscalls import UnknownSyscallError, table
+
+    call, given, error = text.partition("=")
+    error = error if given else "ENOSYS"
+    try:
+        number = table("x86_64").number(call, "--fail")
+    except UnknownSyscallError as unknown:
+        raise click.BadParameter(str(unknown)) from unknown
+    if error not in ERRORS:
+        raise click.BadParameter(f"found {error!r}, want the name of an error such as EACCES")
+    return number, ERRORS[error]
 
 
 @click.command(
@@ -32,6 +50,8 @@ INTERRUPTS = (signal.SIGINT, signal.SIGQUIT)
 @click.option("--merge", metavar="FILE", help="Write the profile with everything added that it lacks.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
               help="Then send SIGTERM, and two seconds later kill what is left.")  # fmt: skip
+@click.option("--fail", "failing", metavar="CALL[=ERRNO]", type=_failing, multiple=True,
+              help="Answer every such call with the error, ENOSYS if none is named; repeatable.")  # fmt: skip
 @click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Run N times and unite.")
 @click.option("--compare", "trace_path", metavar="TRACE", help="Run nothing: compare a trace that -o wrote.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -43,6 +63,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     output: str | None,
     merge: str | None,
     timeout: float | None,
+    failing: tuple[tuple[int, int], ...],
     repeat: int,
     trace_path: str | None,
     form: str,
@@ -52,10 +73,11 @@ def command(  # noqa: PLR0913  # one parameter per option
     """
     Run PROGRAM with ARGUMENTS as it is, record every call of it, and compare them with its profile.
 
-    Nothing is refused. The report goes to standard error, because standard output is the program's; with
-    --compare it goes to standard output. Exits with 0 if the profile has everything that was traced, with 1
-    if it lacks something; the program's own status is shown. 125 it could not be recorded or compared, 126
-    it cannot be executed, 127 it is not there.
+    Nothing is refused but what --fail names: what a program does when a call fails is in no ordinary run, and
+    is compared and merged as any other. The report goes to standard error, because standard output is the
+    program's; with --compare it goes to standard output. Exits with 0 if the profile has everything that was
+    traced, with 1 if it lacks something; the program's own status is shown. 125 it could not be recorded or
+    compared, 126 it cannot be executed, 127 it is not there.
     """
     if (program is None) == (trace_path is None):
         raise click.UsageError("want either a program to run or --compare TRACE")
@@ -63,7 +85,7 @@ def command(  # noqa: PLR0913  # one parameter per option
         if trace_path is not None:
             traced = _read_trace(trace_path, profile_path)
         else:
-            traced = _run(program or "", arguments, profile_path, timeout, repeat)
+            traced = _run(program or "", arguments, profile_path, timeout, repeat, dict(failing))
         return _report(*traced, output, merge, form)
     except ShimError as error:
         if hasattr(error, "exit_code"):
@@ -122,7 +144,12 @@ def _profile(given: str | None, program: str) -> Profile:
 
 
 def _run(
-    program: str, arguments: tuple[str, ...], profile_path: str | None, timeout: float | None, repeat: int
+    program: str,
+    arguments: tuple[str, ...],
+    profile_path: str | None,
+    timeout: float | None,
+    repeat: int,
+    failing: Mapping[int, int],
 ) -> Traced:
     """Run the program as often as asked, and return the union; an interrupt ends the repetition."""
     from shim.cli.files import find_program, read_program
@@ -139,7 +166,13 @@ def _run(
     traces, statuses = [], []
     for _ in range(repeat):
         recording = record(
-            path, (program, *arguments), os.environ, kept=kept, timeout=timeout, job_control=True
+            path,
+            (program, *arguments),
+            os.environ,
+            kept=kept,
+            failing=failing,
+            timeout=timeout,
+            job_control=True,
         )
         traces.append(files.trace(recording))
         statuses.append(_status(recording))

@@ -2,8 +2,8 @@
 Which calls does a program make?  Run it, and count every call of it and of all its descendants.
 
 Each call is reported to this process by a seccomp filter, counted by `native/record.c`, and goes on: the
-program does what it does without a recorder.  Nothing is allowed or refused here, and a recording says
-nothing about calls that the program could have made.
+program does what it does without a recorder.  Nothing is refused but what the caller wants to see fail, and a
+recording says nothing about calls that the program could have made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shim.errors import LaunchError
-from shim.filter.actions import ALLOW, USER_NOTIF
+from shim.filter.actions import ALLOW, USER_NOTIF, errno_action
 from shim.filter.assemble import Assembler
 from shim.filter.data import ARCH_OFFSET, NR_OFFSET
 from shim.filter.program import Opcode
@@ -55,6 +55,7 @@ def record(  # noqa: PLR0913  # what a run depends on
     environment: Mapping[str, str],
     *,
     kept: Mapping[int, Sequence[int]] | None = None,
+    failing: Mapping[int, int] | None = None,
     timeout: float | None = None,
     grace: float = 2.0,
     job_control: bool = False,
@@ -71,6 +72,8 @@ def record(  # noqa: PLR0913  # what a run depends on
         arguments: Argument vector, the program's own name first.
         environment: The whole environment.
         kept: For each number which arguments, 0 to 5, to tell apart.
+        failing: For each number the errno to answer it with, from the program's exec on, to see what the
+            program does then.
         timeout: Seconds until the program gets SIGTERM, and after `grace` more the tree is killed; what was
             recorded until then is returned.
         grace: Seconds.
@@ -81,9 +84,10 @@ def record(  # noqa: PLR0913  # what a run depends on
         LaunchError: The program did not run, or could not be recorded to its end; `exit_code` 125, 126, 127.
 
     Not recorded:
-        rt_sigreturn.  Calls that a filter refuses which was there before, or which the program installs.
+        rt_sigreturn.  Calls in `failing`, and those that a filter refuses which was there before, or which
+        the program installs.
     """
-    recorder = _Recorder(program, arguments, environment, kept or {}, job_control=job_control)
+    recorder = _Recorder(program, arguments, environment, kept or {}, failing or {}, job_control=job_control)
     mappings = Mappings(proc)
     ended_by: EndedBy = "itself"
     try:
@@ -159,6 +163,7 @@ class _Recorder:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         kept: Mapping[int, Sequence[int]],
+        failing: Mapping[int, int],
         *,
         job_control: bool,
     ) -> None:
@@ -167,7 +172,7 @@ class _Recorder:
         self._argv, self._strings = _string_list(arguments)
         self._environment, self._more_strings = _string_list(assignments)
         self._program = ffi.new("char[]", os.fsencode(program))
-        code = _everything()
+        code = _everything(failing)
         self._filter = ffi.new("uint8_t[]", code)
         keeper = self.native.keeper
         keeper.program, keeper.argv, keeper.environment = self._program, self._argv, self._environment
@@ -232,13 +237,15 @@ _REASONS: Final = {
 }
 
 
-def _everything() -> bytes:
-    """Return the filter that reports every call but those of `SIGNAL_RETURNS`."""
+def _everything(failing: Mapping[int, int]) -> bytes:
+    """Return the filter that reports every call but those of `SIGNAL_RETURNS` and those that shall fail."""
     code = Assembler()
     report, allow = code.ret(USER_NOTIF), code.ret(ALLOW)
     entry = report
     for arch, numbers in SIGNAL_RETURNS.items():
         verdict = report
+        for number, error in failing.items() if arch == table("x86_64").audit_arch else ():
+            verdict = code.jump(Opcode.JEQ_K, number, code.ret(errno_action(error)), verdict)
         for number in numbers:
             verdict = code.jump(Opcode.JEQ_K, number, allow, verdict)
         entry = code.jump(Opcode.JEQ_K, arch, code.load(NR_OFFSET, verdict), entry)

@@ -27,7 +27,10 @@ from tests.benchmarks import exercise
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "corpus"
 WAY = 4  # links
+CAUSES = 20
 BUILD = ROOT / "build" / "corpus"
+MADE = BUILD / "made.json"
+"""For each program the calls that it was made to make, written by `make corpus`."""
 
 
 def built() -> Path:
@@ -46,18 +49,19 @@ def measure(programs: Path) -> dict[str, dict[str, Any]]:
     truth = json.loads((SHARED / "truth" / "open.json").read_text())
     stated = json.loads((SHARED / "truth" / "static_truth.json").read_text())
     names = [name for name in truth if (programs / name).exists()]
-    made = {"": DEFAULT, "all": frozenset(ASSUMPTIONS)}
-    made |= {each.name: DEFAULT | {each} for each in ASSUMPTIONS if not each.default}
-    asked = [(programs / name, assume) for name in names for assume in made.values()]
+    sets = {"": DEFAULT, "all": frozenset(ASSUMPTIONS)}
+    sets |= {each.name: DEFAULT | {each} for each in ASSUMPTIONS if not each.default}
+    asked = [(programs / name, assume) for name in names for assume in sets.values()]
+    made = json.loads(MADE.read_text()) if MADE.exists() else {}
     with ProcessPoolExecutor() as workers:
         derived = iter(list(workers.map(_derive, asked)))
     rows = {}
     for name in names:
-        profiles = {key: next(derived) for key in made}
+        profiles = {key: next(derived) for key in sets}
         traced = set(truth[name]["syscalls"])
         compared = {key: _compare(profile, traced, stated.get(name, {})) for key, profile in profiles.items()}
         row = {**compared.pop(""), "all": compared.pop("all")}
-        row["verdicts"] = _verdicts(row, compared, exercise.made(programs / name))
+        row["verdicts"] = _verdicts(row, compared, made.get(name, {}))
         rows[name] = row
     return rows
 
@@ -88,8 +92,10 @@ def _verdicts(
             verdicts[call] = "justified: the kernel issues it"
         elif without:
             verdicts[call] = f"gone with {' or '.join(f'`{name}`' for name in without)}"
+        elif pointer := row["pointers"][call]:
+            verdicts[call] = f"imprecision: {pointer}"
         else:
-            verdicts[call] = "by calls" if call in row["direct"] else "by pointers"
+            verdicts[call] = "reachable: calls and jumps lead to it"
     return verdicts
 
 
@@ -109,17 +115,22 @@ def _compare(profile: Profile, traced: set[str], stated: dict[str, list[str]]) -
             for rule in sorted(profile.phases[0].rules, key=lambda rule: rule.name)
             if rule.name not in traced
         },
-        "direct": sorted(rule.name for rule in profile.phases[0].rules if _is_direct(rule)),
+        "pointers": {rule.name: _pointer(rule) for rule in profile.phases[0].rules},
         "complete": profile.complete,
         "phases": " → ".join(str(len(phase.rules)) for phase in profile.phases),
         "conditions": sorted(rule.name for rule in profile.phases[0].rules if rule.conditions),
     }
 
 
-def _is_direct(rule: SyscallRule) -> bool:
-    """Whether calls and jumps alone lead to a call, but for the handing over of main()."""
-    pointers = [link for link in rule.why if link.startswith(("data that points", "takes the address"))]
-    return all(link.endswith(": main") for link in pointers)
+def _pointer(rule: SyscallRule) -> str:
+    """Return which function on the way to a call counts as called for its address alone; empty if none."""
+    for link in reversed(rule.why):
+        how, _, function = link.partition(": ")
+        if how.startswith("data that points"):
+            return f"`{function}` counts as called because data points to it"
+        if how.startswith("takes the address") and function != "main":
+            return f"`{function}` counts as called because code takes its address"
+    return ""
 
 
 def _way(rule: SyscallRule) -> str:
@@ -173,16 +184,24 @@ def report(rows: dict[str, dict[str, Any]]) -> str:
 
 def _summary(rows: dict[str, dict[str, Any]]) -> str:
     """Return how many calls outside the traces there are of each kind."""
-    kinds = Counter(
-        verdict.split(":")[0].split(" `")[0] for row in rows.values() for verdict in row["verdicts"].values()
-    )
-    return (
-        f"{kinds.total()} calls. {kinds['justified']} are justified: a command outside the workload was seen to make "
-        f"them, or the kernel issues them. {kinds['gone with']} are gone with an assumption that is made when asked "
-        f"for. To {kinds['by calls']} calls and jumps lead from the entry point or main(), under conditions that no "
-        f"run was found for. To {kinds['by pointers']} a pointer leads that some reached code or data holds: most "
-        "imprecision is among these, because a table of functions counts with all its entries."
-    )
+    verdicts = [verdict for row in rows.values() for verdict in row["verdicts"].values()]
+    kinds = Counter(verdict.split(":")[0].split(" `")[0] for verdict in verdicts)
+    causes = Counter(verdict.split(": ")[1] for verdict in verdicts if verdict.startswith("imprecision"))
+    lines = [
+        f"{kinds.total()} calls.",
+        f"- {kinds['justified']} are justified: a run outside the workload was seen to make them, with other",
+        "  arguments or while other calls failed (`shim trace --fail`), or the kernel issues them.",
+        f"- {kinds['gone with']} are gone with an assumption that is made when asked for.",
+        f"- {kinds['reachable']} are reachable by calls and jumps alone from the entry point or main(); no run that",
+        "  makes them was found.",
+        f"- {kinds['imprecision']} are imprecision, or may be: some function on the way counts as called because",
+        "  its address is there, in a table with others or taken by code, and not because a call of it was found.",
+        "",
+        "| calls | cause |",
+        "|---|---|",
+        *(f"| {count} | {_cell(cause)} |" for cause, count in causes.most_common(CAUSES)),
+    ]
+    return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
@@ -200,6 +219,10 @@ def main() -> int:
     subprocess.run(
         ["bash", BUILD / "build.sh"], check=True, env={**os.environ, "CORPUS_BIN": str(BUILD / "bin")}
     )
+    with ProcessPoolExecutor() as workers:
+        programs = sorted(built().iterdir())
+        made = dict(zip((path.name for path in programs), workers.map(exercise.made, programs), strict=True))
+    MADE.write_text(json.dumps(made, indent=1))
     rows = measure(built())
     sys.stdout.write(json.dumps(rows, indent=1) + "\n")
     lists = BUILD / "lists"

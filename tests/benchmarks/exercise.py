@@ -2,10 +2,13 @@
 Calls that the corpus's workloads never make, made: that a profile has them is then no imprecision.
 
 Each command line is harmless on the machine that measures, runs in a folder of its own, and is recorded.
+Then the program runs without arguments while one call after the other fails: what it makes only then are the
+paths that no workload takes.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +23,7 @@ _BASH = (
     "ulimit -t 99; umask 77; kill -0 $$; trap : ALRM; exec 9<&0; read -t 0.01 x; times; pwd -P",
     "exec 3<>/dev/udp/127.0.0.1/9; echo x >&3",
     "exec 3<>/dev/tcp/127.0.0.1/9",
-    "read -t 1 x < <(sleep 0.01; echo x); [ -r / ] && [ -x /bin ] && [ -w / ]; suspend -f & kill -KILL $!",
+    "read -t 1 x < <(sleep 0.01; echo x); [ -r / ] && [ -x /bin ] && [ -w / ]; sleep 1 & kill -KILL $!",
     "cat <<< text; printf %s $RANDOM $EPOCHSECONDS $EPOCHREALTIME $SECONDS; time true; wait",
     "echo one > f; echo two > f; set -o noclobber; echo x >| f; hash -r; getent=~root; HISTFILE=h; history -w",
     "coproc { :; }; wait; TMOUT=1; read x < /dev/null; [ -G / ]; [ -O / ]; exec 5>&1; exec 5>&-",
@@ -68,29 +71,69 @@ _LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "lighttpd": (("-v",), ("-V",), ("-tt", "-f", "/dev/null"), ("-p", "-f", "/dev/null")),
 }
 _SECONDS = 2.0
+_FAILING_SECONDS = 0.4
+_ERRORS = (errno.ENOSYS, errno.ENOMEM, errno.EACCES, errno.EINTR)
+_DEPTH = 3
+_NAMES = table("x86_64")
+_EXECVE = _NAMES.number("execve")
 
 
 def made(program: Path) -> dict[str, str]:
-    """Return the calls that a program of the corpus was made to make, each with the first line that did."""
-    names = table("x86_64")
+    """Return the calls that a program of the corpus was made to make, each with the first run that did."""
+    lines = _LINES.get(program.name, ())
     found: dict[str, str] = {}
-    for line in _LINES.get(program.name, ()):
-        for number in sorted(_numbers(program, line)):
-            if number in names:
-                found.setdefault(names.name(number), f"{program.name} {' '.join(line)}")
+    for line in lines:
+        for name in sorted(_calls(program, line, {}, _SECONDS)):
+            found.setdefault(name, " ".join((program.name, *line)))
+    for line, errors, depth in (((), _ERRORS, _DEPTH), *((line, _ERRORS[:1], 1) for line in lines)):
+        for name, failing in _with_failures(program, line, errors, depth).items():
+            answers = " ".join(f"--fail {call}={errno.errorcode[error]}" for call, error in failing.items())
+            found.setdefault(name, " ".join(("trace", answers, program.name, *line)))
     return found
 
 
-def _numbers(program: Path, line: tuple[str, ...]) -> Iterator[int]:
-    """Yield the numbers of the calls that a run makes while it executes the program's own file."""
+def _with_failures(
+    program: Path, line: tuple[str, ...], errors: tuple[int, ...], depth: int
+) -> dict[str, dict[str, int]]:
+    """
+    Return the calls that a run makes only once others fail, each with what failed.
+
+    What came up is made to fail in its turn: a fallback has its own fallback. No more than `depth` fail.
+    """
+    usual = _calls(program, line, {}, _FAILING_SECONDS)
+    found: dict[str, dict[str, int]] = {}
+    due: list[tuple[str, dict[str, int]]] = [(name, {}) for name in sorted(usual)]
+    while due:
+        name, before = due.pop(0)
+        for error in errors:
+            failing = {**before, name: error}
+            for new in sorted(_calls(program, line, failing, _FAILING_SECONDS) - usual - set(found)):
+                found[new] = failing
+                if len(failing) < depth:
+                    due.append((new, failing))
+    return found
+
+
+def _calls(program: Path, line: tuple[str, ...], failing: dict[str, int], seconds: float) -> set[str]:
+    """Return the names of the calls that a run makes; none if it cannot be started so."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent", "TERM": "dumb"}
+    numbers = {_NAMES.number(name): error for name, error in failing.items()}
+    if _EXECVE in numbers:
+        return set()
     with tempfile.TemporaryDirectory() as folder, chdir(folder), _in_silence():
         Path("f").write_text("some text\n" * 99)
         try:
-            recording = record(str(program), (program.name, *line), environment, timeout=_SECONDS, grace=0.2)
+            recording = record(
+                str(program),
+                (program.name, *line),
+                environment,
+                failing=numbers,
+                timeout=seconds,
+                grace=0.1,
+            )
         except LaunchError:
-            return
-        yield from {call.number for call in recording.calls}
+            return set()
+        return {_NAMES.name(call.number) for call in recording.calls if call.number in _NAMES}
 
 
 @contextmanager

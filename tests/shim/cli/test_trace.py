@@ -22,6 +22,7 @@ Shim = Callable[..., subprocess.CompletedProcess[str]]
 HELLO = '#include <stdio.h>\nint main(int c, char **v) { printf("%d %s\\n", c, v[c - 1]); return 7; }\n'
 # Calls getppid from memory that it filled with code itself, which no analysis of the file can see.
 INJECTED = (ROOT / "docs" / "examples" / "injected.c").read_text()
+FAILING = "#include <errno.h>\n#include <unistd.h>\n#include <sys/stat.h>\nint main(void) { if (getppid() >= 0) return 0; if ((int)umask(0) < 0) sync(); return 13 + errno; }\n"
 RUNNER = "#include <unistd.h>\n#include <sys/wait.h>\nint main(int c, char **v, char **e) { int s; (void)c; if (fork() == 0) { execve(v[1], v + 1, e); _exit(9); } wait(&s); return 0; }\n"
 WAITER = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
 
@@ -101,6 +102,17 @@ def test_program_runs_as_it_is_and_its_profile_has_everything(shim: Shim, hello:
     assert row[:4] == ["exit_group", "231", "1", "_Exit"]
 
 
+def test_what_a_failing_call_leads_to_is_recorded(shim: Shim, build: Callable[..., Path]) -> None:
+    program = build("failing", FAILING)
+    usual, failing = shim(program), shim("--fail", "getppid=EACCES", "--fail", "umask", program)
+    assert "run 1: exit status 0\n" in usual.stderr
+    assert "run 1: exit status 51\n" in failing.stderr  # EACCES and ENOSYS
+    for done, traced in ((usual, False), (failing, True)):
+        assert done.returncode == 0
+        assert any(line.startswith("sync ") for line in done.stderr.splitlines()) is traced
+        assert any(line.startswith("getppid ") for line in done.stderr.splitlines()) is not traced
+
+
 def test_call_from_code_that_no_file_has_is_loud(shim: Shim, build: Callable[..., Path]) -> None:
     done = shim(build("injected", INJECTED))
     assert done.returncode == 1
@@ -175,7 +187,8 @@ def test_signal_that_ends_the_program_is_named(shim: Shim, build: Callable[..., 
 
 
 @pytest.mark.parametrize("arguments", [[], ["--repeat", "0", "x"], ["--timeout", "0", "x"], ["--timeout", "-1", "x"],
-                                       ["--compare", "t", "x"], ["--format", "xml", "x"]])  # fmt: skip
+                                       ["--compare", "t", "x"], ["--format", "xml", "x"], ["--fail", "getpidd", "x"],
+                                       ["--fail", "getpid=EWRONG", "x"], ["--fail", "getpid=", "y="]])  # fmt: skip
 def test_usage(shim: Shim, arguments: list[str]) -> None:
     done = shim(*arguments)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
