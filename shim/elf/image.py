@@ -141,7 +141,8 @@ def parse_elf(
 
     Raises:
         NotElfError: `data` is something else; the message says what it looks like.
-        UnsupportedElfError: 32-bit, big-endian, another machine, or neither executable nor shared object.
+        UnsupportedElfError: 32-bit, big-endian, another machine, neither executable nor shared object, or
+            packed by UPX.
         TruncatedElfError: a range ends beyond the end of the file.
         MalformedElfError: headers that contradict each other.
 
@@ -155,6 +156,7 @@ def parse_elf(
     program_headers = _table(data, path, structs.Elf_Phdr, header, "e_ph", PHDR_SIZE)
     section_headers = _table(data, path, structs.Elf_Shdr, header, "e_sh", SHDR_SIZE)
     _check_ranges(data, path, program_headers, section_headers)
+    _check_unpacked(data, path, header)
     if shared and header["e_type"] != "ET_DYN":
         raise UnsupportedElfError(f"{path}: e_type", str(header["e_type"]), "a shared object (ET_DYN)", GABI)
     base = base if header["e_type"] == "ET_DYN" else 0
@@ -224,6 +226,18 @@ def _check_header(header: _Header, path: str, machines: Collection[Machine]) -> 
         raise UnsupportedElfError(f"{path}: e_machine", str(header["e_machine"]), " or ".join(wanted), GABI)
     if header["e_type"] not in ("ET_EXEC", "ET_DYN"):
         raise UnsupportedElfError(f"{path}: e_type", str(header["e_type"]), "ET_EXEC or ET_DYN", GABI)
+
+
+def _check_unpacked(data: bytes, path: str, header: _Header) -> None:
+    """Refuse what UPX packed: all code but that of its unpacker is compressed data in such a file.
+
+    Behind the program headers UPX 3.94 writes struct l_info (src/stub/src/include/linux.h): a checksum of
+    four bytes, then its mark.
+    """
+    mark = header["e_phoff"] + header["e_phnum"] * PHDR_SIZE + 4
+    if data[mark : mark + 4] == b"UPX!":
+        wanted = "the program as it was before packing (`upx -d` restores it)"
+        raise UnsupportedElfError(path, "a program packed by UPX", wanted, "UPX 3.94, struct l_info")
 
 
 def _table(

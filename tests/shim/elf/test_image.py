@@ -118,6 +118,25 @@ def test_shared_object_is_refused(compile_c: MakeC) -> None:
         derive(library, "library.so")
 
 
+def marked(data: bytes, behind: int) -> bytes:
+    """Put UPX's mark `behind` bytes after the end of the program headers."""
+    (count,) = struct.unpack_from("<H", data, 56)
+    place = 64 + count * 56 + behind
+    return data[:place] + b"UPX!" + data[place + 4 :]
+
+
+def test_a_packed_program_is_refused_by_name(tiny: bytes) -> None:
+    with pytest.raises(
+        UnsupportedElfError, match="a program packed by UPX, want the program as it was before"
+    ):
+        parse_elf(marked(tiny, 4), "file")
+
+
+@pytest.mark.parametrize("behind", [3, 5, 8])
+def test_the_mark_elsewhere_is_no_packing(tiny: bytes, behind: int) -> None:
+    assert parse_elf(marked(tiny, behind), "file").kind in ("ET_EXEC", "ET_DYN")
+
+
 def test_static_pie_is_static(compile_c: MakeC) -> None:
     assert derive(compile_c(HELLO, "-static-pie"), "hello").complete
 
