@@ -184,6 +184,8 @@ class Architecture:
         equality: Returns (register, number) if the instructions end in a branch that goes one way, given as
             whether it is taken, only when they are equal.
         comparison: Returns what decides the branch at the end of instructions, or None.
+        equals_address: Whether the branch at the end of instructions is taken when what it compares with an
+            address that they name is equal to that; None if it compares with nothing of the kind.
         frame_switches: Returns where code, given with its address, leaves its frame for one that is not its
             caller's.
         keeps_return: Whether an instruction of the function at an entry, with the frame before it, takes the
@@ -215,6 +217,7 @@ class Architecture:
     forms: Callable[[Instruction], tuple[Form, ...]]
     equality: Callable[[Sequence[Instruction], bool], tuple[int, int] | None]
     comparison: Callable[[Sequence[Instruction]], Comparison | None]
+    equals_address: Callable[[Sequence[Instruction], int], bool | None]
     frame_switches: Callable[[bytes, int], Iterable[int]]
     keeps_return: Callable[[int, Instruction, Frame], bool]
     loads_thread: Callable[[Instruction], bool]

@@ -57,6 +57,12 @@ NO_TUNABLES = Assumption(
     "GLIBC_TUNABLES is not set, which the launcher makes sure of",
     default=True,
 )
+STARTED_BY_KERNEL = Assumption(
+    "started-by-kernel",
+    "the kernel starts the loader for a program that names it: the loader is not itself the program, which "
+    "the launcher makes sure of by the program's digest",
+    default=True,
+)
 NO_ABORT = Assumption(
     "no-abort",
     "the program never aborts itself; a failed assertion, a smashed stack or a corrupted heap ends it by a "
@@ -96,6 +102,7 @@ ASSUMPTIONS = (
     NO_MODULES,
     DECLARED_MODULES,
     NO_TUNABLES,
+    STARTED_BY_KERNEL,
     NO_ABORT,
     NO_ENGINES,
     NO_USERDB,

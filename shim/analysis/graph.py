@@ -58,8 +58,12 @@ class Graph:
         return self._flow_of(self._blocks.owner(block)).after.get(block.start, ())
 
     def onward(self, block: Block) -> Sequence[int]:
-        """Return where a function goes on behind a block: behind the call that ends it, or as `after`."""
-        return (block.end,) if block.ending in _CALLS else self.after(block)
+        """Return where a function goes on behind a block: behind a call that returns, or as `after`."""
+        if block.ending not in _CALLS:
+            return self.after(block)
+        callee = self.callee(block)
+        called = None if callee is None else self._reach.functions.get(callee)
+        return () if called is not None and not called.returns else (block.end,)
 
     def behind_call(self, block: Block) -> Sequence[Block]:
         """Return the blocks behind whose call `block` lies."""

@@ -19,6 +19,7 @@ from shim.analysis.assumptions import (
     NO_USERDB,
     NOT_SECURE,
     OPAQUE_MUTEXES,
+    STARTED_BY_KERNEL,
     VDSO_CLOCKS,
     Assumption,
 )
@@ -30,6 +31,7 @@ from shim.analysis.localisation import localised
 from shim.analysis.lone_exit import behind_lone_exit
 from shim.analysis.noreturn import never_returning
 from shim.analysis.numbers import KernelEntry, never_return
+from shim.analysis.own_start import only_by_hand
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
 from shim.analysis.secure import only_secure
@@ -129,9 +131,14 @@ def _behind_secure(program: Program, entries: list[KernelEntry]) -> list[tuple[i
     return all_unreached(program, only_secure(program, entries), passing=False)
 
 
+def _loader_as_program(program: Program, entries: list[KernelEntry]) -> list[tuple[int, int]]:
+    return all_unreached(program, only_by_hand(program, entries), passing=False)
+
+
 # What each assumption takes out: address ranges, or functions that are never entered.
 _RANGES = (
     (NOT_SECURE, _behind_secure),
+    (STARTED_BY_KERNEL, _loader_as_program),
     (VDSO_CLOCKS, behind_vdso),
     (MAIN_RETURNS, behind_lone_exit),
 )

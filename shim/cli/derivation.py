@@ -24,6 +24,7 @@ ASSUMPTION_NAMES = (
     "no-modules",
     "declared-modules",
     "no-tunables",
+    "started-by-kernel",
     "no-abort",
     "no-engines",
     "no-userdb",

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable
 from typing import Final
 
-from shim.analysis.aarch64.branches import comparison, equality
+from shim.analysis.aarch64.branches import comparison, equality, equals_address
 from shim.analysis.aarch64.decode import Disassembler, named_addresses
 from shim.analysis.aarch64.forms import forms
 from shim.analysis.aarch64.frames import (
@@ -89,6 +89,7 @@ AARCH64: Final = Architecture(
     forms=forms,
     equality=equality,
     comparison=comparison,
+    equals_address=equals_address,
     frame_switches=_frame_switches,
     keeps_return=_keeps_return,
     loads_thread=_loads_thread,

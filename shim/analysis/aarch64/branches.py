@@ -48,6 +48,11 @@ def equality(instructions: Sequence[Instruction], taken: bool) -> tuple[int, int
     return compare.first, compare.immediate
 
 
+def equals_address(_instructions: Sequence[Instruction], _address: int) -> bool | None:
+    """Return None: only loaders ask, and dynamic programs of AArch64 are not analysed."""
+    return None
+
+
 def comparison(instructions: Sequence[Instruction]) -> Comparison | None:
     """Return what decides the branch at the end, if a register is compared with a constant."""
     branch = instructions[-1] if instructions else None

@@ -12,7 +12,7 @@ from shim.analysis.architecture import Architecture, Conventions
 from shim.analysis.decode import Disassembler
 from shim.analysis.objects import named_addresses
 from shim.analysis.places import Frame
-from shim.analysis.x86_64.branches import comparison, equality
+from shim.analysis.x86_64.branches import comparison, equality, equals_address
 from shim.analysis.x86_64.forms import forms, variable_store
 from shim.analysis.x86_64.frames import (
     indexed_place,
@@ -113,6 +113,7 @@ X86_64: Final = Architecture(
     forms=forms,
     equality=equality,
     comparison=comparison,
+    equals_address=equals_address,
     frame_switches=_frame_switches,
     keeps_return=_keeps_return,
     loads_thread=_loads_thread,

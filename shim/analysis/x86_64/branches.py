@@ -11,6 +11,7 @@ from iced_x86 import Instruction, MemorySizeExt, Mnemonic, OpKind
 
 from shim.analysis.architecture import Comparison
 from shim.analysis.registers import NONE
+from shim.analysis.x86_64.frames import writes
 from shim.analysis.x86_64.registers import FULL, GENERAL, HIGH_BYTES, SIZE
 
 _UNSIGNED = {
@@ -44,6 +45,35 @@ def equality(instructions: Sequence[Instruction], taken: bool) -> tuple[int, int
         return (register, 0) if compare.op0_register == compare.op1_register else None
     if compare.mnemonic == Mnemonic.CMP and compare.op1_kind not in {OpKind.REGISTER, OpKind.MEMORY}:
         return register, compare.immediate(1)
+    return None
+
+
+def equals_address(instructions: Sequence[Instruction], address: int) -> bool | None:
+    """
+    Whether the branch at the end is taken when what is compared with a named `address` equals it.
+
+    None if the branch depends on anything else.
+    """
+    branch, compare = instructions[-1], instructions[-2] if len(instructions) > 1 else None
+    if compare is None or compare.mnemonic != Mnemonic.CMP:
+        return None
+    if branch.mnemonic not in (Mnemonic.JE, Mnemonic.JNE):
+        return None
+    held = {
+        compare.op_register(operand)
+        for operand in range(2)
+        if compare.op_kind(operand) == OpKind.REGISTER and SIZE[compare.op_register(operand)] == 8
+    }
+    for register in held:
+        makers = (i for i in reversed(instructions[:-2]) if register in writes(i))
+        maker = next(makers, None)
+        if (
+            maker is not None
+            and maker.mnemonic == Mnemonic.LEA
+            and maker.is_ip_rel_memory_operand
+            and maker.ip_rel_memory_address == address
+        ):
+            return bool(branch.mnemonic == Mnemonic.JE)
     return None
 
 
