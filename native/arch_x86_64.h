@@ -36,6 +36,9 @@ static inline const uint8_t *arch_find_syscall(const uint8_t *code, size_t size)
  */
 #define ARCH_EXEC_NUMBERS { 59, 322, 0x40000000U | 520, 0x40000000U | 545 }
 
+/* ptrace, and that of the x32 ABI. */
+#define ARCH_TRACE_NUMBERS { 101, 0x40000000U | 521 }
+
 /* struct user_regs_struct, arch/x86/include/asm/user_64.h v6.18 */
 struct arch_registers {
 	uint64_t r15, r14, r13, r12, bp, bx, r11, r10, r9, r8;
@@ -94,7 +97,7 @@ static inline long arch_spawn(void *clone_args, size_t size,
 /* Turn REGISTERS into those of a call about to be made at INSTRUCTION. */
 static inline void arch_stage_call(struct arch_registers *registers,
 				   uint64_t instruction, uint64_t nr,
-				   const uint64_t arguments[3])
+				   const uint64_t arguments[6])
 {
 	registers->ip = instruction;
 	registers->ax = nr;
@@ -102,7 +105,27 @@ static inline void arch_stage_call(struct arch_registers *registers,
 	registers->di = arguments[0];
 	registers->si = arguments[1];
 	registers->dx = arguments[2];
+	registers->r10 = arguments[3];
+	registers->r8 = arguments[4];
+	registers->r9 = arguments[5];
 }
+
+/* The call that REGISTERS are about to make is not made: it returns RESULT. */
+static inline void arch_skip_call(struct arch_registers *registers,
+				  int64_t result)
+{
+	registers->orig_ax = UINT64_MAX;
+	registers->ax = (uint64_t)result;
+}
+
+/*
+ * A hardware breakpoint where an instruction is about to be executed, in struct
+ * user: the address is debug register 0, and bit 0 of register 7 enables it for
+ * the thread (Intel SDM, volume 3, section 18.2; sys/user.h, u_debugreg).
+ */
+#define ARCH_USER_BREAKPOINT 848
+#define ARCH_USER_BREAKPOINT_CONTROL (848 + 7 * 8)
+#define ARCH_BREAKPOINT_ON 1
 
 static inline int64_t arch_call_result(const struct arch_registers *registers)
 {

@@ -301,6 +301,10 @@ static int stays_within(struct bpf_range range, enum bpf_actions actions)
 	switch (actions) {
 	case BPF_NO_NOTIFICATION:
 		return action != UAPI_SECCOMP_RET_USER_NOTIF;
+	case BPF_TRACED_REFUSALS:
+		if (action == UAPI_SECCOMP_RET_TRACE)
+			return 1;
+		/* fall through */
 	case BPF_REFUSALS:
 		return action == UAPI_SECCOMP_RET_KILL_PROCESS ||
 		       action == UAPI_SECCOMP_RET_KILL_THREAD ||

@@ -53,6 +53,7 @@ uint32_t bpf_run(const uint8_t *filter, size_t count,
 enum bpf_actions {
 	BPF_REFUSALS,		/* the call is not made, whoever traces */
 	BPF_NO_NOTIFICATION,	/* anything but USER_NOTIF */
+	BPF_TRACED_REFUSALS,	/* the call is not made, unless the tracer says so */
 };
 size_t bpf_prove(const uint8_t *filter, size_t count, struct bpf_range nr,
 		 struct bpf_range arch, enum bpf_actions actions,

@@ -14,7 +14,7 @@
 #include "plan.h"
 #include "sha256.h"
 
-#define SEED_SIZE 512
+#define SEED_SIZE 1536
 
 static struct bpf_state states[BPF_MAX_COUNT];
 
@@ -47,6 +47,10 @@ static void check_moved(const struct plan *plan)
 		if (load32_le(plan->relocations + i * PLAN_RELOCATION_SIZE) >=
 		    plan->filter_count)
 			abort();
+	for (size_t i = 0; i < plan->object_seal_count; i++)
+		if (load32_le(plan->object_seals + i * PLAN_OBJECT_SEAL_SIZE) >=
+		    plan->object_count)
+			abort();
 	for (size_t i = 0; i < plan->sealed_count; i++) {
 		const uint8_t *entry = plan->sealed + i * PLAN_SEALED_SIZE;
 		uint64_t address = load64_le(entry);
@@ -56,6 +60,47 @@ static void check_moved(const struct plan *plan)
 		    (address | size) % PLAN_PAGE != 0)
 			abort();
 	}
+}
+
+/* Stages tile their filters and their relocations. */
+static void check_stages(const struct plan *plan)
+{
+	size_t filters = 0;
+	size_t relocations = 0;
+
+	for (size_t i = 0; i < plan->stage_count; i++) {
+		const uint8_t *stage = plan->stages + i * PLAN_STAGE_SIZE;
+
+		for (uint32_t j = load32_le(stage + 12); j > 0; j--) {
+			const uint8_t *entry = plan->stage_relocations +
+				relocations++ * PLAN_RELOCATION_SIZE;
+
+			if (load32_le(entry) >= load32_le(stage + 8) ||
+			    load16_le(entry + 4) >= PLAN_MOVED_OBJECT +
+						    plan->object_count)
+				abort();
+		}
+		filters += load32_le(stage + 8);
+	}
+	if (filters != plan->stage_filter_count ||
+	    relocations != plan->stage_relocation_count)
+		abort();
+}
+
+/* Paths can be walked as the launcher does it. */
+static void check_paths(const struct plan *plan)
+{
+	size_t at = 0;
+
+	while (at < plan->paths_size) {
+		const char *path = (const char *)plan->paths + at + 8;
+
+		if (path[0] != '/')
+			abort();
+		at += (8 + strlen(path) + 8) / 8 * 8;
+	}
+	if (at != plan->paths_size)
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
@@ -72,6 +117,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	memcpy(&seed, digest, sizeof(seed));
 	if (plan_read(bytes, size, &plan, &fault) == 0) {
 		check_moved(&plan);
+		check_stages(&plan);
+		check_paths(&plan);
 		bytes = plan.filter;
 		size = plan.filter_count * 8;
 	} else if (fault.found[0] == 0 ||
@@ -95,7 +142,18 @@ static size_t write_seed(uint8_t *bytes)
 	static const uint64_t entry_point = 0x1040;
 	static const uint32_t relocations[4] = { 1, 0, 4, 0x00020001 };
 	static const uint64_t sealed[4] = { 0, 4096, 16384, 8192 };
-	static const struct {
+	static const uint8_t object[PLAN_OBJECT_SIZE];
+	static const uint64_t object_seal[3] = { 0, 4096, 4096 };
+	static const uint32_t stages[8] = { 0x1040, 0, 7, 1, 0x2000, 0, 7, 1 };
+	static const uint32_t stage_relocations[4] = { 3, 0x00000002, 5, 1 };
+	static const uint64_t landlock[3] = { 0xf, 3, 2 };
+	static const uint64_t paths[4] = { 1, 0x7273752f, 4, 0x62696c2f };
+	static const uint64_t ports[4] = { 1, 80, 2, 443 };
+	static const uint32_t identity[2] = { 1000, 1000 };
+	static const uint32_t namespaces[2] = { 0x20000000, 0 };
+	static const uint64_t timeout = 1000000000;
+	uint32_t filters[28];
+	const struct {
 		uint32_t kind;
 		uint32_t size;
 		const void *content;
@@ -107,11 +165,25 @@ static size_t write_seed(uint8_t *bytes)
 		{ PLAN_ENTRY_POINT, sizeof(entry_point), &entry_point },
 		{ PLAN_RELOCATIONS, sizeof(relocations), relocations },
 		{ PLAN_SEALED, sizeof(sealed), sealed },
+		{ PLAN_OBJECTS, sizeof(object), object },
+		{ PLAN_OBJECT_SEALS, sizeof(object_seal), object_seal },
+		{ PLAN_STAGES, sizeof(stages), stages },
+		{ PLAN_STAGE_FILTERS, sizeof(filters), filters },
+		{ PLAN_STAGE_RELOCATIONS, sizeof(stage_relocations),
+		  stage_relocations },
+		{ PLAN_LANDLOCK, sizeof(landlock), landlock },
+		{ PLAN_PATHS, sizeof(paths), paths },
+		{ PLAN_PORTS, sizeof(ports), ports },
+		{ PLAN_IDENTITY, sizeof(identity), identity },
+		{ PLAN_NAMESPACES, sizeof(namespaces), namespaces },
+		{ PLAN_TIMEOUT, sizeof(timeout), &timeout },
 	};
 	const uint32_t count = sizeof(sections) / sizeof(sections[0]);
 	const uint32_t head[6] = { 0x00010001, 0, count, 0, 0, 0 };
 	uint32_t offset = PLAN_HEADER_SIZE + count * PLAN_ENTRY_SIZE;
 
+	memcpy(filters, filter, sizeof(filter));
+	memcpy(filters + 14, filter, sizeof(filter));
 	memset(bytes, 0, SEED_SIZE);
 	memcpy(bytes, PLAN_MAGIC, 8);
 	memcpy(bytes + 8, head, sizeof(head));

@@ -27,11 +27,11 @@ int let_child_exec(struct launch_state *launch)
 	return 0;
 }
 
-static int load_registers(struct launch_state *launch,
+int load_registers(struct launch_state *launch,
 			  struct arch_registers *registers)
 {
 	struct iovec vector = { registers, sizeof(*registers) };
-	long error = sys_ptrace(UAPI_PTRACE_GETREGSET, launch->pid,
+	long error = sys_ptrace(UAPI_PTRACE_GETREGSET, launch->thread,
 				UAPI_NT_PRSTATUS, &vector);
 
 	return (int)error;
@@ -54,7 +54,7 @@ int reach_first_instruction(struct launch_state *launch)
 	return load_registers(launch, &held->registers);
 }
 
-static int hash_file(struct launch_state *launch, int fd, uint8_t digest[32])
+int hash_file(struct launch_state *launch, int fd, uint8_t digest[32])
 {
 	enum { SMALL_PART = 2048 };
 	uint8_t *chunk = launch->memory->chunk;
@@ -310,5 +310,7 @@ int let_go(struct launch_state *launch)
 		error = sys_pidfd_kill(launch->pidfd, STOP);
 	if (error < 0)
 		return (int)error;
+	if (launch->plan->stage_count > 0)
+		return follow(launch);
 	return (int)sys_ptrace(UAPI_PTRACE_DETACH, launch->pid, 0, NULL);
 }

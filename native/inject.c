@@ -12,18 +12,18 @@ _Static_assert(PLAN_MAX_FILTER * PLAN_INSTRUCTION_SIZE +
 
 enum { TRAP = 5, FAULT = -14 };
 
-static int store_registers(struct launch_state *launch,
+int store_registers(struct launch_state *launch,
 			   const struct arch_registers *registers)
 {
 	struct arch_registers copy = *registers;
 	struct iovec vector = { &copy, ARCH_CALL_REGISTERS };
 
-	return (int)sys_ptrace(UAPI_PTRACE_SETREGSET, launch->pid,
+	return (int)sys_ptrace(UAPI_PTRACE_SETREGSET, launch->thread,
 			       UAPI_NT_PRSTATUS, &vector);
 }
 
 static int start_call(struct launch_state *launch, uint64_t nr,
-		      const uint64_t arguments[3])
+		      const uint64_t arguments[6])
 {
 	struct arch_registers registers = launch->held.registers;
 	int error;
@@ -51,7 +51,14 @@ static int finish_call(struct launch_state *launch, int64_t *result)
 			return error;
 		if ((status >> 8 & 0xff) != TRAP)
 			break;
-		error = (int)sys_ptrace(UAPI_PTRACE_GETREGSET, launch->pid,
+		if (status >> 16 == UAPI_PTRACE_EVENT_SECCOMP) {
+			/* The filter of an earlier stage: this call is ours. */
+			error = resume(launch, UAPI_PTRACE_SINGLESTEP);
+			if (error < 0)
+				return error;
+			continue;
+		}
+		error = (int)sys_ptrace(UAPI_PTRACE_GETREGSET, launch->thread,
 					UAPI_NT_PRSTATUS, &vector);
 		if (error < 0)
 			return error;
@@ -68,8 +75,8 @@ static int finish_call(struct launch_state *launch, int64_t *result)
 	return refuse(launch, "the program did not stop behind its call");
 }
 
-static int call(struct launch_state *launch, uint64_t nr,
-		const uint64_t arguments[3], int64_t *result)
+int inject(struct launch_state *launch, uint64_t nr,
+	   const uint64_t arguments[6], int64_t *result)
 {
 	int error = start_call(launch, nr, arguments);
 
@@ -80,12 +87,12 @@ static int call(struct launch_state *launch, uint64_t nr,
  * What is sealed cannot be unmapped, moved, made writable or replaced, so that
  * other code cannot take the place of what a pin names.
  */
-static int seal(struct launch_state *launch, uint64_t address, uint64_t size)
+int seal(struct launch_state *launch, uint64_t address, uint64_t size)
 {
 	enum { NO_SUCH_CALL = -38 };
-	const uint64_t arguments[3] = { address, size, 0 };
+	const uint64_t arguments[6] = { address, size };
 	int64_t result;
-	int error = call(launch, UAPI_NR_mseal, arguments, &result);
+	int error = inject(launch, UAPI_NR_mseal, arguments, &result);
 
 	if (error != 0)
 		return error;
@@ -117,15 +124,15 @@ int seal_program(struct launch_state *launch)
 
 int refuse_exec_gain(struct launch_state *launch)
 {
-	static const uint64_t arguments[3] = {
-		UAPI_PR_SET_MDWE, UAPI_PR_MDWE_REFUSE_EXEC_GAIN, 0
+	static const uint64_t arguments[6] = {
+		UAPI_PR_SET_MDWE, UAPI_PR_MDWE_REFUSE_EXEC_GAIN
 	};
 	int64_t result;
 	int error;
 
 	if (!(launch->plan->flags & PLAN_NO_EXEC_GAIN))
 		return 0;
-	error = call(launch, SYS_prctl, arguments, &result);
+	error = inject(launch, SYS_prctl, arguments, &result);
 	return error != 0 ? error : (int)result;
 }
 
@@ -154,11 +161,23 @@ static int write_scratch(struct launch_state *launch, const void *head,
  */
 static int grow_stack(struct launch_state *launch)
 {
-	const uint64_t arguments[3] = { launch->held.scratch, 8, 0 };
+	const uint64_t arguments[6] = { launch->held.scratch, 8 };
 	int64_t result;
-	int error = call(launch, SYS_rt_sigpending, arguments, &result);
+	int error = inject(launch, SYS_rt_sigpending, arguments, &result);
 
 	return error != 0 ? error : (int)result;
+}
+
+/* Write the filter, and what names it to the kernel, to the scratch room. */
+int lend_program(struct launch_state *launch)
+{
+	struct uapi_sock_fprog program;
+
+	memset(&program, 0, sizeof(program));
+	program.len = (uint16_t)launch->filter_count;
+	program.filter = launch->held.scratch + sizeof(program);
+	return write_scratch(launch, &program, sizeof(program), launch->filter,
+			     launch->filter_count * PLAN_INSTRUCTION_SIZE);
 }
 
 /*
@@ -169,23 +188,17 @@ static int grow_stack(struct launch_state *launch)
 int lend_filter(struct launch_state *launch)
 {
 	struct held *held = &launch->held;
-	size_t size = launch->plan->filter_count * PLAN_INSTRUCTION_SIZE;
-	struct uapi_sock_fprog program;
 	int error;
 
-	memset(&program, 0, sizeof(program));
-	held->scratch_size = sizeof(program) + size;
+	held->scratch_size = sizeof(struct uapi_sock_fprog) +
+			     launch->filter_count * PLAN_INSTRUCTION_SIZE;
 	held->scratch = (held->registers.sp - ARCH_RED_ZONE -
 			 held->scratch_size) & ~(uint64_t)15;
-	program.len = (uint16_t)launch->plan->filter_count;
-	program.filter = held->scratch + sizeof(program);
-	error = write_scratch(launch, &program, sizeof(program),
-			      launch->filter, size);
+	error = lend_program(launch);
 	if (error == FAULT) {
 		error = grow_stack(launch);
 		if (error == 0)
-			error = write_scratch(launch, &program, sizeof(program),
-					      launch->filter, size);
+			error = lend_program(launch);
 	}
 	if (error == FAULT)
 		return refuse(launch, "the stack limit leaves no room for the "
@@ -193,15 +206,25 @@ int lend_filter(struct launch_state *launch)
 	return error;
 }
 
+/* Who is told of refused calls: the listener of the last filter. */
+int has_listener(const struct launch_state *launch)
+{
+	return launch->stage == launch->plan->stage_count &&
+	       !(launch->plan->flags & PLAN_NO_EVENTS);
+}
+
+/* From the first boundary on other threads may be there. */
 int install_filter(struct launch_state *launch)
 {
-	uint64_t flags = launch->plan->flags & PLAN_NO_EVENTS ? 0 :
-			 UAPI_SECCOMP_FILTER_NEW_LISTENER |
-			 UAPI_SECCOMP_FILTER_WAIT_KILLABLE_RECV;
-	const uint64_t arguments[3] = { UAPI_SECCOMP_SET_MODE_FILTER, flags,
+	uint64_t flags = (has_listener(launch) ?
+			  UAPI_SECCOMP_FILTER_NEW_LISTENER |
+			  UAPI_SECCOMP_FILTER_WAIT_KILLABLE_RECV : 0) |
+			 (launch->stage > 0 ? UAPI_SECCOMP_FILTER_TSYNC |
+			  UAPI_SECCOMP_FILTER_TSYNC_ESRCH : 0);
+	const uint64_t arguments[6] = { UAPI_SECCOMP_SET_MODE_FILTER, flags,
 					launch->held.scratch };
 	int64_t result;
-	int error = call(launch, SYS_seccomp, arguments, &result);
+	int error = inject(launch, SYS_seccomp, arguments, &result);
 
 	if (error != 0)
 		return error;
@@ -215,7 +238,7 @@ int take_listener(struct launch_state *launch)
 {
 	long fd;
 
-	if (launch->plan->flags & PLAN_NO_EVENTS)
+	if (!has_listener(launch))
 		return 0;
 	fd = sys_pidfd_getfd(launch->pidfd, launch->held.remote_listener);
 	if (fd < 0)
@@ -224,8 +247,8 @@ int take_listener(struct launch_state *launch)
 	return 0;
 }
 
-/* The program waits in its close until the launcher says: go on. */
-static int answer_close(struct launch_state *launch)
+/* The program waits in its call NR until the launcher says: go on. */
+static int answer_own_call(struct launch_state *launch, uint64_t nr)
 {
 	union notification received;
 	struct pollfd polled[2] = { { launch->listener, POLLIN, 0 },
@@ -239,47 +262,56 @@ static int answer_close(struct launch_state *launch)
 	error = receive_call(launch, &received);
 	if (error < 0)
 		return (int)error;
-	if ((int)received.call.pid != launch->pid ||
-	    received.call.data.nr != SYS_close)
+	if ((int)received.call.pid != launch->thread ||
+	    received.call.data.nr != (int)nr)
 		return refuse(launch, "the filter reports a call that was not "
 			      "made");
 	return answer_call(launch, received.call.id, 0,
 			   UAPI_SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
 
-/*
- * The listener must not stay with the program, or it could answer its own
- * notifications.  This close already meets the new filter, which is asked
- * beforehand what it will say.
- */
-int close_listener(struct launch_state *launch)
+/* A call that already meets the filter, which is asked beforehand what it will
+ * say. */
+int inject_filtered(struct launch_state *launch, uint64_t nr,
+		    const uint64_t arguments[6], int64_t *result)
 {
-	const uint64_t arguments[3] = { (uint64_t)launch->held.remote_listener,
-					launch->held.registers.si,
-					launch->held.registers.dx };
-	const struct arch_registers *rest = &launch->held.registers;
-	const struct uapi_seccomp_data data = {
-		SYS_close, ARCH_AUDIT, launch->held.gate + ARCH_SYSCALL_SIZE,
-		{ arguments[0], rest->si, rest->dx, rest->r10, rest->r8,
-		  rest->r9 },
+	struct uapi_seccomp_data data = {
+		(int32_t)nr, ARCH_AUDIT, launch->held.gate + ARCH_SYSCALL_SIZE,
+		{ 0 },
 	};
-	int64_t result = 0;
 	uint32_t action;
 	int error;
 
-	if (launch->plan->flags & PLAN_NO_EVENTS)
-		return 0;
-	action = bpf_run(launch->filter, launch->plan->filter_count,
-			 &data) & UAPI_SECCOMP_RET_ACTION_FULL;
+	memcpy(data.args, arguments, sizeof(data.args));
+	action = bpf_run(launch->filter, launch->filter_count, &data) &
+		 UAPI_SECCOMP_RET_ACTION_FULL;
 	if (action != UAPI_SECCOMP_RET_ALLOW && action != UAPI_SECCOMP_RET_LOG &&
+	    action != UAPI_SECCOMP_RET_TRACE &&
 	    action != UAPI_SECCOMP_RET_USER_NOTIF)
 		return refuse(launch, "the filter neither allows nor reports "
-			      "the closing of its own listener");
-	error = start_call(launch, SYS_close, arguments);
+			      "the launcher's own calls");
+	error = start_call(launch, nr, arguments);
 	if (error == 0 && action == UAPI_SECCOMP_RET_USER_NOTIF)
-		error = answer_close(launch);
-	if (error == 0)
-		error = finish_call(launch, &result);
+		error = answer_own_call(launch, nr);
+	return error != 0 ? error : finish_call(launch, result);
+}
+
+/*
+ * The listener must not stay with the program, or it could answer its own
+ * notifications.
+ */
+int close_listener(struct launch_state *launch)
+{
+	const struct arch_registers *rest = &launch->held.registers;
+	const uint64_t arguments[6] = { (uint64_t)launch->held.remote_listener,
+					rest->si, rest->dx, rest->r10, rest->r8,
+					rest->r9 };
+	int64_t result = 0;
+	int error;
+
+	if (!has_listener(launch))
+		return 0;
+	error = inject_filtered(launch, SYS_close, arguments, &result);
 	return error != 0 ? error : (int)result;
 }
 

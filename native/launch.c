@@ -114,7 +114,6 @@ int launch(const struct plan *plan, uint32_t options,
 	memset(result, 0, sizeof(*result));
 	memset(&launch, 0, offsetof(struct launch_state, cpus));
 	launch.plan = plan;
-	launch.filter = plan->filter;
 	launch.memory = memory;
 	launch.result = result;
 	launch.on_violation = on_violation;

@@ -34,7 +34,7 @@ struct launch_violation {
 	int32_t pid;		/* the thread's, as the launcher sees it */
 	int32_t syscall;
 	uint32_t arch;		/* AUDIT_ARCH_* */
-	uint32_t reserved;	/* 0 */
+	uint32_t stage;		/* boundaries that the program had passed */
 };
 
 /* Called on the launching thread, before the offender is killed. */
@@ -48,6 +48,8 @@ struct launch_result {
 	int32_t pid;
 	int32_t violation;	/* 1 if a refused call ended it */
 	int32_t unsealed;	/* 1 if the kernel has no mseal */
+	int32_t stages;		/* boundaries that the program passed */
+	int32_t missed;		/* -errno why it did not pass the next, or 0 */
 	uint64_t reported;	/* refused calls */
 	int32_t error;		/* errno of the failed step, or 0 */
 	const char *step;	/* that failed, or null: then the program ran */
@@ -69,6 +71,7 @@ struct launch_memory {
 	uint8_t child_stack[LAUNCH_CHILD_STACK] __attribute__((aligned(16)));
 	/* the filter as this process gets it, if the plan relocates any of it */
 	uint8_t filter[PLAN_MAX_FILTER * PLAN_INSTRUCTION_SIZE];
+	uint64_t objects[PLAN_MAX_OBJECTS];	/* how far each was moved */
 };
 
 /*

@@ -38,6 +38,16 @@
 #define PLAN_ENTRY_POINT_SIZE 8
 #define PLAN_RELOCATION_SIZE 8
 #define PLAN_SEALED_SIZE 16
+#define PLAN_OBJECT_SIZE 40
+#define PLAN_OBJECT_SEAL_SIZE 24
+#define PLAN_STAGE_SIZE 16
+#define PLAN_LANDLOCK_SIZE 24
+#define PLAN_PORT_SIZE 16
+#define PLAN_IDENTITY_SIZE 8
+#define PLAN_NAMESPACES_SIZE 8
+#define PLAN_TIMEOUT_SIZE 8
+#define PLAN_MAX_OBJECTS 512
+#define PLAN_MAX_STAGES 4
 #define PLAN_PAGE 4096
 
 enum plan_kind {
@@ -50,15 +60,26 @@ enum plan_kind {
 	PLAN_ENTRY_POINT = 7,	/* u64: of the first instruction, in the file */
 	PLAN_RELOCATIONS = 8,	/* u32 instruction, u16 plan_moved, u16 plan_part */
 	PLAN_SEALED = 9,	/* u64 address in the file, u64 size; whole pages */
-	PLAN_KINDS = 9,
+	PLAN_OBJECTS = 10,	/* SHA-256, u64 address of the first page in the file */
+	PLAN_OBJECT_SEALS = 11,	/* u32 object, u32 0, u64 address, u64 size */
+	PLAN_STAGES = 12,	/* u64 boundary, u32 instructions, u32 relocations */
+	PLAN_STAGE_FILTERS = 13, /* of all stages, one behind the other */
+	PLAN_STAGE_RELOCATIONS = 14,
+	PLAN_LANDLOCK = 15,	/* u64 files, u64 network, u64 scopes: handled */
+	PLAN_PATHS = 16,	/* u64 rights, path and NUL, zeros to 8 bytes */
+	PLAN_PORTS = 17,	/* u64 rights, u64 port */
+	PLAN_IDENTITY = 18,	/* u32 uid, u32 gid */
+	PLAN_NAMESPACES = 19,	/* u32 CLONE_NEW*, u32 0 */
+	PLAN_TIMEOUT = 20,	/* u64 nanoseconds */
+	PLAN_KINDS = 20,
 };
 
-/* What the kernel moves, and what of it is added to the constant of an
- * instruction of the filter; by increasing instruction. */
+/* What the kernel and the loader move, and what of it is added to the constant
+ * of an instruction of the filter; by increasing instruction. */
 enum plan_moved {
 	PLAN_MOVED_PROGRAM,	/* from the addresses in its file */
 	PLAN_MOVED_VDSO,
-	PLAN_MOVED_KINDS,
+	PLAN_MOVED_OBJECT,	/* the first; in filters of stages only */
 };
 enum plan_part {
 	PLAN_PART_LOW,		/* the low 32 bits of its address */
@@ -76,7 +97,8 @@ enum plan_flag {
 	PLAN_REQUIRE_SEALS = 1 << 5,	/* a kernel without mseal is an error */
 	PLAN_ERRNO = 1 << 6,		/* a refused call fails with EPERM */
 	PLAN_AUDIT = 1 << 7,		/* it is reported and made */
-	PLAN_ALL_FLAGS = (1 << 8) - 1,
+	PLAN_REQUIRE_LANDLOCK = 1 << 8,	/* all that the plan handles, or an error */
+	PLAN_ALL_FLAGS = (1 << 9) - 1,
 };
 
 /* Pointers into the plan's own bytes, which must outlive this. */
@@ -99,6 +121,24 @@ struct plan {
 	size_t relocation_count;
 	const uint8_t *sealed;
 	size_t sealed_count;
+	const uint8_t *objects;
+	size_t object_count;
+	const uint8_t *object_seals;
+	size_t object_seal_count;
+	const uint8_t *stages;		/* behind the first filter */
+	size_t stage_count;
+	const uint8_t *stage_filters;
+	size_t stage_filter_count;	/* instructions of all of them */
+	const uint8_t *stage_relocations;
+	size_t stage_relocation_count;
+	const uint8_t *landlock;	/* or null */
+	const uint8_t *paths;
+	size_t paths_size;
+	const uint8_t *ports;
+	size_t port_count;
+	const uint8_t *identity;	/* or null */
+	uint32_t namespaces;
+	uint64_t timeout;		/* nanoseconds; 0 is none */
 };
 
 #define PLAN_FOUND_SIZE 256	/* 48 bytes quoted, each as \xNN, and words */

@@ -4,7 +4,48 @@
 
 #include "steps.h"
 
-int prove_filter(struct launch_state *launch)
+/* Do all ways that a call of one of NUMBERS can take end in ACTIONS? */
+static int prove_numbers(struct launch_state *launch, const uint32_t *numbers,
+			 size_t count, enum bpf_actions actions,
+			 const char *want)
+{
+	static const struct bpf_range here = { ARCH_AUDIT, ARCH_AUDIT };
+
+	for (size_t i = 0; i < count; i++) {
+		struct bpf_range nr = { numbers[i], numbers[i] };
+		size_t at = bpf_prove(launch->filter, launch->filter_count, nr,
+				      here, actions, launch->memory->states);
+
+		if (at != launch->filter_count)
+			return refuse_instruction(launch, at, want);
+	}
+	return 0;
+}
+
+/*
+ * Until the last boundary nobody listens: the launcher traces, and a process
+ * that the program forks by then is not traced.  Such a one must not have its
+ * calls let through by whoever traces it next.
+ */
+static int prove_traced(struct launch_state *launch)
+{
+	static const uint32_t exec_numbers[] = ARCH_EXEC_NUMBERS;
+	static const uint32_t trace_numbers[] = ARCH_TRACE_NUMBERS;
+	int error = prove_numbers(launch, exec_numbers,
+				  sizeof(exec_numbers) / sizeof(uint32_t),
+				  BPF_TRACED_REFUSALS,
+				  "a refusal: it answers execve or execveat");
+
+	if (error != 0)
+		return error;
+	return prove_numbers(launch, trace_numbers,
+			     sizeof(trace_numbers) / sizeof(uint32_t),
+			     BPF_TRACED_REFUSALS, "a refusal: it answers ptrace "
+			     "before the last boundary");
+}
+
+/* What holds of the filter that is chosen, wherever its constants are moved. */
+static int prove_chosen(struct launch_state *launch, int last)
 {
 	static const uint32_t exec_numbers[] = ARCH_EXEC_NUMBERS;
 	static const struct bpf_range any = { 0, UINT32_MAX };
@@ -13,7 +54,7 @@ int prove_filter(struct launch_state *launch)
 		{ 0, ARCH_AUDIT - 1 }, { ARCH_AUDIT + 1, UINT32_MAX },
 	};
 	const uint8_t *filter = launch->filter;
-	size_t count = launch->plan->filter_count;
+	size_t count = launch->filter_count;
 	struct bpf_state *states = launch->memory->states;
 	size_t at = bpf_check(filter, count, states);
 
@@ -27,24 +68,40 @@ int prove_filter(struct launch_state *launch)
 			return refuse_instruction(launch, at, "a refusal: it "
 						  "answers another architecture");
 	}
-	if (launch->plan->flags & PLAN_NO_EVENTS) {
+	if (!last || launch->plan->flags & PLAN_NO_EVENTS) {
 		at = bpf_prove(filter, count, any, here, BPF_NO_NOTIFICATION,
 			       states);
 		if (at != count)
 			return refuse_instruction(launch, at, "no notification: "
-						  "the plan has no events");
+						  "there is no listener");
 	}
 	if (launch->plan->flags & PLAN_EXEC_ALLOWED)
 		return 0;
-	for (size_t i = 0; i < sizeof(exec_numbers) / sizeof(uint32_t); i++) {
-		struct bpf_range nr = { exec_numbers[i], exec_numbers[i] };
+	if (!last)
+		return prove_traced(launch);
+	return prove_numbers(launch, exec_numbers,
+			     sizeof(exec_numbers) / sizeof(uint32_t),
+			     BPF_REFUSALS,
+			     "a refusal: it answers execve or execveat");
+}
 
-		at = bpf_prove(filter, count, nr, here, BPF_REFUSALS, states);
-		if (at != count)
-			return refuse_instruction(launch, at, "a refusal: it "
-						  "answers execve or execveat");
+int prove_filter(struct launch_state *launch)
+{
+	int error = 0;
+
+	for (size_t stage = 0; stage <= launch->plan->stage_count && error == 0;
+	     stage++) {
+		choose_filter(launch, stage);
+		error = prove_chosen(launch, stage == launch->plan->stage_count);
 	}
-	return 0;
+	if (error == 0)
+		choose_filter(launch, 0);
+	return error;
+}
+
+int prove_relocated(struct launch_state *launch, size_t stage)
+{
+	return prove_chosen(launch, stage == launch->plan->stage_count);
 }
 
 /*
@@ -164,7 +221,7 @@ int spawn_child(struct launch_state *launch)
 	pid = arch_spawn(&arguments, sizeof(arguments), child_main, child);
 	if (pid < 0)
 		return (int)pid;
-	launch->pid = (int)pid;
+	launch->pid = launch->thread = (int)pid;
 	return 0;
 }
 

@@ -3,6 +3,8 @@
 #include "steps.h"
 #include "text.h"
 
+#define QUOTED_PATH 40	/* bytes, each of which may take four */
+
 static struct text reason_of(struct launch_state *launch)
 {
 	return (struct text){ launch->result->reason, LAUNCH_REASON_SIZE, 0 };
@@ -24,6 +26,20 @@ int refuse_digest(struct launch_state *launch, const uint8_t found[32])
 	text_add_bytes(&text, found, PLAN_DIGEST_SIZE);
 	text_add(&text, ", want ");
 	text_add_bytes(&text, launch->plan->digest, PLAN_DIGEST_SIZE);
+	return REFUSED;
+}
+
+int refuse_object(struct launch_state *launch, const char *words,
+		  const char *path)
+{
+	struct text text = reason_of(launch);
+	size_t size = 0;
+
+	while (size < QUOTED_PATH && path[size] != 0)
+		size++;
+	text_add_quoted(&text, path, size);
+	text_add(&text, ": ");
+	text_add(&text, words);
 	return REFUSED;
 }
 

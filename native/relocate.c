@@ -49,20 +49,47 @@ int find_moved(struct launch_state *launch)
 	const struct plan *plan = launch->plan;
 	int error;
 
-	if (plan->relocation_count == 0 && plan->sealed_count == 0)
+	if (plan->relocation_count == 0 && plan->sealed_count == 0 &&
+	    plan->stage_count == 0)
 		return 0;
 	error = find_program(launch);
 	return error != 0 ? error : find_vdso(launch);
 }
 
+/* Those of the plan for STAGE, as they are in it. */
+void choose_filter(struct launch_state *launch, size_t stage)
+{
+	const struct plan *plan = launch->plan;
+	const uint8_t *entry = plan->stages;
+
+	launch->filter = plan->filter;
+	launch->filter_count = plan->filter_count;
+	launch->relocations = plan->relocations;
+	launch->relocation_count = plan->relocation_count;
+	if (stage == 0)
+		return;
+	launch->filter = plan->stage_filters;
+	launch->relocations = plan->stage_relocations;
+	for (; stage > 1; stage--, entry += PLAN_STAGE_SIZE) {
+		launch->filter += load32_le(entry + 8) * PLAN_INSTRUCTION_SIZE;
+		launch->relocations += load32_le(entry + 12) *
+				       PLAN_RELOCATION_SIZE;
+	}
+	launch->filter_count = load32_le(entry + 8);
+	launch->relocation_count = load32_le(entry + 12);
+}
+
 /* Pre: the entry was read by plan_read, so that all of it is in range. */
-static void relocate(const struct held *held, uint8_t *filter,
+static void relocate(const struct launch_state *launch, uint8_t *filter,
 		     const uint8_t *entry)
 {
+	const struct held *held = &launch->held;
 	uint8_t *constant = filter +
 			    load32_le(entry) * PLAN_INSTRUCTION_SIZE + 4;
-	int is_vdso = load16_le(entry + 4) == PLAN_MOVED_VDSO;
-	uint64_t address = is_vdso ? held->vdso : held->moved;
+	uint16_t moved = load16_le(entry + 4);
+	uint64_t address = moved == PLAN_MOVED_PROGRAM ? held->moved :
+			   moved == PLAN_MOVED_VDSO ? held->vdso :
+			   launch->memory->objects[moved - PLAN_MOVED_OBJECT];
 	uint64_t added = 0;
 
 	switch ((enum plan_part)load16_le(entry + 6)) {
@@ -73,7 +100,7 @@ static void relocate(const struct held *held, uint8_t *filter,
 		added = address >> 32;
 		break;
 	case PLAN_PART_SIZE:
-		added = is_vdso ? held->vdso_size : 0;
+		added = moved == PLAN_MOVED_VDSO ? held->vdso_size : 0;
 		break;
 	case PLAN_PART_KINDS:
 		break;
@@ -87,16 +114,15 @@ static void relocate(const struct held *held, uint8_t *filter,
  */
 int relocate_filter(struct launch_state *launch)
 {
-	const struct plan *plan = launch->plan;
 	uint8_t *filter = launch->memory->filter;
 
-	if (plan->relocation_count == 0)
+	if (launch->relocation_count == 0)
 		return 0;
-	memcpy(filter, plan->filter,
-	       plan->filter_count * PLAN_INSTRUCTION_SIZE);
-	for (size_t i = 0; i < plan->relocation_count; i++)
-		relocate(&launch->held, filter,
-			 plan->relocations + i * PLAN_RELOCATION_SIZE);
+	memcpy(filter, launch->filter,
+	       launch->filter_count * PLAN_INSTRUCTION_SIZE);
+	for (size_t i = 0; i < launch->relocation_count; i++)
+		relocate(launch, filter,
+			 launch->relocations + i * PLAN_RELOCATION_SIZE);
 	launch->filter = filter;
-	return prove_filter(launch);
+	return prove_relocated(launch, launch->stage);
 }

@@ -31,12 +31,16 @@ struct held {
 	uint64_t scratch;	/* address of what is borrowed of its stack */
 	size_t scratch_size;
 	int remote_listener;	/* its number in the program */
+	uint64_t mask;		/* signals it had blocked */
 	int stop_wanted;	/* somebody sent SIGSTOP meanwhile */
 };
 
 struct launch_state {
 	const struct plan *plan;
 	const uint8_t *filter;	/* the plan's, or what it is relocated to */
+	size_t filter_count;	/* instructions */
+	const uint8_t *relocations;
+	size_t relocation_count;
 	struct launch_memory *memory;
 	struct launch_result *result;
 	launch_on_violation *on_violation;
@@ -45,6 +49,9 @@ struct launch_state {
 	struct child child;
 	struct held held;
 	int pid;
+	int thread;		/* that is held */
+	size_t stage;		/* boundaries passed */
+	int following;		/* traced until the last of them */
 	int pidfd;
 	int listener;
 	int ended;		/* reaped, and STATUS is its wait status */
@@ -62,6 +69,7 @@ struct step {
 
 /* prepare.c: before there is a child, and its birth */
 int prove_filter(struct launch_state *launch);
+int prove_relocated(struct launch_state *launch, size_t stage);
 int lay_out_strings(struct launch_state *launch);
 int block_signals(struct launch_state *launch);
 int require_child_status(struct launch_state *launch);
@@ -81,10 +89,32 @@ int measure_file(struct launch_state *launch);
 int check_stack(struct launch_state *launch);
 int find_gate(struct launch_state *launch);
 
+int let_go(struct launch_state *launch);
+int load_registers(struct launch_state *launch,
+		   struct arch_registers *registers);
+int hash_file(struct launch_state *launch, int fd, uint8_t digest[32]);
+
 /* relocate.c: what depends on where the kernel has put things */
+void choose_filter(struct launch_state *launch, size_t stage);
 int find_moved(struct launch_state *launch);
 int relocate_filter(struct launch_state *launch);
-int let_go(struct launch_state *launch);
+
+/* objects.c: what the loader has mapped */
+int measure_objects(struct launch_state *launch);
+
+/* stage.c: from one boundary to the next */
+int follow(struct launch_state *launch);
+int enter_stage(struct launch_state *launch, int thread);
+int is_boundary(struct launch_state *launch, int thread);
+int arm_boundary(const struct launch_state *launch, int thread);
+
+/* threads.c: all threads of a traced program */
+typedef int on_thread(struct launch_state *launch, int thread);
+int for_each_thread(struct launch_state *launch, on_thread *act);
+int follow_stops(struct launch_state *launch);
+int release_threads(struct launch_state *launch);
+int rearm_threads(struct launch_state *launch);
+void bury_threads(struct launch_state *launch);
 
 /* inject.c: calls that the held program makes on the launcher's behalf */
 int seal_program(struct launch_state *launch);
@@ -94,6 +124,15 @@ int install_filter(struct launch_state *launch);
 int take_listener(struct launch_state *launch);
 int close_listener(struct launch_state *launch);
 int restore_program(struct launch_state *launch);
+int has_listener(const struct launch_state *launch);
+int seal(struct launch_state *launch, uint64_t address, uint64_t size);
+int inject(struct launch_state *launch, uint64_t nr,
+	   const uint64_t arguments[6], int64_t *result);
+int inject_filtered(struct launch_state *launch, uint64_t nr,
+		    const uint64_t arguments[6], int64_t *result);
+int lend_program(struct launch_state *launch);
+int store_registers(struct launch_state *launch,
+		    const struct arch_registers *registers);
 
 /*
  * stops.c: REQUEST is how the program goes on.  Each returns 0, or -errno with
@@ -114,11 +153,17 @@ int answer_call(struct launch_state *launch, uint64_t id, int error,
 
 /* supervise.c: until the program's end */
 int supervise(struct launch_state *launch);
+void note_end(struct launch_state *launch, int status);
+void stop_launcher(struct launch_state *launch);
+int report_call(struct launch_state *launch,
+		const struct uapi_seccomp_notif *notification);
 void end_program(struct launch_state *launch);
 
 /* reason.c */
 int refuse(struct launch_state *launch, const char *reason);
 int refuse_digest(struct launch_state *launch, const uint8_t found[32]);
+int refuse_object(struct launch_state *launch, const char *words,
+		  const char *path);
 int refuse_instruction(struct launch_state *launch, size_t at,
 		       const char *want);
 

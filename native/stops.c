@@ -21,12 +21,12 @@ int await_stop(struct launch_state *launch, long request, int *status)
 	long error;
 
 	for (;;) {
-		error = sys_wait4(launch->pid, status, WALL);
+		error = sys_wait4(launch->thread, status, WALL);
 		if (error < 0)
 			return (int)error;
 		if ((*status & 0xff) != STOPPED) {
-			launch->ended = 1;
-			launch->status = *status;
+			if (launch->thread == launch->pid)
+				note_end(launch, *status);
 			return -3; /* ESRCH */
 		}
 		if (!is_foreign_stop(*status))
@@ -40,7 +40,7 @@ int await_stop(struct launch_state *launch, long request, int *status)
 
 int resume(struct launch_state *launch, long request)
 {
-	return (int)sys_ptrace(request, launch->pid, 0, NULL);
+	return (int)sys_ptrace(request, launch->thread, 0, NULL);
 }
 
 int resume_until_stop(struct launch_state *launch, long request, int *status)

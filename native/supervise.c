@@ -26,7 +26,7 @@ static uint64_t terminal_signals(void)
 	       bit(SIGNAL_TTOU) | bit(SIGNAL_WINCH);
 }
 
-static void record_end(struct launch_state *launch, int status)
+void note_end(struct launch_state *launch, int status)
 {
 	launch->status = status;
 	launch->ended = 1;
@@ -37,12 +37,15 @@ static int reap(struct launch_state *launch)
 	int status = 0;
 	long error;
 
+	bury_threads(launch);
+	if (launch->ended)
+		return 0;
 	do
 		error = sys_wait4(launch->pid, &status, WALL);
 	while (error >= 0 && (status & 0xff) == STOPPED);
 	if (error < 0)
 		return refuse(launch, "somebody else has reaped the program");
-	record_end(launch, status);
+	note_end(launch, status);
 	return 0;
 }
 
@@ -91,15 +94,17 @@ static void describe(struct launch_violation *violation,
 	violation->arch = notification->data.arch;
 }
 
-static void report(struct launch_state *launch,
-		   const struct uapi_seccomp_notif *notification)
+int report_call(struct launch_state *launch,
+		const struct uapi_seccomp_notif *notification)
 {
 	struct launch_violation violation;
 
 	describe(&violation, notification);
+	violation.stage = (uint32_t)launch->stage;
 	launch->result->reported++;
 	if (launch->on_violation != NULL)
 		launch->on_violation(launch->context, &violation);
+	return 0;
 }
 
 /*
@@ -111,7 +116,7 @@ static int end_by_violation(struct launch_state *launch,
 			    const struct uapi_seccomp_notif *notification)
 {
 	sys_pidfd_kill(launch->pidfd, SIGNAL_STOP);
-	report(launch, notification);
+	report_call(launch, notification);
 	sys_pidfd_kill(launch->pidfd, SIGNAL_KILL);
 	kill_offender(launch, notification->id, (int)notification->pid);
 	launch->result->violation = 1;
@@ -127,7 +132,7 @@ static int answer(struct launch_state *launch,
 	int audit = launch->plan->flags & PLAN_AUDIT;
 	int error;
 
-	report(launch, call);
+	report_call(launch, call);
 	error = answer_call(launch, call->id, audit ? 0 : NO_PERMISSION,
 			    audit ? UAPI_SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0);
 	return error == NO_ENTRY ? 0 : error;
@@ -166,6 +171,12 @@ static int reached_both(const struct launch_state *launch,
 }
 
 /* A shell waits for the launcher: it must stop when the program stops. */
+void stop_launcher(struct launch_state *launch)
+{
+	if (launch->options & LAUNCH_JOB_CONTROL)
+		sys2(SYS_kill, launch->child.launcher, SIGNAL_STOP);
+}
+
 static void stop_with_program(struct launch_state *launch)
 {
 	int status;
@@ -174,9 +185,9 @@ static void stop_with_program(struct launch_state *launch)
 	if (pid != launch->pid)
 		return;
 	if ((status & 0xff) == STOPPED)
-		sys2(SYS_kill, launch->child.launcher, SIGNAL_STOP);
+		stop_launcher(launch);
 	else
-		record_end(launch, status);
+		note_end(launch, status);
 }
 
 static void pass_on_signals(struct launch_state *launch, int signals)
@@ -184,6 +195,8 @@ static void pass_on_signals(struct launch_state *launch, int signals)
 	struct uapi_signalfd_siginfo info;
 
 	while (sys_read(signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.signo == SIGNAL_CHLD && launch->following)
+			continue; /* the loop looks at all threads each time */
 		if (info.signo == SIGNAL_CHLD)
 			stop_with_program(launch);
 		else if (!reached_both(launch, &info))
@@ -224,9 +237,38 @@ static void forget_terminal_signals(int signals)
 		continue;
 }
 
+/*
+ * While the program is traced its stops arrive as SIGCHLD.  In a process of
+ * somebody else's another thread may take that away: there it is looked every
+ * millisecond, later every ten.
+ */
+static const struct timespec *patience(const struct launch_state *launch,
+				       int rounds)
+{
+	static const struct timespec often = { 0, 1000000 };
+	static const struct timespec seldom = { 0, 10000000 };
+
+	if (!launch->following || launch->options & LAUNCH_OWN_PROCESS)
+		return NULL;
+	return rounds < 100 ? &often : &seldom;
+}
+
+enum { LISTENER, PROGRAM, SIGNALS, FILES };
+
+static int attend(struct launch_state *launch, const struct pollfd *polled)
+{
+	/* A violation before an end: the end may be due to it. */
+	if (polled[LISTENER].revents & POLLIN)
+		return receive_violation(launch);
+	/* A listener hangs up when the last thread is dying. */
+	if (polled[PROGRAM].revents != 0 || polled[LISTENER].revents != 0)
+		return reap(launch);
+	pass_on_signals(launch, polled[SIGNALS].fd);
+	return 0;
+}
+
 int supervise(struct launch_state *launch)
 {
-	enum { LISTENER, PROGRAM, SIGNALS, FILES };
 	long signals = open_signals(-1, watched_signals(launch));
 	struct pollfd polled[FILES] = {
 		[LISTENER] = { launch->listener, POLLIN, 0 },
@@ -235,20 +277,18 @@ int supervise(struct launch_state *launch)
 	};
 	int error = signals < 0 ? (int)signals : 0;
 
-	while (error == 0 && !launch->ended) {
-		long ready = sys_ppoll(polled, FILES, NULL);
+	for (int round = 0; error == 0 && !launch->ended; round++) {
+		long ready;
 
-		/* A violation before an end: the end may be due to it. */
-		if (ready < 0)
-			error = (int)ready;
-		else if (polled[LISTENER].revents & POLLIN)
-			error = receive_violation(launch);
-		else if (polled[PROGRAM].revents != 0 ||
-			 polled[LISTENER].revents != 0)
-			/* A listener hangs up when the last thread is dying. */
-			error = reap(launch);
-		else
-			pass_on_signals(launch, (int)signals);
+		if (launch->following) {
+			error = follow_stops(launch);
+			polled[LISTENER].fd = launch->listener;
+			if (error != 0 || launch->ended)
+				break;
+		}
+		ready = sys_ppoll(polled, FILES, patience(launch, round));
+		if (ready != 0)
+			error = ready < 0 ? (int)ready : attend(launch, polled);
 	}
 	if (signals < 0 || launch->options & LAUNCH_OWN_PROCESS)
 		return error;

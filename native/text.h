@@ -39,7 +39,7 @@ static inline void text_add_signed(struct text *text, int64_t value)
 					 : (uint64_t)value);
 }
 
-static inline void text_add_hex(struct text *text, uint64_t value)
+static inline void text_add_bare_hex(struct text *text, uint64_t value)
 {
 	char digits[19];
 	size_t at = sizeof(digits) - 1;
@@ -48,8 +48,13 @@ static inline void text_add_hex(struct text *text, uint64_t value)
 	do
 		digits[--at] = "0123456789abcdef"[value % 16];
 	while ((value /= 16) != 0);
-	text_add(text, "0x");
 	text_add(text, digits + at);
+}
+
+static inline void text_add_hex(struct text *text, uint64_t value)
+{
+	text_add(text, "0x");
+	text_add_bare_hex(text, value);
 }
 
 /* Bytes of others: what is not printable ASCII, a quote or a backslash is

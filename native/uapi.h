@@ -11,6 +11,12 @@
 /* linux/sched.h, v6.18 */
 #define UAPI_CLONE_VM 0x00000100U
 #define UAPI_CLONE_PIDFD 0x00001000U
+#define UAPI_CLONE_NEWNS 0x00020000U
+#define UAPI_CLONE_NEWUSER 0x10000000U
+#define UAPI_CLONE_NEWPID 0x20000000U
+#define UAPI_CLONE_NEWNET 0x40000000U
+/* mount, cgroup, uts, ipc, user, pid, net */
+#define UAPI_CLONE_NAMESPACES 0x7e020000U
 struct uapi_clone_args {	/* struct clone_args, VER0 */
 	uint64_t flags;
 	uint64_t pidfd;
@@ -31,18 +37,42 @@ _Static_assert(sizeof(struct uapi_clone_args) == 64, "clone_args");
 #define UAPI_PTRACE_GETREGSET 0x4204
 #define UAPI_PTRACE_SETREGSET 0x4205
 #define UAPI_PTRACE_SEIZE 0x4206
+#define UAPI_PTRACE_INTERRUPT 0x4207
+#define UAPI_PTRACE_LISTEN 0x4208
+#define UAPI_PTRACE_GETSIGMASK 0x420a
 #define UAPI_PTRACE_SETSIGMASK 0x420b
+#define UAPI_PTRACE_GETEVENTMSG 0x4201
+#define UAPI_PTRACE_GET_SYSCALL_INFO 0x420e
+#define UAPI_PTRACE_POKEUSER 6
+#define UAPI_PTRACE_SETOPTIONS 0x4200
 #define UAPI_PTRACE_O_TRACESYSGOOD 0x00000001
+#define UAPI_PTRACE_O_TRACECLONE 0x00000008
 #define UAPI_PTRACE_O_TRACEEXEC 0x00000010
+#define UAPI_PTRACE_O_TRACESECCOMP 0x00000080
 #define UAPI_PTRACE_O_EXITKILL 0x00100000
+#define UAPI_PTRACE_EVENT_CLONE 3
 #define UAPI_PTRACE_EVENT_EXEC 4
+#define UAPI_PTRACE_EVENT_SECCOMP 7
 #define UAPI_PTRACE_EVENT_STOP 128
 #define UAPI_NT_PRSTATUS 1	/* linux/elf.h */
+#define UAPI_PTRACE_SYSCALL_INFO_SECCOMP 3
+struct uapi_syscall_info {	/* struct ptrace_syscall_info, of seccomp */
+	uint8_t op;
+	uint8_t pad[3];
+	uint32_t arch;
+	uint64_t instruction_pointer;
+	uint64_t stack_pointer;
+	uint64_t nr;
+	uint64_t args[6];
+	uint32_t ret_data;
+};
 
 /* linux/seccomp.h, v6.18 */
 #define UAPI_SECCOMP_SET_MODE_FILTER 1
 #define UAPI_SECCOMP_GET_ACTION_AVAIL 2
+#define UAPI_SECCOMP_FILTER_TSYNC (1U << 0)
 #define UAPI_SECCOMP_FILTER_NEW_LISTENER (1U << 3)
+#define UAPI_SECCOMP_FILTER_TSYNC_ESRCH (1U << 4)
 #define UAPI_SECCOMP_FILTER_WAIT_KILLABLE_RECV (1U << 5)
 #define UAPI_SECCOMP_RET_KILL_PROCESS 0x80000000U
 #define UAPI_SECCOMP_RET_KILL_THREAD 0x00000000U
@@ -151,10 +181,37 @@ _Static_assert(sizeof(struct uapi_signalfd_siginfo) == 128, "signalfd");
 #define UAPI_AT_HWCAP2 26
 #define UAPI_AT_SYSINFO_EHDR 33
 
+/* linux/fcntl.h, linux/stat.h, v6.18 */
+#define UAPI_AT_EMPTY_PATH 0x1000
+#define UAPI_STATX_INO 0x100U
+
 /* asm/unistd_64.h and asm-generic/unistd.h agree, v6.18 */
 #define UAPI_NR_mseal 462
 
 /* linux/landlock.h, v6.18 */
 #define UAPI_LANDLOCK_CREATE_RULESET_VERSION 1U
+#define UAPI_LANDLOCK_RULE_PATH_BENEATH 1
+#define UAPI_LANDLOCK_RULE_NET_PORT 2
+#define UAPI_LANDLOCK_FILES 0xffffU	/* LANDLOCK_ACCESS_FS_*, ABI 5 */
+#define UAPI_LANDLOCK_NETWORK 3U	/* LANDLOCK_ACCESS_NET_*, ABI 4 */
+#define UAPI_LANDLOCK_SCOPES 3U		/* LANDLOCK_SCOPE_*, ABI 6 */
+struct uapi_landlock_ruleset_attr {
+	uint64_t handled_access_fs;
+	uint64_t handled_access_net;
+	uint64_t scoped;
+};
+struct uapi_landlock_path_beneath_attr {
+	uint64_t allowed_access;
+	int32_t parent_fd;
+} __attribute__((packed));
+_Static_assert(sizeof(struct uapi_landlock_path_beneath_attr) == 12, "landlock");
+struct uapi_landlock_net_port_attr {
+	uint64_t allowed_access;
+	uint64_t port;
+};
+/* asm-generic/unistd.h, v6.18 */
+#define UAPI_NR_landlock_create_ruleset 444
+#define UAPI_NR_landlock_add_rule 445
+#define UAPI_NR_landlock_restrict_self 446
 
 #endif

@@ -79,7 +79,7 @@ def prepare(
     from shim.elf.image import parse_elf
     from shim.elf.pages import constant_pages
     from shim.launch.compose import Layout, compose
-    from shim.launch.plan import encode
+    from shim.launch.plan_codec import encode
 
     on_violation = answer_of(options.on_violation, no_events=options.no_events)
     profile = cached_profile(data, path, default_directory(os.environ))

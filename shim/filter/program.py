@@ -93,7 +93,11 @@ class Instruction:
 
 
 class Moved(IntEnum):
-    """What of the process an operand waits for, because only the kernel knows where it is."""
+    """
+    What of the process an operand waits for, because only the kernel knows where it is.
+
+    What the loader maps has the numbers behind these, in an order that whoever makes the filter chooses.
+    """
 
     PROGRAM = 0
     """The program's own file, by how far it is from the addresses in it."""
@@ -114,8 +118,8 @@ class Relocation:
     """Before it is installed, the operand `k` of instruction `index` gets `part` of where `moved` is."""
 
     index: int
-    moved: Moved
-    part: Part
+    moved: int
+    part: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ class FilterProgram:
                 "instruction", str(error), "16, 8, 8 and 32 bits", "struct sock_filter"
             ) from error
 
-    def relocated(self, places: Mapping[Moved, range]) -> FilterProgram:
+    def relocated(self, places: Mapping[int, range]) -> FilterProgram:
         """
         Return the program as it is installed in a process that has what is moved at `places`.
 
@@ -161,7 +165,7 @@ class FilterProgram:
                 Part.LOW: place.start,
                 Part.HIGH: place.start >> 32,
                 Part.SIZE: len(place),
-            }[relocation.part]
+            }[Part(relocation.part)]
             old = instructions[relocation.index]
             instructions[relocation.index] = replace(old, k=(old.k + added) & 0xFFFF_FFFF)
         return FilterProgram(tuple(instructions))

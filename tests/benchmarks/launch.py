@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from shim.launch.native import run
-from shim.launch.plan import LaunchPlan, encode
+from shim.launch.plan import LaunchPlan
+from shim.launch.plan_codec import encode
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ROOT / "shim" / "launch" / "shim-launch"

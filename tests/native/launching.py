@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shim.launch.plan import LaunchPlan, PlanFlag, ResourceLimit, encode
+from shim.launch.plan import LaunchPlan, PlanFlag, ResourceLimit
+from shim.launch.plan_codec import encode
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ROOT / "shim" / "launch" / "shim-launch"

@@ -466,7 +466,7 @@ def busybox_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str
         pytest.skip(f"{BUSYBOX} is not the static one")
     from shim.analysis.derive import derive  # noqa: PLC0415  # only where it is needed: it takes a second
     from shim.launch.compose import compose  # noqa: PLC0415
-    from shim.launch.plan import encode  # noqa: PLC0415
+    from shim.launch.plan_codec import encode  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("plans")
     profile = derive(BUSYBOX.read_bytes(), str(BUSYBOX))

@@ -12,7 +12,20 @@ from hypothesis import given, settings, strategies as st
 from shim.errors import PlanFormatError
 from shim.filter import Moved, Part, Relocation
 from shim.launch._native import ffi, lib
-from shim.launch.plan import PAGE, LaunchPlan, PlanFlag, ResourceLimit, decode, encode
+from shim.launch.plan import (
+    Identity,
+    Landlock,
+    LaunchPlan,
+    ObjectSeal,
+    PathRule,
+    PlanFlag,
+    PlannedObject,
+    PortRule,
+    ResourceLimit,
+    Stage,
+)
+from shim.launch.plan_codec import decode, encode
+from shim.launch.plan_layout import PAGE
 
 SMALL = LaunchPlan(
     program=b"/bin/a",
@@ -42,8 +55,46 @@ def relocated(draw: st.DrawFn, plan: LaunchPlan) -> LaunchPlan:
     sealed = tuple(
         range(low * PAGE, high * PAGE) for low, high in zip(borders[::2], borders[1::2], strict=False)
     )
-    entry_point = draw(st.integers(0, 2**64 - 1)) if found or sealed else None
-    return dataclasses.replace(plan, relocations=found, sealed=sealed, entry_point=entry_point)
+    staged = {} if plan.flags & (PlanFlag.EXEC_ALLOWED | PlanFlag.NO_EVENTS) else draw(staged_fields())
+    entry_point = draw(st.integers(0, 2**64 - 1)) if found or sealed or staged.get("stages") else None
+    if staged.get("objects"):
+        first, *others = staged["stages"]
+        staged["stages"] = (dataclasses.replace(first, boundary=entry_point), *others)
+    return dataclasses.replace(plan, relocations=found, sealed=sealed, entry_point=entry_point, **staged)
+
+
+@st.composite
+def staged_fields(draw: st.DrawFn) -> dict[str, Any]:
+    """Stages, and objects with seals where there is a stage for them."""
+    objects = draw(st.lists(st.builds(PlannedObject, st.binary(min_size=32, max_size=32), PAGES), max_size=3))
+    stages = []
+    for _ in range(draw(st.integers(1 if objects else 0, 4))):
+        rules = bytes(8) * draw(st.integers(1, 9))
+        indexes = sorted(draw(st.sets(st.integers(0, len(rules) // 8 - 1))))
+        kinds = st.tuples(st.integers(0, 1 + len(objects)), st.integers(0, len(Part) - 1))
+        entries = tuple(Relocation(index, *draw(kinds)) for index in indexes)
+        stages.append(Stage(draw(st.integers(0, 2**64 - 1)), rules, entries))
+    seals = [ObjectSeal(place, range(PAGE, PAGE * 3)) for place in range(len(objects)) if draw(st.booleans())]
+    return {"objects": tuple(objects), "object_seals": tuple(seals), "stages": tuple(stages)}
+
+
+@st.composite
+def landlocks(draw: st.DrawFn) -> Landlock:
+    files, network = draw(st.integers(0, 0xFFFF)), draw(st.integers(0, 3))
+    scopes = draw(st.integers(0 if files or network else 1, 3))
+    rights = st.integers(1, 0xFFFF).map(lambda some: some & files or files)
+    paths = st.builds(PathRule, rights, STRINGS.map(lambda path: b"/" + path))
+    numbers = sorted(draw(st.sets(st.integers(0, 65535), max_size=3)))
+    return Landlock(
+        files,
+        network,
+        scopes,
+        tuple(draw(st.lists(paths, max_size=3))) if files else (),
+        tuple(PortRule(network, port) for port in numbers) if network else (),
+    )
+
+
+PAGES = st.integers(0, 2**52 - 1).map(lambda page: page * PAGE)
 
 
 @st.composite
@@ -63,7 +114,13 @@ PLANS = st.builds(
     argv=st.lists(STRINGS, min_size=1, max_size=5).map(tuple),
     environment=st.lists(ENTRIES, max_size=5).map(tuple),
     limits=limits(),
-    flags=st.integers(0, 63).map(lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT)
+    landlock=st.none() | landlocks(),
+    identity=st.none() | st.builds(Identity, st.integers(0, 2**32 - 2), st.integers(0, 2**32 - 2)),
+    namespaces=st.sampled_from([0, 1 << 17, 0x7E02_0000, 1 << 29]),
+    timeout=st.integers(0, 2**63 - 1),
+    flags=st.sampled_from([0, 256, *range(64)]).map(
+        lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT
+    )
     | st.sampled_from([PlanFlag.ERRNO, PlanFlag.AUDIT | PlanFlag.EXEC_ALLOWED]).map(
         lambda flags: flags | PlanFlag.LOADER_ENVIRONMENT
     ),
@@ -92,6 +149,15 @@ def refusal_in_c(data: bytes) -> Refusal | None:
     assert plan.relocation_count == len(decode(data).relocations)
     assert plan.sealed_count == len(decode(data).sealed)
     assert plan.entry_point == (decode(data).entry_point or 0)
+    assert plan.object_count == len(decode(data).objects)
+    assert plan.object_seal_count == len(decode(data).object_seals)
+    assert plan.stage_count == len(decode(data).stages)
+    assert plan.stage_filter_count == sum(len(one.filter) // 8 for one in decode(data).stages)
+    landlock = decode(data).landlock
+    assert (plan.landlock != ffi.NULL) == (landlock is not None)
+    assert plan.port_count == (0 if landlock is None else len(landlock.ports))
+    assert (plan.identity != ffi.NULL) == (decode(data).identity is not None)
+    assert (plan.namespaces, plan.timeout) == (decode(data).namespaces, decode(data).timeout)
     return None
 
 
@@ -163,21 +229,21 @@ BROKEN = {
         "plan.end",
         f"{END + 8} after an end at {END}",
     ),
-    "10 sections": (put(GOOD, 16, "<I", 10), "header.sections", f"10 in a file of {END} bytes"),
+    "21 sections": (put(GOOD, 16, "<I", 21), "header.sections", f"21 in a file of {END} bytes"),
     "2**28 sections": (put(GOOD, 16, "<I", 2**28), "header.sections", f"{2**28} in a file of {END} bytes"),
     "table beyond the end": (
         put(put(GOOD[:48], 12, "<I", 48), 16, "<I", 6),
         "header.sections",
         "6 in a file of 48 bytes",
     ),
-    "unknown flag": (put(GOOD, 20, "<I", 256), "header.flags", "0x100"),
+    "unknown flag": (put(GOOD, 20, "<I", 512), "header.flags", "0x200"),
     "two answers": (put(GOOD, 20, "<I", 64 + 2), "header.flags", "0x42"),
     "all answers": (put(GOOD, 20, "<I", 128 + 64 + 2 + 1), "header.flags", "0xc3"),
     "audit without exec": (put(GOOD, 20, "<I", 128), "header.flags", "0x80"),
     "highest flag": (put(GOOD, 20, "<I", 2**31), "header.flags", "0x80000000"),
     "reserved": (put(GOOD, 31, "<B", 1), "header.reserved", str(2**56)),
     "kind 0": (put(GOOD, 32, "<I", 0), "section.kind", "0 after 0"),
-    "kind 10": (put(GOOD, 32 + 5 * 16, "<I", 10), "section.kind", "10 after 5"),
+    "kind 21": (put(GOOD, 32 + 5 * 16, "<I", 21), "section.kind", "21 after 5"),
     "same kind twice": (put(GOOD, 48, "<I", 1), "section.kind", "1 after 1"),
     "offset": (put(GOOD, 36, "<I", 136), "section.offset", "136 after an end at 128"),
     "no size": (put(GOOD, 40, "<I", 0), "section.size", f"0 with {END - 128} bytes left"),
@@ -221,6 +287,8 @@ def assembled(contents: dict[int, bytes], flags: int = 0) -> bytes:
 
 CONTENTS = {1: b"/bin/a\0", 2: bytes(32), 3: b"\x06\0\0\0\0\0\0\x80", 4: b"a\0"}
 PROGRAM, DIGEST, RULES, ARGV, ENVIRONMENT, LIMITS, ENTRY_POINT, RELOCATIONS, SEALED = range(1, 10)
+OBJECTS, OBJECT_SEALS, STAGES, STAGE_FILTERS, STAGE_RELOCATIONS = range(10, 15)
+LANDLOCK, PATHS, PORTS, IDENTITY, NAMESPACES, TIMEOUT = range(15, 21)
 
 
 def limit(resource: int, reserved: int, soft: int, hard: int) -> bytes:
@@ -233,6 +301,18 @@ def seal(address: int, size: int) -> bytes:
 
 def relocation(index: int, moved: int, part: int) -> bytes:
     return struct.pack("<IHH", index, moved, part)
+
+
+def number(*values: int) -> bytes:
+    return struct.pack(f"<{len(values)}Q", *values)
+
+
+def stage(boundary: int, instructions: int, count: int) -> bytes:
+    return struct.pack("<QII", boundary, instructions, count)
+
+
+def object_seal(index: int, reserved: int, address: int, size: int) -> bytes:
+    return struct.pack("<IIQQ", index, reserved, address, size)
 
 
 BAD_CONTENTS = {
@@ -279,9 +359,128 @@ BAD_CONTENTS = {
     "a seal of nothing": (SEALED, seal(0, 0), "sealed.size", "0"),
     "a seal of half a page": (SEALED, seal(0, 8), "sealed.size", "8"),
     "a seal that wraps": (SEALED, seal(PAGE, 2**64 - PAGE), "sealed.size", str(2**64 - PAGE)),
-    "the same instruction twice": (RELOCATIONS, bytes(16), "relocations.index", "0 after 0"),
-    "what is not moved": (RELOCATIONS, relocation(0, 2, 0), "relocations.part", "0 of 2"),
-    "what has no such part": (RELOCATIONS, relocation(0, 1, 3), "relocations.part", "3 of 1"),
+    "half an object": (OBJECTS, bytes(39), "objects", "39 bytes"),
+    "513 objects": (OBJECTS, bytes(40 * 513), "objects", f"{40 * 513} bytes"),
+    "an object inside a page": (OBJECTS, bytes(32) + number(8), "objects.address", "8"),
+    "objects without a stage": (OBJECTS, bytes(40), "objects", "none"),
+    "half a seal of an object": (OBJECT_SEALS, bytes(23), "object-seals", "23 bytes"),
+    "a seal of no object": (OBJECT_SEALS, bytes(8) + seal(0, PAGE), "object-seals.object", "0 and 0"),
+    "half a stage": (STAGES, bytes(15), "stages", "15 bytes"),
+    "5 stages": (STAGES, bytes(80), "stages", "80 bytes"),
+    "stages alone": (STAGES, bytes(16), "entry-point", "none"),
+    "half an instruction of a stage": (STAGE_FILTERS, bytes(9), "stage-filters", "9 bytes"),
+    "filters of no stage": (STAGE_FILTERS, bytes(8), "stage-filters", "1 where stages have 0"),
+    "half a relocation of a stage": (STAGE_RELOCATIONS, bytes(4), "stage-relocations", "4 bytes"),
+    "relocations of no stage": (STAGE_RELOCATIONS, bytes(8), "stage-relocations", "1 where stages have 0"),
+    "half a landlock": (LANDLOCK, bytes(16), "landlock", "16 bytes"),
+    "landlock of nothing": (LANDLOCK, bytes(24), "landlock.handled", "0"),
+    "a right to files that nobody knows": (LANDLOCK, number(1 << 16, 0, 0), "landlock.handled", "65536"),
+    "a right to ports that nobody knows": (LANDLOCK, number(0, 4, 0), "landlock.handled", "4"),
+    "a scope that nobody knows": (LANDLOCK, number(0, 0, 4), "landlock.handled", "4"),
+    "rights without a path": (PATHS, number(1), "paths.path", "8 bytes"),
+    "a relative path among rights": (PATHS, number(1) + b"usr\0" + bytes(4), "paths.path", "16 bytes"),
+    "a path without its NUL, padded": (PATHS, number(1) + b"/usr/lib", "paths.path", "16 bytes"),
+    "a path of 4096 bytes": (PATHS, number(1) + b"/" * 4096 + bytes(8), "paths.path", "4112 bytes"),
+    "a path that is cut": (PATHS, number(1) + b"/usr\0", "paths.padding", "13 bytes"),
+    "a path with something behind": (PATHS, number(1) + b"/usr\0..\0", "paths.padding", "16 bytes"),
+    "no right to a path": (PATHS, number(0) + b"/usr\0" + bytes(3), "paths.rights", "0"),
+    "a path that landlock does not handle": (PATHS, number(1) + b"/usr\0" + bytes(3), "paths.rights", "1"),
+    "half a port": (PORTS, bytes(8), "ports", "8 bytes"),
+    "no right to a port": (PORTS, number(0, 80), "ports.rights", "0"),
+    "port 65536": (PORTS, number(1, 65536), "ports.port", "65536"),
+    "ports out of order": (PORTS, number(1, 80, 1, 79), "ports.port", "79"),
+    "a port that landlock does not handle": (PORTS, number(1, 80), "ports.rights", "1"),
+    "half an identity": (IDENTITY, bytes(4), "identity", "4 bytes"),
+    "nobody at all": (IDENTITY, b"\xff" * 8, "identity.id", str(2**32 - 1)),
+    "half a namespace": (NAMESPACES, bytes(4), "namespaces", "4 bytes"),
+    "no namespace": (NAMESPACES, bytes(8), "namespaces.kinds", "0 and 0"),
+    "a namespace that nobody knows": (NAMESPACES, number(1), "namespaces.kinds", "1 and 0"),
+    "half a timeout": (TIMEOUT, bytes(4), "timeout", "4 bytes"),
+    "no time": (TIMEOUT, bytes(8), "timeout", "0"),
+    "a time before 1970": (TIMEOUT, b"\xff" * 8, "timeout", str(2**64 - 1)),
+}
+
+# The same where a plan has an entry point, so that what is moved is looked at.
+BAD_MOVED = {
+    "the same instruction twice": ({RELOCATIONS: bytes(16)}, "relocations.index", "0 after 0"),
+    "what is not moved": ({RELOCATIONS: relocation(0, 2, 0)}, "relocations.part", "0 of 2"),
+    "what has no such part": ({RELOCATIONS: relocation(0, 1, 3)}, "relocations.part", "3 of 1"),
+    "objects that nobody stops for": (
+        {OBJECTS: bytes(40), STAGES: stage(4, 1, 0), STAGE_FILTERS: bytes(8)},
+        "objects",
+        "none",
+    ),
+    "a stage without instructions": ({STAGES: stage(0, 0, 0)}, "stages.instructions", "0 of 0"),
+    "a stage with too few": (
+        {STAGES: stage(0, 2, 0), STAGE_FILTERS: bytes(8)},
+        "stages.instructions",
+        "2 of 1",
+    ),
+    "a stage with too many": (
+        {STAGES: stage(0, 4097, 0), STAGE_FILTERS: bytes(4097 * 8)},
+        "stages.instructions",
+        "4097 of 4097",
+    ),
+    "a second stage without": (
+        {STAGES: stage(0, 1, 0) + stage(0, 1, 0), STAGE_FILTERS: bytes(8)},
+        "stages.instructions",
+        "1 of 0",
+    ),
+    "instructions of nobody": (
+        {STAGES: stage(0, 1, 0), STAGE_FILTERS: bytes(16)},
+        "stage-filters",
+        "2 where stages have 1",
+    ),
+    "a stage with too few relocations": (
+        {STAGES: stage(0, 1, 1), STAGE_FILTERS: bytes(8)},
+        "stages.relocations",
+        "1 of 0",
+    ),
+    "relocations of nobody": (
+        {STAGES: stage(0, 1, 0), STAGE_FILTERS: bytes(8), STAGE_RELOCATIONS: bytes(8)},
+        "stage-relocations",
+        "1 where stages have 0",
+    ),
+    "a relocation behind a stage": (
+        {STAGES: stage(0, 1, 1), STAGE_FILTERS: bytes(8), STAGE_RELOCATIONS: relocation(1, 0, 0)},
+        "relocations.index",
+        "1 in a filter of 1",
+    ),
+    "an object that is not there": (
+        {STAGES: stage(0, 1, 1), STAGE_FILTERS: bytes(8), STAGE_RELOCATIONS: relocation(0, 2, 0)},
+        "relocations.part",
+        "0 of 2",
+    ),
+    "seals of objects out of order": (
+        {
+            OBJECTS: bytes(80),
+            OBJECT_SEALS: object_seal(1, 0, PAGE, PAGE) + object_seal(0, 0, 0, PAGE),
+            STAGES: stage(0, 1, 0),
+            STAGE_FILTERS: bytes(8),
+        },
+        "object-seals.object",
+        "0 and 0",
+    ),
+    "seals of an object that touch": (
+        {
+            OBJECTS: bytes(40),
+            OBJECT_SEALS: object_seal(0, 0, 0, PAGE) + object_seal(0, 0, PAGE, PAGE),
+            STAGES: stage(0, 1, 0),
+            STAGE_FILTERS: bytes(8),
+        },
+        "sealed.address",
+        f"{PAGE} after {PAGE}",
+    ),
+    "reserved of a seal": (
+        {
+            OBJECTS: bytes(40),
+            OBJECT_SEALS: object_seal(0, 7, 0, PAGE),
+            STAGES: stage(0, 1, 0),
+            STAGE_FILTERS: bytes(8),
+        },
+        "object-seals.object",
+        "0 and 7",
+    ),
 }
 
 
@@ -292,6 +491,24 @@ def test_both_readers_say_what_a_section_holds(name: str) -> None:
     assert refusal is not None
     assert refusal[:2] == (where, found)
     assert refusal_in_c(assembled({**CONTENTS, kind: content})) == refusal
+
+
+@pytest.mark.parametrize("name", BAD_MOVED)
+def test_both_readers_say_what_does_not_fit(name: str) -> None:
+    sections, where, found = BAD_MOVED[name]
+    data = assembled({**CONTENTS, ENTRY_POINT: bytes(8), **sections})
+    refusal = refusal_in_python(data)
+    assert refusal is not None
+    assert refusal[:2] == (where, found)
+    assert refusal_in_c(data) == refusal
+
+
+@pytest.mark.parametrize("flag", [PlanFlag.EXEC_ALLOWED, PlanFlag.NO_EVENTS])
+def test_stages_need_somebody_who_traces(flag: PlanFlag) -> None:
+    contents = {**CONTENTS, ENTRY_POINT: bytes(8), STAGES: stage(0, 1, 0), STAGE_FILTERS: bytes(8)}
+    assert refusal_in_python(assembled(contents)) is refusal_in_c(assembled(contents)) is None
+    refusal = ("stages", hex(flag), "neither exec allowed nor no events")
+    assert refusal_in_python(assembled(contents, flag)) == refusal_in_c(assembled(contents, flag)) == refusal
 
 
 @pytest.mark.parametrize("index", [1, 2**32 - 1])
@@ -336,7 +553,7 @@ UNHOLDABLE: dict[str, tuple[dict[str, Any], str]] = {
     "negative limit": ({"limits": (ResourceLimit(0, -1, 0),)}, "limits"),
     "limits out of order": ({"limits": (ResourceLimit(7, 0, 0), ResourceLimit(1, 0, 0))}, "limits.resource"),
     "soft above hard": ({"limits": (ResourceLimit(1, 2, 1),)}, "limits.soft"),
-    "unknown flag": ({"flags": PlanFlag(0).__class__(256)}, "header.flags"),
+    "unknown flag": ({"flags": PlanFlag(0).__class__(512)}, "header.flags"),
     "negative entry point": ({"entry_point": -1}, "entry-point"),
     "entry point alone": ({"entry_point": 1}, "entry-point"),
     "relocations alone": ({"relocations": (Relocation(0, Moved.VDSO, Part.LOW),)}, "entry-point"),
