@@ -297,6 +297,15 @@ static void forget_own_stops(const struct launch_state *launch)
 		sys_sigwait(&child_status, &at_once);
 }
 
+/* Somebody's SIGSTOP came while the program was held. */
+int stop_again(struct launch_state *launch)
+{
+	if (!launch->held.stop_wanted)
+		return 0;
+	launch->held.stop_wanted = 0;
+	return (int)sys_pidfd_kill(launch->pidfd, STOP);
+}
+
 int let_go(struct launch_state *launch)
 {
 	static const uint64_t none;
@@ -306,8 +315,8 @@ int let_go(struct launch_state *launch)
 	error = sys_ptrace(UAPI_PTRACE_SETSIGMASK, launch->pid, sizeof(none),
 			   &none);
 
-	if (error == 0 && launch->held.stop_wanted)
-		error = sys_pidfd_kill(launch->pidfd, STOP);
+	if (error == 0)
+		error = stop_again(launch);
 	if (error < 0)
 		return (int)error;
 	if (launch->plan->stage_count > 0)

@@ -75,6 +75,19 @@ static int finish_call(struct launch_state *launch, int64_t *result)
 	return refuse(launch, "the program did not stop behind its call");
 }
 
+/* One single step at the gate.  Post: REGISTERS are those behind it. */
+int step_to(struct launch_state *launch, uint64_t nr,
+	    struct arch_registers *registers)
+{
+	static const uint64_t none[6];
+	int status;
+	int error = start_call(launch, nr, none);
+
+	if (error == 0)
+		error = await_stop(launch, UAPI_PTRACE_SINGLESTEP, &status);
+	return error != 0 ? error : load_registers(launch, registers);
+}
+
 int inject(struct launch_state *launch, uint64_t nr,
 	   const uint64_t arguments[6], int64_t *result)
 {

@@ -32,6 +32,7 @@ static const struct step steps[] = {
 	{ "check-stack", check_stack },
 	{ "find-gate", find_gate },
 	{ "find-moved", find_moved },
+	{ "try-breakpoint", try_breakpoint },
 	/* Proves the filter again, as the program will have it. */
 	{ "relocate-filter", relocate_filter },
 	/* Calls of the launcher's own come before the filter refuses them. */
@@ -62,7 +63,7 @@ static void report_failure(struct launch_state *launch, const char *step,
 	struct launch_result *result = launch->result;
 
 	result->exit_code = LAUNCH_FAILED;
-	result->step = step;
+	result->step = launch->within != NULL ? launch->within : step;
 	result->error = outcome < 0 ? -outcome : 0;
 	if (launch->child.step == NULL)
 		return;

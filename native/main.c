@@ -59,6 +59,8 @@ static void report(void *context, const struct launch_violation *violation)
 	text_add_signed(&text, violation->syscall);
 	text_add(&text, ",\"arch\":");
 	text_add_decimal(&text, violation->arch);
+	text_add(&text, ",\"stage\":");
+	text_add_decimal(&text, violation->stage);
 	text_add(&text, ",\"address\":\"");
 	text_add_hex(&text, violation->address);
 	text_add(&text, "\",\"arguments\":[");
@@ -93,6 +95,7 @@ static long read_plan(const char *path)
 
 static int run(const char *path)
 {
+	enum { NO_DEVICE = -19 };
 	static const struct uapi_sigaction standard; /* SIG_DFL */
 	static const uint64_t all = UINT64_MAX;
 	struct plan plan;
@@ -122,6 +125,12 @@ static int run(const char *path)
 	else if (result.unsealed)
 		say("mseal", "this kernel has none: the program could replace "
 		    "its own code");
+	if (result.missed && result.step == NULL)
+		say("stage", result.missed == NO_DEVICE ?
+		    "this machine stops at no hardware breakpoint: the program "
+		    "stayed under its first filter" :
+		    "not all threads could be brought under the next filter: "
+		    "the program stayed under the one before");
 	return result.exit_code;
 }
 

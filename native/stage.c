@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "faults.h"
 #include "load.h"
 #include "steps.h"
 
@@ -24,6 +25,15 @@ static int poke(int thread, unsigned long offset, uint64_t value)
 
 /* No byte of the text changes, so that a forked process does not stumble over a
  * breakpoint that nobody handles. */
+static int set_breakpoint(int thread, uint64_t address)
+{
+	int error = poke(thread, ARCH_USER_BREAKPOINT, address);
+
+	if (error < 0)
+		return error;
+	return poke(thread, ARCH_USER_BREAKPOINT_CONTROL, ARCH_BREAKPOINT_ON);
+}
+
 int arm_boundary(const struct launch_state *launch, int thread)
 {
 	int error = poke(thread, ARCH_USER_BREAKPOINT_CONTROL, 0);
@@ -31,10 +41,36 @@ int arm_boundary(const struct launch_state *launch, int thread)
 	if (error < 0 || launch->stage == launch->plan->stage_count ||
 	    launch->result->missed)
 		return error;
-	error = poke(thread, ARCH_USER_BREAKPOINT, next_boundary(launch));
-	if (error < 0)
-		return error;
-	return poke(thread, ARCH_USER_BREAKPOINT_CONTROL, ARCH_BREAKPOINT_ON);
+	return set_breakpoint(thread, next_boundary(launch));
+}
+
+/*
+ * A virtual machine may take breakpoints and never stop at them, as confidential
+ * ones do.  Tried where it can do no harm: at a call that one step either does
+ * or does not get over.
+ */
+int try_breakpoint(struct launch_state *launch)
+{
+	enum { NO_DEVICE = -19 };
+	struct arch_registers registers;
+	int error;
+
+	if (launch->plan->stage_count == 0)
+		return 0;
+	error = set_breakpoint(launch->pid, launch->held.gate);
+	if (error == 0) {
+		error = step_to(launch, SYS_getpid, &registers);
+		if (error != 0)
+			return error;
+		error = poke(launch->pid, ARCH_USER_BREAKPOINT_CONTROL, 0);
+		if (error == 0 && registers.ip != launch->held.gate)
+			error = NO_DEVICE;
+	}
+	if (error != 0 && launch->plan->object_count > 0)
+		return refuse(launch, "no hardware breakpoint: what the loader "
+			      "maps cannot be measured");
+	launch->result->missed = error;
+	return 0;
 }
 
 /* Pre: THREAD has been stopped by SIGTRAP.  Is that our breakpoint? */
@@ -60,14 +96,10 @@ int follow(struct launch_state *launch)
 					     UAPI_PTRACE_O_TRACESECCOMP |
 					     UAPI_PTRACE_O_TRACESYSGOOD));
 
+	if (error == 0)
+		error = arm_boundary(launch, launch->pid);
 	if (error < 0)
 		return error;
-	error = arm_boundary(launch, launch->pid);
-	if (error < 0 && launch->plan->object_count > 0)
-		return refuse(launch, "no hardware breakpoint: what the loader "
-			      "maps cannot be measured");
-	if (error < 0)
-		launch->result->missed = error;
 	launch->following = 1;
 	return resume(launch, UAPI_PTRACE_CONT);
 }
@@ -181,24 +213,43 @@ static int tighten(struct launch_state *launch)
 	return error != 0 ? error : take_pages_back(launch);
 }
 
+static void begin(struct launch_state *launch, const char *part)
+{
+	launch->within = part;
+	fault_point(part, launch->pid);
+}
+
 int enter_stage(struct launch_state *launch, int thread)
 {
-	int error = hold_thread(launch, thread);
+	int error;
 
+	begin(launch, "hold-thread");
+	error = hold_thread(launch, thread);
 	if (error == 0 && launch->stage == 0 && launch->plan->object_count > 0) {
+		begin(launch, "measure-objects");
 		error = measure_objects(launch);
-		if (error == 0)
-			error = seal_objects(launch);
+		if (error != 0)
+			return error;
+		begin(launch, "seal-objects");
+		error = seal_objects(launch);
 	}
 	if (error != 0)
 		return error;
 	launch->stage++;
+	begin(launch, "tighten-filter");
 	error = tighten(launch);
 	if (error == 0)
 		error = give_thread_back(launch);
 	if (error != 0)
 		return error;
 	launch->result->stages = (int32_t)launch->stage;
-	return launch->stage == launch->plan->stage_count ?
-		       release_threads(launch) : rearm_threads(launch);
+	begin(launch, "let-threads-go");
+	error = stop_again(launch);
+	if (error != 0)
+		return error;
+	error = launch->stage == launch->plan->stage_count ?
+			release_threads(launch) : rearm_threads(launch);
+	if (error == 0)
+		launch->within = NULL;
+	return error;
 }

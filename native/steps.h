@@ -52,6 +52,7 @@ struct launch_state {
 	int thread;		/* that is held */
 	size_t stage;		/* boundaries passed */
 	int following;		/* traced until the last of them */
+	const char *within;	/* what of a boundary is being done, or null */
 	int pidfd;
 	int listener;
 	int ended;		/* reaped, and STATUS is its wait status */
@@ -90,6 +91,7 @@ int check_stack(struct launch_state *launch);
 int find_gate(struct launch_state *launch);
 
 int let_go(struct launch_state *launch);
+int stop_again(struct launch_state *launch);
 int load_registers(struct launch_state *launch,
 		   struct arch_registers *registers);
 int hash_file(struct launch_state *launch, int fd, uint8_t digest[32]);
@@ -103,6 +105,7 @@ int relocate_filter(struct launch_state *launch);
 int measure_objects(struct launch_state *launch);
 
 /* stage.c: from one boundary to the next */
+int try_breakpoint(struct launch_state *launch);
 int follow(struct launch_state *launch);
 int enter_stage(struct launch_state *launch, int thread);
 int is_boundary(struct launch_state *launch, int thread);
@@ -130,6 +133,8 @@ int inject(struct launch_state *launch, uint64_t nr,
 	   const uint64_t arguments[6], int64_t *result);
 int inject_filtered(struct launch_state *launch, uint64_t nr,
 		    const uint64_t arguments[6], int64_t *result);
+int step_to(struct launch_state *launch, uint64_t nr,
+	    struct arch_registers *registers);
 int lend_program(struct launch_state *launch);
 int store_registers(struct launch_state *launch,
 		    const struct arch_registers *registers);

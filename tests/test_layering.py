@@ -24,7 +24,15 @@ ALLOWED = {
     "shim.profile": ("shim.profile", "shim.syscalls", "shim.errors", "shim.canonical"),
     "shim.filter": ("shim.filter", "shim.profile", "shim.syscalls", "shim.errors"),
     "shim.analysis": ("shim.analysis", "shim.elf", "shim.profile", "shim.syscalls", "shim.errors", "shim"),
-    "shim.launch": ("shim.launch", "shim.filter", "shim.profile", "shim.syscalls", "shim.errors"),
+    "shim.launch": (
+        "shim.launch",
+        "shim.filter",
+        "shim.profile",
+        "shim.elf",
+        "shim.syscalls",
+        "shim.canonical",
+        "shim.errors",
+    ),
     "shim": (),
 }
 

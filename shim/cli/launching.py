@@ -26,6 +26,7 @@ class LaunchOptions:
     allow_incomplete: bool
     require: tuple[str, ...]
     no_pin: bool
+    no_phases: bool
 
 
 def launch_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -61,6 +62,11 @@ def launch_options(command: Callable[..., int]) -> Callable[..., int]:
         "it is.",
     )
     @click.option("--no-pin", is_flag=True, help="Allow calls from everywhere in the process.")
+    @click.option(
+        "--no-phases",
+        is_flag=True,
+        help="Keep one filter from the first instruction to the end, and do not measure shared objects.",
+    )
     @click.argument("program")
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     @functools.wraps(command)
@@ -76,9 +82,10 @@ def prepare(
 ) -> tuple[Profile, LaunchPlan, bytes]:
     """Return the profile of the program with the bytes `data`, its launch plan, and the plan's bytes."""
     from shim.cli.profile_cache import cached_profile, default_directory
+    from shim.elf.files import RootedFiles
     from shim.elf.image import parse_elf
-    from shim.elf.pages import constant_pages
-    from shim.launch.compose import Layout, compose
+    from shim.launch.compose import compose
+    from shim.launch.layout import layout_of
     from shim.launch.plan_codec import encode
 
     on_violation = answer_of(options.on_violation, no_events=options.no_events)
@@ -91,8 +98,9 @@ def prepare(
         environment(options.env, os.environ),
         on_violation=on_violation,
         allow_incomplete=options.allow_incomplete,
-        layout=Layout(image.entry - image.base, constant_pages(image)),
+        layout=layout_of(profile, image, RootedFiles("/").read),
         pin=not options.no_pin,
+        phases=not options.no_phases,
         require=options.require,
     )
     return profile, plan, encode(plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -29,17 +30,20 @@ def command(*, output: str, program: str, arguments: tuple[str, ...], options: L
     """
     from shim.canonical import sha256_hex
     from shim.cli.files import find_program, read_program, write_output
+    from shim.profile.phases import rules_from
 
     path = find_program(program, os.environ.get("PATH", os.defpath))
     profile, plan, data = prepare(path, read_program(path), (program, *arguments), options)
     write_output(output, data)
     if output != "-":
-        rules = sum(len(phase.rules) for phase in profile.phases)
+        rules = len(rules_from(profile, 0))
         click.echo(
             f"{output}: {len(data)} bytes, {rules} syscalls, {len(plan.filter) // 8} filter instructions, "
             f"sha256 {sha256_hex(data)}"
         )
         click.echo(f"calls {pinning(profile, plan, no_pin=options.no_pin)}")
+        for line in staging(profile, plan, no_phases=options.no_phases):
+            click.echo(line)
     return 0
 
 
@@ -47,9 +51,41 @@ def pinning(profile: Profile, plan: LaunchPlan, *, no_pin: bool) -> str:
     """Return to how many places a plan pins the calls of a profile, or why it pins none."""
     from shim.profile.pins import pins
 
-    places = pins(profile)
+    digests = {one.digest.hex() for one in plan.objects}
+    places = pins(profile, 0, [one.path for one in profile.objects[1:] if one.sha256 in digests])
+    found = {site for pin in places.pins for site in pin.sites}
     if plan.relocations:
-        found = {site for pin in places.pins for site in pin.sites}
         return f"are pinned to {len(found)} places and the vDSO"
-    reason = "asked for" if no_pin else "; ".join(places.unpinnable)
-    return f"are not pinned: {reason}"
+    if any(stage.relocations for stage in plan.stages):
+        objects = {site.object for site in found}
+        where = f"{len(found)} places in {len(objects)} files and the vDSO"
+        return f"are pinned to {where}, once the loader is done"
+    if no_pin:
+        return "are not pinned: asked for"
+    if not places.unpinnable:
+        return "are not pinned: the filter would be too long"
+    if len(profile.objects) > 1 and not plan.objects:
+        return f"are not pinned: nobody will know where shared objects are ({_unmeasured(profile)})"
+    return f"are not pinned: {'; '.join(places.unpinnable)}"
+
+
+def staging(profile: Profile, plan: LaunchPlan, *, no_phases: bool) -> Iterator[str]:
+    """Yield what a plan does about shared objects and about phases, in lines."""
+    taken = {stage.boundary for stage in plan.stages}
+    tightened = [f"{one.name} at {one.boundary:#x}" for one in profile.phases if one.boundary in taken]
+    if len(profile.objects) > 1:
+        reason = "asked for" if no_phases else _unmeasured(profile)
+        measured = f"{len(plan.objects)} shared objects are measured before the program's first instruction"
+        yield measured if plan.objects else f"libraries not protected: {reason}"
+        later = len(profile.objects) - 1 - len(plan.objects)
+        if plan.objects and later:
+            yield f"libraries not protected: {later} that the program may open later"
+    if tightened:
+        yield f"the filter is tightened: {', '.join(tightened)}"
+
+
+def _unmeasured(profile: Profile) -> str:
+    from shim.profile.pins import EXEC_CALLS
+
+    execs = sorted(rule.name for rule in profile.phases[0].rules if rule.name in EXEC_CALLS)
+    return f"the program may execute another ({', '.join(execs)})" if execs else "nobody traces it"

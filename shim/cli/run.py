@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from datetime import UTC, datetime
@@ -132,18 +133,23 @@ def _show_refusal(error: ShimError) -> None:
 
 def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes) -> int:
     """Launch the plan, put refused calls into words, and return the exit code."""
-    from shim.cli.violations import describe
+    from shim.cli.violations import describe, named_stages
     from shim.launch import native
     from shim.launch.plan import PlanFlag
 
-    pinned = bool(plan.relocations)
+    stages = named_stages(profile, plan)
 
     def report(event: native.ViolationEvent) -> None:
-        click.echo(f"shim: {describe(event, profile, data, Path('/proc'), pinned=pinned)}", err=True)
+        stage = stages[event.stage]
+        click.echo(f"shim: {describe(event, profile, data, Path('/proc'), stage)}", err=True)
 
     result = native.run(encoded, on_event=report, job_control=True)
     if result.unsealed:
         say("mseal: this kernel has none: the program could replace its own code; --require mseal refuses it")
+    if result.missed == errno.ENODEV:
+        say("stage: this machine stops at no hardware breakpoint; the program kept its first filter")
+    elif result.missed:
+        say("stage: not all threads could be brought under the next filter; the program kept the one it had")
     name = os.fsdecode(plan.argv[0])
     if result.reported and not result.violation:
         became = "let through" if plan.flags & PlanFlag.AUDIT else "failed with EPERM"

@@ -10,21 +10,27 @@ PAGE = 4096
 DF_TEXTREL = 4  # ELF specification, dynamic section, DT_FLAGS
 
 
-def constant_pages(image: ElfImage) -> tuple[range, ...]:
+def constant_pages(image: ElfImage, *, relocated: bool = False) -> tuple[range, ...]:
     """
     Return the pages of segments that are not writable, in the file's addresses, increasing, with gaps.
 
-    None where the loader writes into the code; and no page that a writable segment lies in, too.
+    None where the loader writes into the code; and no page that a writable segment lies in, too.  With
+    `relocated` also those that a loader protects when it has relocated them (PT_GNU_RELRO, whole pages:
+    glibc 2.36, elf/dl-reloc.c, _dl_protect_relro).
     """
     if any(tag == "DT_TEXTREL" or (tag == "DT_FLAGS" and value & DF_TEXTREL) for tag, value in image.dynamic):
         return ()
     writable = [_pages(segment) for segment in image.segments if segment.writable]
+    constant = [
+        extent
+        for extent in map(_pages, (segment for segment in image.segments if not segment.writable))
+        if extent and not any(extent.start < other.stop and other.start < extent.stop for other in writable)
+    ]
+    if relocated:
+        protected = range(image.relro.start // PAGE * PAGE, image.relro.stop // PAGE * PAGE)
+        constant += [protected] if protected else []
     found: list[range] = []
-    for segment in image.segments:
-        extent = _pages(segment)
-        shared = any(extent.start < other.stop and other.start < extent.stop for other in writable)
-        if segment.writable or shared or not extent:
-            continue
+    for extent in sorted(constant, key=lambda extent: extent.start):
         if found and extent.start <= found[-1].stop:
             found[-1] = range(found[-1].start, max(found[-1].stop, extent.stop))
         else:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import NewType, TypeAlias
 
-from shim.filter.program import FilterProgram, Instruction, Moved, Opcode, Part, Relocation
+from shim.filter.program import FilterProgram, Instruction, Opcode, Part, Relocation
 
-Waiting: TypeAlias = tuple[Moved, Part]
+Waiting: TypeAlias = tuple[int, Part]
 """What an operand waits for until the process exists."""
 
 Label = NewType("Label", int)

@@ -37,7 +37,7 @@ from shim.filter.decision import (
     Verdict,
     decision_tree,
 )
-from shim.filter.program import MAX_INSTRUCTIONS, FilterProgram, Moved, Opcode, Part
+from shim.filter.program import MAX_INSTRUCTIONS, FilterProgram, Opcode, Part
 from shim.profile.pins import Pins
 from shim.profile.profile import SyscallRule
 from shim.syscalls.table import SyscallTable
@@ -79,7 +79,7 @@ def compile_filter(
             ones (`shim.profile.phases.rules_from`), because filters only ever tighten.
         table: The architecture's syscalls.
         violation: The action for a known call that no rule allows, and for calls of x32.
-        pins: Where each call may come from, all in the program's own file or the vDSO; of the same rules.
+        pins: Where each call may come from, all in the objects that it names or the vDSO; of the same rules.
 
     Raises:
         FilterTooLongError: more instructions than the kernel takes.
@@ -159,12 +159,12 @@ def _test(asm: Assembler, test: Test, holds: Label, fails: Label) -> Label:
             return _distance(asm, test.moved, within)
 
 
-def _distance(asm: Assembler, moved: Moved, then: Label) -> Label:
+def _distance(asm: Assembler, moved: int, then: Label) -> Label:
     """Load how far the instruction pointer is from what was moved, modulo 4 GiB, and go on at `then`."""
     return asm.load(INSTRUCTION_POINTER_OFFSET, asm.subtract((moved, Part.LOW), then))
 
 
-def _near(asm: Assembler, moved: Moved, holds: Label, fails: Label) -> Label:
+def _near(asm: Assembler, moved: int, holds: Label, fails: Label) -> Label:
     """Tell whether the distance is less than 4 GiB: the high half is the same, or one more after a carry."""
     low, high = INSTRUCTION_POINTER_OFFSET, INSTRUCTION_POINTER_OFFSET + 4
     same = asm.load(high, asm.jump(Opcode.JEQ_K, 0, holds, fails, (moved, Part.HIGH)))

@@ -50,7 +50,7 @@ class AtLeast:
 class Behind:
     """Whether the call's instruction is in `moved` and ends at one of `addresses`, in terms of `moved`."""
 
-    moved: Moved
+    moved: int
     addresses: tuple[int, ...]
 
 
@@ -58,7 +58,7 @@ class Behind:
 class Inside:
     """Whether the call comes from anywhere in `moved`."""
 
-    moved: Moved
+    moved: int
 
 
 Test: TypeAlias = Member | AtLeast | Behind | Inside
@@ -137,16 +137,27 @@ def _places(pins: Pins) -> dict[int, tuple[Conjunction, ...]]:
     Raises:
         FilterError: an address too far from the file's first to be compared in 32 bits.
     """
+    moved = {path: _moved(number) for number, path in enumerate(pins.objects)}
     found: dict[int, tuple[Conjunction, ...]] = {}
     for pin in pins.pins:
-        behind = tuple(sorted(site.address + pins.instruction_size for site in pin.sites))
-        if behind and not 0 < behind[-1] < 1 << 32:
-            raise FilterError(
-                f"pin of {pin.name}", f"{behind[-1]:#x}", "an address in the first 4 GiB of its file"
-            )
-        own: tuple[Conjunction, ...] = ((Behind(Moved.PROGRAM, behind),),) if behind else ()
+        behind: dict[int, list[int]] = {}
+        for site in pin.sites:
+            address = site.address + pins.instruction_size
+            if not 0 < address < 1 << 32:
+                raise FilterError(
+                    f"pin of {pin.name}", f"{address:#x}", "an address in the first 4 GiB of its file"
+                )
+            behind.setdefault(moved[site.object], []).append(address)
+        own: tuple[Conjunction, ...] = tuple(
+            (Behind(number, tuple(sorted(addresses))),) for number, addresses in sorted(behind.items())
+        )
         found[pin.number] = (*own, (Inside(Moved.VDSO),)) if pin.vdso else own
     return found
+
+
+def _moved(place: int) -> int:
+    """Return what the launcher calls the object at a place among those with pins; the program is first."""
+    return Moved.PROGRAM if place == 0 else len(Moved) + place - 1
 
 
 def _merged(starts: Iterable[tuple[int, Leaf]]) -> list[tuple[int, Leaf]]:

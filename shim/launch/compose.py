@@ -6,15 +6,17 @@ The step after which nothing interprets a profile any more: the launcher only re
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
 from shim.errors import IncompleteProfileError, PlanFormatError
-from shim.filter import compile_filter
-from shim.filter.actions import KILL_PROCESS, USER_NOTIF
-from shim.launch.plan import LaunchPlan, PlanFlag
+from shim.filter import FilterProgram, FilterTooLongError, compile_filter
+from shim.filter.actions import KILL_PROCESS, TRACE, USER_NOTIF
+from shim.launch.layout import Layout
+from shim.launch.plan import LaunchPlan, ObjectSeal, PlanFlag, PlannedObject, Stage
+from shim.launch.plan_layout import MAX_STAGES
 from shim.profile.phases import rules_from
 from shim.profile.pins import EXEC_CALLS, pins
 from shim.profile.profile import Profile
@@ -35,20 +37,6 @@ _ANSWERS = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """
-    What the launch has to know of a program's file beside its profile, in the file's addresses.
-
-    Attributes:
-        entry_point: Of the first instruction.
-        sealed: Whole pages that nobody shall change or unmap.
-    """
-
-    entry_point: int
-    sealed: tuple[range, ...]
-
-
 def compose(  # noqa: PLR0913  # what a launch depends on
     profile: Profile,
     program: str,
@@ -59,6 +47,7 @@ def compose(  # noqa: PLR0913  # what a launch depends on
     allow_incomplete: bool = False,
     layout: Layout | None = None,
     pin: bool = True,
+    phases: bool = True,
     require: Collection[str] = (),
 ) -> LaunchPlan:
     """
@@ -75,6 +64,8 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         layout: Where the file has its first instruction and what is sealed; without it nothing is moved, so
             that nothing is pinned or sealed.
         pin: Allow each call only from the places that the profile has for it, if it knows them all.
+        phases: Measure what the loader maps, and tighten the filter at the profile's boundaries; not where
+            the program may execute another, nor where nobody listens.
         require: Of `REQUIREMENTS`, what has to be done or the launch fails.
 
     Raises:
@@ -94,27 +85,78 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         raise IncompleteProfileError(
             program, tuple(f"{place.function} at {place.address:#x}: {place.reason}" for place in places)
         )
-    rules = rules_from(profile, 0)
-    sources = pins(profile)
-    pinned = layout is not None and pin and sources.pinnable
-    violation = KILL_PROCESS if on_violation == "kernel" else USER_NOTIF
-    sealed = layout.sealed if layout is not None else ()
-    filter_program = compile_filter(rules, table(profile.arch), violation, sources if pinned else None)
     flags = _ANSWERS[on_violation]
     for name in require:
         flags |= REQUIREMENTS[name]
-    if EXEC_CALLS & {rule.name for rule in rules}:
+    if EXEC_CALLS & {rule.name for rule in profile.phases[0].rules}:
         flags |= PlanFlag.EXEC_ALLOWED
+    traced = phases and layout is not None and not flags & (PlanFlag.EXEC_ALLOWED | PlanFlag.NO_EVENTS)
+    violation = KILL_PROCESS if on_violation == "kernel" else USER_NOTIF
+    staged = _stages(profile, layout, violation, pin=pin) if traced and layout is not None else ()
+    first = _filter(profile, 0, TRACE if staged else violation, layout if pin else None, started=False)
+    sealed = layout.sealed if layout is not None else ()
+    needs_entry = sealed or first.relocations or staged
     return LaunchPlan(
         program=program.encode(errors="surrogateescape"),
         digest=bytes.fromhex(profile.program.sha256),
-        filter=filter_program.encode(),
+        filter=first.encode(),
         argv=tuple(argument.encode(errors="surrogateescape") for argument in arguments),
         environment=tuple(
             f"{name}={value}".encode(errors="surrogateescape") for name, value in environment.items()
         ),
-        entry_point=layout.entry_point if layout and (sealed or filter_program.relocations) else None,
-        relocations=filter_program.relocations,
+        entry_point=layout.entry_point if layout is not None and needs_entry else None,
+        relocations=first.relocations,
         sealed=sealed,
+        objects=_objects(layout) if staged else (),
+        object_seals=_object_seals(layout) if staged else (),
+        stages=staged,
         flags=flags,
     )
+
+
+def _filter(
+    profile: Profile, phase: int, violation: int, layout: Layout | None, *, started: bool
+) -> FilterProgram:
+    """
+    Return the filter from a phase on; without a layout it pins nothing.
+
+    Until the loader has `started` the program nobody knows where its objects are.
+    """
+    rules = rules_from(profile, phase)
+    known = table(profile.arch)
+    mapped = [] if layout is None or not started else [one.path for one in layout.objects]
+    sources = pins(profile, phase, mapped)
+    placed = layout is not None and (started or not layout.objects)
+    if placed and sources.pinnable:
+        with contextlib.suppress(FilterTooLongError):
+            return compile_filter(rules, known, violation, sources)
+    return compile_filter(rules, known, violation)
+
+
+def _stages(profile: Profile, layout: Layout, violation: int, *, pin: bool) -> tuple[Stage, ...]:
+    """
+    Return the stages behind the first filter: one where the loader is done, and the phases that need less.
+    """
+    begins: list[tuple[int, int]] = [(layout.entry_point, 0)] if layout.objects else []
+    known = rules_from(profile, 0)
+    for number, phase in enumerate(profile.phases):
+        rules = rules_from(profile, number)
+        if phase.boundary is not None and rules != known:
+            begins.append((phase.boundary, number))
+            known = rules
+    stages = []
+    for place, (boundary, number) in enumerate(begins[:MAX_STAGES]):
+        last = place == len(begins[:MAX_STAGES]) - 1
+        action = violation if last else TRACE
+        program = _filter(profile, number, action, layout if pin else None, started=True)
+        stages.append(Stage(boundary, program.encode(), program.relocations))
+    return tuple(stages)
+
+
+def _objects(layout: Layout | None) -> tuple[PlannedObject, ...]:
+    return tuple(PlannedObject(one.digest, one.address) for one in layout.objects) if layout else ()
+
+
+def _object_seals(layout: Layout | None) -> tuple[ObjectSeal, ...]:
+    objects = layout.objects if layout else ()
+    return tuple(ObjectSeal(number, pages) for number, one in enumerate(objects) for pages in one.sealed)

@@ -30,6 +30,7 @@ class ViolationEvent:
         arch: AUDIT_ARCH_* of the call (include/uapi/linux/audit.h).
         address: The instruction after the call.
         arguments: Six, unsigned.
+        stage: How many boundaries of its plan the program had passed.
     """
 
     time_ns: int
@@ -38,6 +39,7 @@ class ViolationEvent:
     arch: int
     address: int
     arguments: tuple[int, ...]
+    stage: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class LaunchResult:
         pid: The process it was.
         reported: How many calls were refused, or made although the profile does not have them.
         unsealed: True if the plan seals the program and this kernel has no mseal.
+        stages: How many boundaries of its plan the program passed.
+        missed: The errno because of which it could not pass the next one and stayed under the filter it had,
+            or 0: ENODEV where the machine stops at no hardware breakpoint, ESRCH where some thread could not
+            be brought under the next filter.
     """
 
     exit_code: int
@@ -63,6 +69,8 @@ class LaunchResult:
     pid: int
     unsealed: bool = False
     reported: int = 0
+    stages: int = 0
+    missed: int = 0
 
 
 def run(
@@ -120,6 +128,8 @@ def run(
         pid=result.pid,
         unsealed=bool(result.unsealed),
         reported=result.reported,
+        stages=result.stages,
+        missed=-result.missed,
     )
 
 
@@ -150,6 +160,7 @@ def shim_on_violation(context: Any, violation: Any) -> None:  # noqa: ANN401  # 
         arch=violation.arch,
         address=violation.address,
         arguments=tuple(violation.arguments),
+        stage=violation.stage,
     )
     listener.on_event(event)
 

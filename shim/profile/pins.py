@@ -8,6 +8,7 @@ loader put them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shim.profile.phases import rules_from
@@ -40,11 +41,13 @@ class Pins:
     """
     The pins of one phase, by number.
 
-    `unpinnable` says why the table cannot be complete, one line each: then no call may be pinned.
+    `objects` are the paths of what has sites, the program first.  `unpinnable` says why the table cannot be
+    complete, one line each: then no call may be pinned.
     """
 
     pins: tuple[Pin, ...]
     unpinnable: tuple[str, ...]
+    objects: tuple[str, ...]
     instruction_size: int = SYSCALL_SIZE
 
     @property
@@ -53,11 +56,12 @@ class Pins:
         return not self.unpinnable
 
 
-def pins(profile: Profile, phase: int = 0) -> Pins:
+def pins(profile: Profile, phase: int = 0, mapped: Sequence[str] = ()) -> Pins:
     """
     Return the places that each call of `profile.phases[phase]` and later ones may come from.
 
-    A restarted call arrives at the address of the call that was interrupted.  A call that the kernel implies
+    `mapped` are the paths of shared objects whose addresses the launcher will know.  A restarted call arrives
+    at the address of the call that was interrupted.  A call that the kernel implies
     but that no instruction issues has no place, and then nothing may make it.
 
     Raises:
@@ -78,10 +82,11 @@ def pins(profile: Profile, phase: int = 0) -> Pins:
         )
         for rule in rules.values()
     ]
-    return Pins(tuple(sorted(found, key=lambda pin: pin.number)), _unpinnable(profile))
+    objects = (profile.program.path, *mapped)
+    return Pins(tuple(sorted(found, key=lambda pin: pin.number)), _unpinnable(profile, objects), objects)
 
 
-def _unpinnable(profile: Profile) -> tuple[str, ...]:
+def _unpinnable(profile: Profile, objects: Sequence[str]) -> tuple[str, ...]:
     reasons = [
         f"{place.function} at {place.address:#x} in {place.object}: {place.reason}"
         for place in (*profile.unresolved, *profile.foreign_abi)
@@ -90,6 +95,12 @@ def _unpinnable(profile: Profile) -> tuple[str, ...]:
     execs = sorted(rule.name for rule in profile.phases[0].rules if rule.name in EXEC_CALLS)
     if execs:
         reasons.append(f"the program may execute another, whose code is elsewhere ({', '.join(execs)})")
-    if len(profile.objects) > 1:
-        reasons.append("calls come from shared objects, which the launcher does not place yet")
+    elsewhere = {
+        site.object
+        for phase in profile.phases
+        for rule in phase.rules
+        for site in rule.sites
+        if site.object not in objects
+    }
+    reasons += [f"calls come from {path}, which is not mapped from the start" for path in sorted(elsewhere)]
     return tuple(reasons)

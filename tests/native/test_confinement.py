@@ -30,7 +30,7 @@ from tests.native.launching import (
 
 Probe = Callable[[str], Path]
 CALLS = 20_000
-EVENT_FIELDS = {"event", "time_ns", "pid", "syscall", "arch", "address", "arguments"}
+EVENT_FIELDS = {"event", "time_ns", "pid", "syscall", "arch", "stage", "address", "arguments"}
 
 
 @pytest.mark.parametrize(("how", "number"), [("execve", 59), ("execveat", 322), ("fexecve", 322)])

@@ -17,7 +17,8 @@ from shim.analysis.derive import derive
 from shim.elf.image import parse_elf
 from shim.elf.pages import constant_pages
 from shim.filter import Moved, Part, Relocation
-from shim.launch.compose import Layout, compose
+from shim.launch.compose import compose
+from shim.launch.layout import Layout
 from shim.launch.plan import LaunchPlan
 from shim.launch.plan_codec import decode, encode
 from tests.native.launching import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shim.analysis.derive import derive
-from shim.cli.violations import AUDIT_ARCH_X86_64, describe
+from shim.cli.violations import AUDIT_ARCH_X86_64, NamedStage, describe
 from shim.launch.native import ViolationEvent
 
 SOURCE = "_start: mov eax, 39\n syscall\n mov eax, 60\n syscall\n hlt"
@@ -27,5 +27,5 @@ def test_what_the_profile_does_not_have(name: str, assemble: Callable[..., bytes
     number, arch, pinned, want = CASES[name]
     data = assemble(SOURCE)
     event = ViolationEvent(0, os.getpid(), number, arch, 1, (0,) * 6)
-    line = describe(event, derive(data, "/program"), data, Path("/proc"), pinned=pinned)
+    line = describe(event, derive(data, "/program"), data, Path("/proc"), NamedStage("startup", pinned))
     assert line.endswith(f": {want}")

@@ -37,7 +37,7 @@ def pins(places: dict[int, set[int]], *vdso: int) -> Pins:
         Pin(number, X86_64.name(number), tuple(site(each) for each in sorted(at)), number in vdso)
         for number, at in places.items()
     )
-    return Pins(tuple(found), ())
+    return Pins(tuple(found), (), ("/program",))
 
 
 def verdict(program: FilterProgram, number: int, address: int) -> int:
