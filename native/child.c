@@ -13,7 +13,10 @@ static long die_with_launcher(const struct child *child)
 
 	if (error < 0)
 		return error;
-	return sys0(SYS_getppid) == child->launcher ? 0 : -3 /* ESRCH */;
+	/* From a pid namespace of its own the launcher cannot be seen. */
+	return sys0(SYS_getppid) ==
+	       (child->plan->namespaces & UAPI_CLONE_NEWPID ?
+		0 : child->launcher) ? 0 : -3 /* ESRCH */;
 }
 
 static long wait_until_traced(const struct child *child)
@@ -141,8 +144,77 @@ static long close_files(const struct child *child)
 	return sys3(SYS_close_range, 3, ~0U, UAPI_CLOSE_RANGE_CLOEXEC);
 }
 
+/* Before the capabilities go that it takes.  The kernel forgets at each change
+ * of identity whom a process dies with. */
+static long change_identity(const struct child *child)
+{
+	const uint8_t *identity = child->plan->identity;
+	uint32_t uid;
+	uint32_t gid;
+	long error;
+
+	if (identity == NULL)
+		return 0;
+	uid = load32_le(identity);
+	gid = load32_le(identity + 4);
+	error = sys2(SYS_setgroups, 0, 0);
+	if (error == 0)
+		error = sys3(SYS_setresgid, gid, gid, gid);
+	if (error == 0)
+		error = sys3(SYS_setresuid, uid, uid, uid);
+	return error < 0 ? error : die_with_launcher(child);
+}
+
+static long confine_child(const struct child *child)
+{
+	union {
+		const struct child *read_only;
+		struct child *own;	/* it is the child's to write */
+	} self = { child };
+
+	return confine(self.own);
+}
+
+/* Returns a file of its own that nobody can change, or -errno. */
+static long copy_program(const char *path)
+{
+	enum { EXECUTABLE = 0x10, INVALID = -22, ADD_SEALS = 1033,
+	       SEALS = 0xf /* seal, shrink, grow, write */, AT_ONCE = 1 << 20 };
+	unsigned flags = 3 /* MFD_CLOEXEC | MFD_ALLOW_SEALING */;
+	long from = sys_open(path, 02000000 /* O_RDONLY | O_CLOEXEC */);
+	long copy;
+	long size;
+
+	if (from < 0)
+		return from;
+	copy = sys2(SYS_memfd_create, (long)"program", flags | EXECUTABLE);
+	if (copy == INVALID) /* before v6.3 */
+		copy = sys2(SYS_memfd_create, (long)"program", flags);
+	if (copy < 0)
+		return copy;
+	do
+		size = arch_syscall(SYS_sendfile, copy, from, 0, AT_ONCE, 0, 0);
+	while (size > 0);
+	sys_close((int)from);
+	if (size == 0)
+		size = sys3(SYS_fcntl, copy, ADD_SEALS, SEALS);
+	return size < 0 ? size : copy;
+}
+
+static long become_copy(const struct child *child)
+{
+	long copy = copy_program(child->plan->program);
+
+	if (copy < 0)
+		return copy;
+	return arch_syscall(SYS_execveat, copy, (long)"", (long)child->argv,
+			    (long)child->environment, UAPI_AT_EMPTY_PATH, 0);
+}
+
 static long become_program(const struct child *child)
 {
+	if (child->plan->flags & PLAN_COPY)
+		return become_copy(child);
 	return sys3(SYS_execve, (long)child->plan->program, (long)child->argv,
 		    (long)child->environment);
 }
@@ -154,8 +226,11 @@ static const struct {
 	{ "die-with-launcher", die_with_launcher },
 	{ "wait-until-traced", wait_until_traced },
 	{ "leave-session", leave_session },
+	{ "unshare-namespaces", unshare_namespaces },
 	/* Before capabilities: from here on exec raises nothing. */
 	{ "refuse-new-privileges", refuse_new_privileges },
+	{ "confine", confine_child },
+	{ "change-identity", change_identity },
 	{ "drop-capabilities", drop_capabilities },
 	/* After capabilities: a plan lowers limits, it cannot raise them. */
 	{ "set-limits", set_limits },

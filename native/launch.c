@@ -19,14 +19,17 @@ static const struct step steps[] = {
 	{ "block-signals", block_signals },
 	{ "require-child-status", require_child_status },
 	{ "share-one-cpu", share_one_cpu },
+	{ "start-init", start_init },
+	{ "enter-pid-namespace", enter_pid_namespace },
 	{ "spawn-child", spawn_child },
+	{ "leave-pid-namespace", leave_pid_namespace },
 	/* From here on the launcher's death kills the child.  Before the child
 	 * drops privileges: afterwards the tracer might not be allowed to. */
 	{ "seize-child", seize_child },
-	/* After seizing: the child still shares this memory, and who is not
-	 * dumpable cannot be seized by an ordinary user. */
-	{ "hide-launcher", hide_launcher },
 	{ "exec", let_child_exec },
+	/* Only now: the child shared this memory, and an ordinary user can
+	 * neither seize nor map the users of who is not dumpable. */
+	{ "hide-launcher", hide_launcher },
 	{ "reach-first-instruction", reach_first_instruction },
 	{ "measure-file", measure_file },
 	{ "check-stack", check_stack },
@@ -81,8 +84,9 @@ static void report_end(struct launch_state *launch)
 
 	result->status = launch->status >> 8 & 0xff;
 	result->signal = result->violation ? 31 /* SIGSYS */ : signal;
-	result->exit_code = result->signal ? 128 + result->signal
-					   : result->status;
+	result->exit_code = result->timed_out ? LAUNCH_TIMED_OUT :
+			    result->signal ? 128 + result->signal :
+					     result->status;
 	if (result->signal)
 		result->status = 0;
 }
@@ -122,6 +126,7 @@ int launch(const struct plan *plan, uint32_t options,
 	launch.options = options;
 	launch.pidfd = -1;
 	launch.listener = -1;
+	launch.child.launcher = (int)sys0(SYS_getpid);
 	launch.cpus_size = 0;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		fault_point(steps[i].name, launch.pid);
@@ -131,10 +136,14 @@ int launch(const struct plan *plan, uint32_t options,
 		failed = steps[i].name;
 		break;
 	}
-	if (failed != NULL)
+	if (failed != NULL) {
 		end_program(&launch);
+		(void)leave_pid_namespace(&launch); /* it has failed already */
+	}
+	end_init(&launch);
 	give_back(&launch);
 	result->pid = launch.pid;
+	result->unconfined = launch.child.unconfined;
 	if (failed != NULL)
 		report_failure(&launch, failed, outcome);
 	else

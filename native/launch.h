@@ -14,6 +14,7 @@
 #define LAUNCH_REASON_SIZE 256
 #define LAUNCH_CHILD_STACK (30 << 10)
 #define LAUNCH_CHUNK (64 << 10)
+#define LAUNCH_TIMED_OUT 124
 #define LAUNCH_FAILED 125	/* before the program ran */
 #define LAUNCH_CANNOT_EXECUTE 126
 #define LAUNCH_NOT_FOUND 127
@@ -48,6 +49,8 @@ struct launch_result {
 	int32_t pid;
 	int32_t violation;	/* 1 if a refused call ended it */
 	int32_t unsealed;	/* 1 if the kernel has no mseal */
+	int32_t unconfined;	/* 1 if Landlock here handles less than the plan */
+	int32_t timed_out;	/* 1 if the plan's time ended it */
 	int32_t stages;		/* boundaries that the program passed */
 	int32_t missed;		/* -errno why it did not pass the next, or 0 */
 	uint64_t reported;	/* refused calls */

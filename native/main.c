@@ -125,6 +125,10 @@ static int run(const char *path)
 	else if (result.unsealed)
 		say("mseal", "this kernel has none: the program could replace "
 		    "its own code");
+	if (result.unconfined && result.step == NULL)
+		say("landlock", "this kernel handles less than the plan says");
+	if (result.timed_out)
+		say("timeout", "the program's time was up");
 	if (result.missed && result.step == NULL)
 		say("stage", result.missed == NO_DEVICE ?
 		    "this machine stops at no hardware breakpoint: the program "

@@ -98,7 +98,8 @@ enum plan_flag {
 	PLAN_ERRNO = 1 << 6,		/* a refused call fails with EPERM */
 	PLAN_AUDIT = 1 << 7,		/* it is reported and made */
 	PLAN_REQUIRE_LANDLOCK = 1 << 8,	/* all that the plan handles, or an error */
-	PLAN_ALL_FLAGS = (1 << 9) - 1,
+	PLAN_COPY = 1 << 9,		/* run a sealed copy of the program's file */
+	PLAN_ALL_FLAGS = (1 << 10) - 1,
 };
 
 /* Pointers into the plan's own bytes, which must outlive this. */

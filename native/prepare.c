@@ -217,7 +217,6 @@ int spawn_child(struct launch_state *launch)
 	long pid;
 
 	child->plan = launch->plan;
-	child->launcher = (int)sys0(SYS_getpid);
 	pid = arch_spawn(&arguments, sizeof(arguments), child_main, child);
 	if (pid < 0)
 		return (int)pid;

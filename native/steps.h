@@ -19,6 +19,7 @@ struct child {
 	uint32_t go;		/* futex: 1 once the child is traced */
 	const char *step;	/* the one that failed, or null */
 	long error;		/* its -errno */
+	int unconfined;		/* Landlock handles less than the plan says */
 };
 
 struct held {
@@ -54,6 +55,8 @@ struct launch_state {
 	int following;		/* traced until the last of them */
 	const char *within;	/* what of a boundary is being done, or null */
 	int pidfd;
+	int init;		/* pid of the init of a namespace for the program */
+	int init_pidfd;
 	int listener;
 	int ended;		/* reaped, and STATUS is its wait status */
 	int status;
@@ -77,11 +80,21 @@ int require_child_status(struct launch_state *launch);
 int share_one_cpu(struct launch_state *launch);
 int spawn_child(struct launch_state *launch);
 int seize_child(struct launch_state *launch);
+
+/* namespace.c: processes of the program's own */
+int start_init(struct launch_state *launch);
+int enter_pid_namespace(struct launch_state *launch);
+int leave_pid_namespace(struct launch_state *launch);
+void end_init(struct launch_state *launch);
+long unshare_namespaces(const struct child *child);
 int hide_launcher(struct launch_state *launch);
 int return_cpus(struct launch_state *launch);
 
 /* child.c: in the child, until it becomes the program */
 void child_main(void *child);
+
+/* confine.c: what the child may reach of the file system and the network */
+long confine(struct child *child);
 
 /* hold.c: while the program stands before its first instruction */
 int let_child_exec(struct launch_state *launch);

@@ -237,23 +237,51 @@ static void forget_terminal_signals(int signals)
 		continue;
 }
 
+enum { LISTENER, PROGRAM, SIGNALS, FILES };
+
+static uint64_t now_ns(void)
+{
+	struct timespec now = { 0, 0 };
+
+	sys2(SYS_clock_gettime, 7 /* CLOCK_BOOTTIME */, (long)&now);
+	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
 /*
  * While the program is traced its stops arrive as SIGCHLD.  In a process of
  * somebody else's another thread may take that away: there it is looked every
  * millisecond, later every ten.
  */
-static const struct timespec *patience(const struct launch_state *launch,
-				       int rounds)
+static uint64_t patience(const struct launch_state *launch, int rounds)
 {
-	static const struct timespec often = { 0, 1000000 };
-	static const struct timespec seldom = { 0, 10000000 };
-
 	if (!launch->following || launch->options & LAUNCH_OWN_PROCESS)
-		return NULL;
-	return rounds < 100 ? &often : &seldom;
+		return UINT64_MAX;
+	return rounds < 100 ? 1000000 : 10000000;
 }
 
-enum { LISTENER, PROGRAM, SIGNALS, FILES };
+/* Poll until something happens, the time is up, or it is time to look again. */
+static long wait_for_event(const struct launch_state *launch,
+			   struct pollfd *polled, uint64_t end, int rounds)
+{
+	uint64_t most = patience(launch, rounds);
+	uint64_t now = end == 0 ? 0 : now_ns();
+	struct timespec timeout;
+
+	if (end != 0 && end - now < most)
+		most = now < end ? end - now : 0;
+	if (most == UINT64_MAX)
+		return sys_ppoll(polled, FILES, NULL);
+	timeout.tv_sec = (time_t)(most / 1000000000U);
+	timeout.tv_nsec = (long)(most % 1000000000U);
+	return sys_ppoll(polled, FILES, &timeout);
+}
+
+static int end_by_time(struct launch_state *launch)
+{
+	sys_pidfd_kill(launch->pidfd, SIGNAL_KILL);
+	launch->result->timed_out = 1;
+	return reap(launch);
+}
 
 static int attend(struct launch_state *launch, const struct pollfd *polled)
 {
@@ -276,6 +304,8 @@ int supervise(struct launch_state *launch)
 		[SIGNALS] = { (int)signals, POLLIN, 0 },
 	};
 	int error = signals < 0 ? (int)signals : 0;
+	uint64_t end = launch->plan->timeout == 0 ?
+		       0 : now_ns() + launch->plan->timeout;
 
 	for (int round = 0; error == 0 && !launch->ended; round++) {
 		long ready;
@@ -286,9 +316,12 @@ int supervise(struct launch_state *launch)
 			if (error != 0 || launch->ended)
 				break;
 		}
-		ready = sys_ppoll(polled, FILES, patience(launch, round));
+		ready = wait_for_event(launch, polled, end, round);
 		if (ready != 0)
 			error = ready < 0 ? (int)ready : attend(launch, polled);
+		if (error == 0 && end != 0 && !launch->ended &&
+		    now_ns() >= end)
+			error = end_by_time(launch);
 	}
 	if (signals < 0 || launch->options & LAUNCH_OWN_PROCESS)
 		return error;

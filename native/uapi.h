@@ -184,6 +184,7 @@ _Static_assert(sizeof(struct uapi_signalfd_siginfo) == 128, "signalfd");
 /* linux/fcntl.h, linux/stat.h, v6.18 */
 #define UAPI_AT_EMPTY_PATH 0x1000
 #define UAPI_STATX_INO 0x100U
+#define UAPI_STATX_TYPE 1U
 
 /* asm/unistd_64.h and asm-generic/unistd.h agree, v6.18 */
 #define UAPI_NR_mseal 462

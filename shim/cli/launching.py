@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shim.cli.confining import ConfiningOptions, confinement_of, confining_options
+
 if TYPE_CHECKING:
     from shim.launch.compose import OnViolation
     from shim.launch.plan import LaunchPlan
@@ -27,6 +29,7 @@ class LaunchOptions:
     require: tuple[str, ...]
     no_pin: bool
     no_phases: bool
+    confining: ConfiningOptions
 
 
 def launch_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -57,9 +60,9 @@ def launch_options(command: Callable[..., int]) -> Callable[..., int]:
     @click.option(
         "--require",
         multiple=True,
-        type=click.Choice(["mdwe", "mseal"]),
+        type=click.Choice(["mdwe", "mseal", "landlock"]),
         help="Fail where the kernel lacks it: mdwe keeps pages from becoming code, mseal keeps code what "
-        "it is.",
+        "it is, landlock handles all that is asked of it.",
     )
     @click.option("--no-pin", is_flag=True, help="Allow calls from everywhere in the process.")
     @click.option(
@@ -67,6 +70,7 @@ def launch_options(command: Callable[..., int]) -> Callable[..., int]:
         is_flag=True,
         help="Keep one filter from the first instruction to the end, and do not measure shared objects.",
     )
+    @confining_options
     @click.argument("program")
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     @functools.wraps(command)
@@ -102,6 +106,7 @@ def prepare(
         pin=not options.no_pin,
         phases=not options.no_phases,
         require=options.require,
+        confinement=confinement_of(options.confining),
     )
     return profile, plan, encode(plan)
 

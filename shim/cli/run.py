@@ -146,6 +146,10 @@ def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes) -> 
     result = native.run(encoded, on_event=report, job_control=True)
     if result.unsealed:
         say("mseal: this kernel has none: the program could replace its own code; --require mseal refuses it")
+    if result.unconfined:
+        say("landlock: this kernel handles less than was asked for; --require landlock refuses it")
+    if result.timed_out:
+        say(f"{os.fsdecode(plan.argv[0])}: its time was up")
     if result.missed == errno.ENODEV:
         say("stage: this machine stops at no hardware breakpoint; the program kept its first filter")
     elif result.missed:

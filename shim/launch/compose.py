@@ -7,13 +7,15 @@ The step after which nothing interprets a profile any more: the launcher only re
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
 from shim.errors import IncompleteProfileError, PlanFormatError
 from shim.filter import FilterProgram, FilterTooLongError, compile_filter
 from shim.filter.actions import KILL_PROCESS, TRACE, USER_NOTIF
+from shim.launch.confinement import Confinement, landlock_for
 from shim.launch.layout import Layout
 from shim.launch.plan import LaunchPlan, ObjectSeal, PlanFlag, PlannedObject, Stage
 from shim.launch.plan_layout import MAX_STAGES
@@ -24,7 +26,13 @@ from shim.syscalls import table
 
 _LAUNCHED = "x86_64"
 # What a kernel may lack, and the flag without which its absence is only reported, or it is not done.
-REQUIREMENTS = MappingProxyType({"mdwe": PlanFlag.NO_EXEC_GAIN, "mseal": PlanFlag.REQUIRE_SEALS})
+REQUIREMENTS = MappingProxyType(
+    {
+        "mdwe": PlanFlag.NO_EXEC_GAIN,
+        "mseal": PlanFlag.REQUIRE_SEALS,
+        "landlock": PlanFlag.REQUIRE_LANDLOCK,
+    }
+)
 
 OnViolation = Literal["kill", "kernel", "errno", "audit"]
 _ANSWERS = MappingProxyType(
@@ -49,6 +57,8 @@ def compose(  # noqa: PLR0913  # what a launch depends on
     pin: bool = True,
     phases: bool = True,
     require: Collection[str] = (),
+    confinement: Confinement | None = None,
+    exists: Callable[[str], bool] = os.path.exists,
 ) -> LaunchPlan:
     """
     Return the plan that launches `program` under the filter of `profile`.
@@ -67,6 +77,8 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         phases: Measure what the loader maps, and tighten the filter at the profile's boundaries; not where
             the program may execute another, nor where nobody listens.
         require: Of `REQUIREMENTS`, what has to be done or the launch fails.
+        confinement: What the program may reach, as whom, within which limits; None restricts nothing.
+        exists: Whether there is a file at a path.
 
     Raises:
         IncompleteProfileError: the profile is incomplete and that was not allowed.
@@ -96,6 +108,7 @@ def compose(  # noqa: PLR0913  # what a launch depends on
     first = _filter(profile, 0, TRACE if staged else violation, layout if pin else None, started=False)
     sealed = layout.sealed if layout is not None else ()
     needs_entry = sealed or first.relocations or staged
+    confinement = confinement or Confinement(allow_signals=True)
     return LaunchPlan(
         program=program.encode(errors="surrogateescape"),
         digest=bytes.fromhex(profile.program.sha256),
@@ -110,7 +123,12 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         objects=_objects(layout) if staged else (),
         object_seals=_object_seals(layout) if staged else (),
         stages=staged,
-        flags=flags,
+        limits=confinement.limits,
+        landlock=landlock_for(confinement, profile, program, exists),
+        identity=confinement.identity,
+        namespaces=confinement.namespaces,
+        timeout=confinement.timeout,
+        flags=flags | confinement.flags,
     )
 
 

@@ -56,6 +56,8 @@ class LaunchResult:
         pid: The process it was.
         reported: How many calls were refused, or made although the profile does not have them.
         unsealed: True if the plan seals the program and this kernel has no mseal.
+        unconfined: True if Landlock here handles less than the plan says.
+        timed_out: True if the plan's time ended it; the exit code is 124 then, as that of timeout(1).
         stages: How many boundaries of its plan the program passed.
         missed: The errno because of which it could not pass the next one and stayed under the filter it had,
             or 0: ENODEV where the machine stops at no hardware breakpoint, ESRCH where some thread could not
@@ -69,6 +71,8 @@ class LaunchResult:
     pid: int
     unsealed: bool = False
     reported: int = 0
+    unconfined: bool = False
+    timed_out: bool = False
     stages: int = 0
     missed: int = 0
 
@@ -128,6 +132,8 @@ def run(
         pid=result.pid,
         unsealed=bool(result.unsealed),
         reported=result.reported,
+        unconfined=bool(result.unconfined),
+        timed_out=bool(result.timed_out),
         stages=result.stages,
         missed=-result.missed,
     )

@@ -34,6 +34,8 @@ class PlanFlag(IntFlag):
     """A refused call is made, and is reported; with EXEC_ALLOWED only, for it may be execve."""
     REQUIRE_LANDLOCK = 256
     """A kernel that does not handle all that the plan's Landlock rules handle cannot launch it."""
+    COPY = 512
+    """Run a sealed copy of the program's file, which nobody can write to."""
 
 
 NO_FLAGS: Final = PlanFlag(0)
