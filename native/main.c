@@ -95,7 +95,7 @@ static long read_plan(const char *path)
 
 static int run(const char *path)
 {
-	enum { NO_DEVICE = -19 };
+	enum { NO_DEVICE = -19, NO_EXEC = -8 };
 	static const struct uapi_sigaction standard; /* SIG_DFL */
 	static const uint64_t all = UINT64_MAX;
 	struct plan plan;
@@ -131,10 +131,11 @@ static int run(const char *path)
 		say("timeout", "the program's time was up");
 	if (result.missed && result.step == NULL)
 		say("stage", result.missed == NO_DEVICE ?
-		    "this machine stops at no hardware breakpoint: the program "
-		    "stayed under its first filter" :
-		    "not all threads could be brought under the next filter: "
-		    "the program stayed under the one before");
+		    "this machine stops at no hardware breakpoint; the program "
+		    "kept its first filter" : result.missed == NO_EXEC ?
+		    "it executed another program, and kept the filter it had" :
+		    "some thread could not be brought under the next filter; "
+		    "all kept the one they had");
 	return result.exit_code;
 }
 

@@ -138,7 +138,8 @@ int plan_read_stages(const struct section *section, struct plan *plan,
 {
 	/* Whoever runs another program has left its boundaries, and whom the
 	 * kernel kills nobody has to trace. */
-	uint32_t excluded = plan->flags & (PLAN_EXEC_ALLOWED | PLAN_NO_EVENTS);
+	uint32_t excluded = plan->flags & (plan->flags & PLAN_AUDIT ?
+			PLAN_NO_EVENTS : PLAN_EXEC_ALLOWED | PLAN_NO_EVENTS);
 
 	if (section->size % PLAN_STAGE_SIZE != 0 ||
 	    section->size / PLAN_STAGE_SIZE > PLAN_MAX_STAGES)

@@ -75,10 +75,10 @@ static int prove_chosen(struct launch_state *launch, int last)
 			return refuse_instruction(launch, at, "no notification: "
 						  "there is no listener");
 	}
-	if (launch->plan->flags & PLAN_EXEC_ALLOWED)
-		return 0;
 	if (!last)
 		return prove_traced(launch);
+	if (launch->plan->flags & PLAN_EXEC_ALLOWED)
+		return 0;
 	return prove_numbers(launch, exec_numbers,
 			     sizeof(exec_numbers) / sizeof(uint32_t),
 			     BPF_REFUSALS,

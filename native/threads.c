@@ -127,14 +127,27 @@ static int report_traced(struct launch_state *launch, int thread)
 	call.data.arch = info.arch;
 	call.data.instruction_pointer = info.instruction_pointer;
 	memcpy(call.data.args, info.args, sizeof(call.data.args));
-	if (launch->plan->flags & PLAN_ERRNO) {
+	if (launch->plan->flags & (PLAN_ERRNO | PLAN_AUDIT)) {
 		report_call(launch, &call);
-		return skip_call(launch, thread);
+		return launch->plan->flags & PLAN_AUDIT ?
+			       0 : skip_call(launch, thread);
 	}
 	sys_pidfd_kill(launch->pidfd, STOP);
 	report_call(launch, &call);
 	sys_pidfd_kill(launch->pidfd, KILL);
 	launch->result->violation = 1;
+	return 0;
+}
+
+/* Only an audit lets it; the boundaries of the program are gone with it. */
+static int executed_another(struct launch_state *launch)
+{
+	enum { NO_EXEC = -8 };
+
+	if (!(launch->plan->flags & PLAN_AUDIT))
+		return refuse(launch, "the program executed another, which its "
+			      "filter refuses");
+	launch->result->missed = NO_EXEC;
 	return 0;
 }
 
@@ -153,8 +166,7 @@ static int settle_stop(struct launch_state *launch, int thread, int status,
 	if (event == UAPI_PTRACE_EVENT_CLONE)
 		return let_process_go(launch, thread);
 	if (event == UAPI_PTRACE_EVENT_EXEC)
-		return refuse(launch, "the program executed another, which its "
-			      "filter refuses");
+		return executed_another(launch);
 	if (event == 0)
 		*signal = status >> 8 & 0xff;
 	return 0;

@@ -29,6 +29,7 @@ class LaunchOptions:
     require: tuple[str, ...]
     no_pin: bool
     no_phases: bool
+    profile: str | None
     confining: ConfiningOptions
 
 
@@ -48,6 +49,14 @@ def launch_options(command: Callable[..., int]) -> Callable[..., int]:
         show_default=True,
         help="What becomes of a refused call: it ends the program, fails with EPERM, or is made and "
         "reported.",
+    )
+    @click.option(
+        "--audit", "on_violation", flag_value="audit", help="As --on-violation audit: make and report them."
+    )
+    @click.option(
+        "--profile",
+        metavar="FILE",
+        help="The program's profile as JSON, instead of one of its machine code alone.",
     )
     @click.option(
         "--no-events", is_flag=True, help="Let the kernel kill the program at once, without a report."
@@ -93,7 +102,10 @@ def prepare(
     from shim.launch.plan_codec import encode
 
     on_violation = answer_of(options.on_violation, no_events=options.no_events)
-    profile = cached_profile(data, path, default_directory(os.environ))
+    if options.profile is None:
+        profile = cached_profile(data, path, default_directory(os.environ))
+    else:
+        profile = given_profile(options.profile, data, path)
     image = parse_elf(data, path)
     plan = compose(
         profile,
@@ -109,6 +121,26 @@ def prepare(
         confinement=confinement_of(options.confining),
     )
     return profile, plan, encode(plan)
+
+
+def given_profile(file: str, data: bytes, path: str) -> Profile:
+    """
+    Return the profile in a file, which has to be of the program with the bytes `data`.
+
+    Raises:
+        ProfileError: it is of another program, or no profile.
+    """
+    from shim.canonical import sha256_hex
+    from shim.cli.files import read_program
+    from shim.errors import ProfileError
+    from shim.profile.codec import loads
+
+    profile = loads(read_program(file), file)
+    digest = sha256_hex(data)
+    if profile.program.sha256 != digest:
+        found = f"{profile.program.path} sha256 {profile.program.sha256}"
+        raise ProfileError(f"{file}: program", found, f"{path} sha256 {digest}")
+    return profile
 
 
 def answer_of(on_violation: OnViolation, *, no_events: bool) -> OnViolation:

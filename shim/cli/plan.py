@@ -87,5 +87,8 @@ def staging(profile: Profile, plan: LaunchPlan, *, no_phases: bool) -> Iterator[
 def _unmeasured(profile: Profile) -> str:
     from shim.profile.pins import EXEC_CALLS
 
-    execs = sorted(rule.name for rule in profile.phases[0].rules if rule.name in EXEC_CALLS)
-    return f"the program may execute another ({', '.join(execs)})" if execs else "nobody traces it"
+    names = {rule.name for rule in profile.phases[0].rules}
+    execs = sorted(names & EXEC_CALLS)
+    if execs:
+        return f"the program may execute another ({', '.join(execs)})"
+    return "the program may trace others (ptrace)" if "ptrace" in names else "nobody traces it"

@@ -33,6 +33,12 @@ BINARY = ("bpf", "bwrap")
     help="File to write, standard output if not given; for several programs a folder.",
 )
 @derivation_options
+@click.option(
+    "--merge",
+    multiple=True,
+    metavar="FILE",
+    help="Add what a run was seen to need: events of `shim run --events`, or a trace of `shim trace`.",
+)
 @click.option("--no-cache", is_flag=True, help="Derive anew, and keep nothing.")
 @click.option("--why", is_flag=True, help="In the table: the whole call chain of every syscall.")
 def command(  # noqa: PLR0913  # one parameter for each option
@@ -45,6 +51,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     modules: tuple[str, ...],
     assume: tuple[str, ...],
     no_assumptions: bool,
+    merge: tuple[str, ...],
     no_cache: bool,
 ) -> int:
     """
@@ -63,13 +70,15 @@ def command(  # noqa: PLR0913  # one parameter for each option
         raise click.UsageError(f"found a terminal for --format {form}, want a file: -o FILE")
     asked = request(root, modules, assume, no_assumptions)
     cache = None if no_cache else default_directory(os.environ)
+    if len(programs) > 1 and merge:
+        raise click.UsageError("--merge adds to the profile of one program")
     if len(programs) > 1:
         return run_all(
             jobs(programs, output, form, asked, cache, why=why), output, derive_one, cores_to_use()
         )
     job = Job(programs[0], output, form, why, asked, cache)
     with stages_of(programs[0]) as stage:
-        profile = _derived(job, stage)
+        profile = merged(_derived(job, stage), merge)
     outcome = _written(job, profile)
     for line in outcome.lines:
         click.echo(f"shim: {line}", err=True)
@@ -91,6 +100,29 @@ def _derived(job: Job, stage: Callable[[str], None]) -> Profile:
     from shim.cli.profile_cache import cached_profile
 
     return cached_profile(read_program(job.program), job.program, job.cache, job.request, stage=stage)
+
+
+def merged(profile: Profile, files: tuple[str, ...]) -> Profile:
+    """
+    Return a profile with what the runs recorded in `files` needed beside it.
+
+    Raises:
+        ProfileError: a file is neither events nor a trace, or of another program.
+    """
+    from shim.cli.files import read_program
+    from shim.profile import trace_json, violation
+    from shim.profile.trace_merge import with_trace
+
+    for file in files:
+        data = read_program(file)
+        events = data.lstrip().startswith(b'{"address"') or b'"event":"violation"' in data[:4096]
+        trace = (
+            violation.as_trace(violation.loads(data, file), profile)
+            if events
+            else trace_json.loads(data, file)
+        )
+        profile = with_trace(profile, trace)
+    return profile
 
 
 def _written(job: Job, profile: Profile) -> Outcome:

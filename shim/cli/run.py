@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from datetime import UTC, datetime
@@ -40,6 +39,7 @@ ROOT = Path("/")
 @click.option(
     "--endorsements", type=click.Path(path_type=Path), multiple=True, help="Certificates for --evidence."
 )
+@click.option("--events", metavar="FILE", help="Append each refused call to FILE as a line of JSON.")
 @click.option("--nonce", type=hexadecimal(32), metavar="HEX", help="The nonce that --evidence is bound to.")
 @launch_options
 def command(  # noqa: PLR0913  # one parameter per option
@@ -49,6 +49,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     evidence: Path | None,
     endorsements: tuple[Path, ...],
     nonce: bytes | None,
+    events: str | None,
     options: LaunchOptions,
     program: str,
     arguments: tuple[str, ...],
@@ -73,7 +74,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     except ShimError as error:
         _show_refusal(error)
         return EXIT_REFUSED
-    return _launch(encoded, profile, plan, data)
+    return _launch(encoded, profile, plan, data, events)
 
 
 def _attest(
@@ -131,33 +132,17 @@ def _show_refusal(error: ShimError) -> None:
         say(line)
 
 
-def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes) -> int:
+def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes, events: str | None) -> int:
     """Launch the plan, put refused calls into words, and return the exit code."""
-    from shim.cli.violations import describe, named_stages
+    from shim.cli.reporting import EventsError, reporter
     from shim.launch import native
-    from shim.launch.plan import PlanFlag
 
-    stages = named_stages(profile, plan)
-
-    def report(event: native.ViolationEvent) -> None:
-        stage = stages[event.stage]
-        click.echo(f"shim: {describe(event, profile, data, Path('/proc'), stage)}", err=True)
-
-    result = native.run(encoded, on_event=report, job_control=True)
-    if result.unsealed:
-        say("mseal: this kernel has none: the program could replace its own code; --require mseal refuses it")
-    if result.unconfined:
-        say("landlock: this kernel handles less than was asked for; --require landlock refuses it")
-    if result.timed_out:
-        say(f"{os.fsdecode(plan.argv[0])}: its time was up")
-    if result.missed == errno.ENODEV:
-        say("stage: this machine stops at no hardware breakpoint; the program kept its first filter")
-    elif result.missed:
-        say("stage: not all threads could be brought under the next filter; the program kept the one it had")
-    name = os.fsdecode(plan.argv[0])
-    if result.reported and not result.violation:
-        became = "let through" if plan.flags & PlanFlag.AUDIT else "failed with EPERM"
-        say(f"{name}: calls that its profile does not have: {result.reported}, {became}")
-    if result.violation:
-        click.echo(f"shim: {name} was killed for a call that its profile does not have", err=True)
+    try:
+        with reporter(profile, plan, data, events) as report:
+            result = native.run(encoded, on_event=report, job_control=True)
+            for line in report.conclusions(result):
+                say(line)
+    except EventsError as error:
+        _show_refusal(error)
+        return EXIT_REFUSED
     return result.exit_code

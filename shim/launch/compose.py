@@ -100,9 +100,11 @@ def compose(  # noqa: PLR0913  # what a launch depends on
     flags = _ANSWERS[on_violation]
     for name in require:
         flags |= REQUIREMENTS[name]
-    if EXEC_CALLS & {rule.name for rule in profile.phases[0].rules}:
-        flags |= PlanFlag.EXEC_ALLOWED
-    traced = phases and layout is not None and not flags & (PlanFlag.EXEC_ALLOWED | PlanFlag.NO_EVENTS)
+    names = {rule.name for rule in rules_from(profile, 0)}
+    flags |= PlanFlag.EXEC_ALLOWED if EXEC_CALLS & names else 0
+    # Who traces others could let a process of its own make the calls that only stop in a tracer.
+    alone = not names & (EXEC_CALLS | {"ptrace"})
+    traced = phases and layout is not None and alone and on_violation != "kernel"
     violation = KILL_PROCESS if on_violation == "kernel" else USER_NOTIF
     staged = _stages(profile, layout, violation, pin=pin) if traced and layout is not None else ()
     first = _filter(profile, 0, TRACE if staged else violation, layout if pin else None, started=False)

@@ -92,8 +92,10 @@ def check_stages(content: bytes, values: Values) -> None:
     """Raise unless there may be stages, and these are few."""
     if len(content) % STAGE.size or len(content) > MAX_STAGES * STAGE.size:
         raise fault("stages", f"{len(content)} bytes", "1 to 4 entries of 16 bytes")
-    if values.flags & _NO_STAGES:
-        raise fault("stages", hex(values.flags & _NO_STAGES), "neither exec allowed nor no events")
+    # What an audit lets through need not be what the filter allows.
+    excluded = values.flags & (PlanFlag.NO_EVENTS if values.flags & PlanFlag.AUDIT else _NO_STAGES)
+    if excluded:
+        raise fault("stages", hex(excluded), "neither exec allowed nor no events")
 
 
 def check_stage_filters(content: bytes, _values: Values) -> None:

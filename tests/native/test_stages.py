@@ -125,6 +125,23 @@ def test_a_refused_call_that_fails_before_the_boundary(face: Face, build: Build)
     assert [(event["syscall"], event["stage"]) for event in outcome.events] == [(GETTID, 0)]
 
 
+def test_a_refused_call_that_is_audited_before_the_boundary(face: Face, build: Build) -> None:
+    flags = PlanFlag.AUDIT | PlanFlag.EXEC_ALLOWED
+    outcome = face.launch(encode(staged_plan(build("glibc"), "refused", flags=flags)))
+    assert (outcome.exit_code, outcome.output) == (0, "early\nmain\nend\n")
+    assert [(event["syscall"], event["stage"]) for event in outcome.events] == [(GETTID, 0)]
+
+
+def test_an_exec_that_is_audited_before_the_boundary(face: Face, build: Build) -> None:
+    """The boundaries are gone with the program that had them, and that is said."""
+    flags = PlanFlag.AUDIT | PlanFlag.EXEC_ALLOWED
+    outcome = face.launch(encode(staged_plan(build("glibc"), "exec", flags=flags)))
+    assert (outcome.exit_code, outcome.output) == (0, "early\nexecuted\n")
+    assert [event["syscall"] for event in outcome.events] == [EXEC[0]]
+    if face.name == "shim-launch":
+        assert outcome.errors == ("shim: stage: it executed another program, and kept the filter it had",)
+
+
 @pytest.mark.parametrize("how", ["glibc", "dynamic"])
 def test_a_process_from_before_stays_as_it_is(face: Face, build: Build, how: str) -> None:
     """It keeps the first filter, and what that refuses fails with ENOSYS, without an event."""

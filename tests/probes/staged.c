@@ -98,6 +98,8 @@ static void __attribute__((constructor)) begin(int argc, char **argv)
 	if (strcmp(way, "storm") == 0)
 		for (int i = 0; i < 3; i++)
 			pthread_create(&thread, NULL, breed, NULL);
+	if (strcmp(way, "exec") == 0)
+		execl("/bin/echo", "echo", "executed", NULL);
 	if (strcmp(way, "sleep") == 0)
 		sleep(60);
 }
