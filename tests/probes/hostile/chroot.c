@@ -1,0 +1,7 @@
+/* Changes what its root is. */
+#include "hostile.h"
+
+int main(void)
+{
+	return verdict(syscall(SYS_chroot, "/tmp"));
+}

@@ -1,0 +1,7 @@
+/* Loads a module. */
+#include "hostile.h"
+
+int main(void)
+{
+	return verdict(syscall(SYS_init_module, "", 0, ""));
+}
