@@ -10,7 +10,7 @@
 _Static_assert(PLAN_MAX_FILTER * PLAN_INSTRUCTION_SIZE +
 	       sizeof(struct uapi_sock_fprog) <= LAUNCH_CHUNK, "restore_program");
 
-enum { TRAP = 5, FAULT = -14 };
+enum { TRAP = 5, FAULT = -14, BUSY = -16 };
 
 int store_registers(struct launch_state *launch,
 			   const struct arch_registers *registers)
@@ -241,6 +241,10 @@ int install_filter(struct launch_state *launch)
 
 	if (error != 0)
 		return error;
+	if (result == BUSY)
+		return refuse(launch, "another listener exists: that of a "
+			      "container's runtime or of another launch; "
+			      "--no-events needs none");
 	if (result < 0)
 		return (int)result;
 	launch->held.remote_listener = (int)result;

@@ -224,12 +224,34 @@ int spawn_child(struct launch_state *launch)
 	return 0;
 }
 
+/* What a system administrator set kernel.yama.ptrace_scope to, or 0. */
+static char yama_scope(void)
+{
+	char scope = '0';
+	long fd = sys_open("/proc/sys/kernel/yama/ptrace_scope",
+			   02000000 /* O_RDONLY | O_CLOEXEC */);
+
+	if (fd < 0)
+		return scope;
+	(void)!sys_read((int)fd, &scope, 1); /* else it stays as it is */
+	sys_close((int)fd);
+	return scope;
+}
+
 int seize_child(struct launch_state *launch)
 {
-	return (int)sys_ptrace(UAPI_PTRACE_SEIZE, launch->pid, 0,
-			       (void *)(UAPI_PTRACE_O_EXITKILL |
-					UAPI_PTRACE_O_TRACEEXEC |
-					UAPI_PTRACE_O_TRACESYSGOOD));
+	enum { NO_PERMISSION = -1, NO_SUCH_CALL = -38 };
+	int error = (int)sys_ptrace(UAPI_PTRACE_SEIZE, launch->pid, 0,
+				    (void *)(UAPI_PTRACE_O_EXITKILL |
+					     UAPI_PTRACE_O_TRACEEXEC |
+					     UAPI_PTRACE_O_TRACESYSGOOD));
+
+	if (error != NO_PERMISSION && error != NO_SUCH_CALL)
+		return error;
+	return refuse(launch, yama_scope() >= '2' ?
+		      "ptrace is forbidden: kernel.yama.ptrace_scope is 2 or 3" :
+		      "ptrace is forbidden: by the seccomp filter of a container "
+		      "or of another launch, or this kernel has none");
 }
 
 int hide_launcher(struct launch_state *launch)

@@ -13,6 +13,7 @@ long probe_pidfd_getfd(void);		/* 1 */
 long probe_user_notification(void);	/* 1 */
 long probe_wait_killable(void);		/* 1: SECCOMP WAIT_KILLABLE_RECV */
 long probe_trace_child(void);		/* 1: a child was traced */
+long probe_listener(void);
 long probe_sha_cpu(void);		/* 0 or 1 */
 
 #endif

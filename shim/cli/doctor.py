@@ -87,6 +87,7 @@ def launch_findings() -> Iterator[Finding]:
         ),
         ("pidfd_getfd", facts.pidfd_getfd, REQUIRED, "the launcher takes the listener", lambda _: "yes"),
         ("tracing a child", facts.trace_child, REQUIRED, "held at the first instruction", lambda _: "yes"),
+        ("own listener", facts.listener, REQUIRED, "but for --no-events", lambda _: "yes"),
         ("ptrace scope", facts.ptrace_scope, REQUIRED, "0 or 1: 2 and 3 forbid the hold", str),
         ("Landlock ABI", facts.landlock_abi, OPTIONAL, "files and ports by rule", str),
         ("MDWE", facts.mdwe, OPTIONAL, "no memory that is writable and executable (6.3)", lambda _: "yes"),

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from shim.errors import LaunchError
 from shim.launch._native import ffi, lib
+from shim.launch.plan import LaunchPlan
+from shim.launch.plan_codec import encode
 
 # 1 MiB whose contents mean nothing before: zeroing it would cost more than the launch.
 _uncleared: Final = ffi.new_allocator(should_clear_after_alloc=False)
@@ -78,7 +80,7 @@ class LaunchResult:
 
 
 def run(
-    plan: bytes,
+    plan: bytes | LaunchPlan,
     *,
     on_event: Callable[[ViolationEvent], None] | None = None,
     job_control: bool = False,
@@ -92,7 +94,7 @@ def run(
     exception of `on_event` comes out of this function after the program is dead.
 
     Args:
-        plan: What `shim.launch.plan.encode` returns.
+        plan: A plan, or its bytes as `shim.launch.plan_codec.encode` returns them.
         on_event: Called on this thread when a call is refused, while the program is stopped and can still be
             looked at; afterwards the program is killed.
         hide: Make this process non-dumpable for good, so that the program cannot write into it through
@@ -105,6 +107,8 @@ def run(
     Not checked:
         That the plan is one somebody approved. That descendants of the program end with it.
     """
+    if not isinstance(plan, bytes):
+        plan = encode(plan)
     fields = ffi.new("struct plan *")
     fault = ffi.new("struct plan_fault *")
     if lib.plan_read(plan, len(plan), fields, fault) != 0:

@@ -46,6 +46,7 @@ class Facts:
         ptrace_scope: Yama's ptrace_scope, 0 to 3; 0 also where there is no Yama.
         pidfd_getfd: 1 if the listener can be taken from the program.
         trace_child: 1 if a child of this process could be traced.
+        listener: 1 if a filter of a child could have a listener: there is one in each chain of filters.
         sha_cpu: 1 if the CPU has SHA instructions, else 0.
     """
 
@@ -59,6 +60,7 @@ class Facts:
     ptrace_scope: int | Unknown
     pidfd_getfd: int | Unknown
     trace_child: int | Unknown
+    listener: int | Unknown
     sha_cpu: int | Unknown
 
 
@@ -83,6 +85,7 @@ def probe(proc_sys_kernel: Path = _PROC_SYS) -> Facts:
         ptrace_scope=_ptrace_scope(proc_sys_kernel / "yama" / "ptrace_scope"),
         pidfd_getfd=_answer(lib.probe_pidfd_getfd()),
         trace_child=_answer(lib.probe_trace_child()),
+        listener=_answer(lib.probe_listener()),
         sha_cpu=_answer(lib.probe_sha_cpu()),
     )
 
@@ -91,6 +94,7 @@ _MEANINGS: Final = {
     errno.ENOSYS: "this kernel does not have it",
     errno.EINVAL: "this kernel does not know it",
     errno.EOPNOTSUPP: "built in but switched off at boot",
+    errno.EBUSY: "somebody else listens: a container's runtime, or a launch around this process",
     errno.EPERM: "forbidden here: a container's filter, Yama, or missing rights",
 }
 

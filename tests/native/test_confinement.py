@@ -251,7 +251,8 @@ def test_refused_under_an_outer_filter(launcher: Face, probe: Probe) -> None:
     outer = plan_for(Path(inner[0]), *inner[1:], filter=rules, flags=PlanFlag.EXEC_ALLOWED)
     outcome = launcher.launch(outer)
     assert (outcome.exit_code, outcome.output) == (125, "")
-    assert outcome.errors == ("shim: seize-child: Operation not permitted",)
+    (line,) = outcome.errors
+    assert line.startswith("shim: seize-child: ptrace is forbidden: by the seccomp filter of a container or of")
 
 
 def test_one_listener_per_chain(launcher: Face, probe: Probe) -> None:
@@ -260,7 +261,8 @@ def test_one_listener_per_chain(launcher: Face, probe: Probe) -> None:
     outer = plan_for(Path(inner[0]), *inner[1:], filter=all_but(()), flags=PlanFlag.EXEC_ALLOWED)
     outcome = launcher.launch(outer)
     assert (outcome.exit_code, outcome.output) == (125, "")
-    assert outcome.errors == ("shim: install-filter: Resource busy",)
+    (line,) = outcome.errors
+    assert line.startswith("shim: install-filter: another listener exists: that of a container's runtime or of")
 
 
 def test_launch_inside_a_launch_without_events(launcher: Face, probe: Probe) -> None:
