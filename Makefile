@@ -37,8 +37,9 @@ format: $(VENV)/.ready ## rewrite the formatting
 build: $(VENV)/.ready ## the extension and the static launcher
 	@ls -l shim/launch/shim-launch shim/launch/_native*.so shim/analysis/_decode*.so
 
-bench: $(VENV)/.ready ## measure against the peers that are installed; writes bench/results.json
-	$(BIN)/python -m tests.benchmarks
+bench: $(VENV)/.bench ## measure against the peers that are installed; writes bench/results.json and a picture
+	$(BIN)/python -m tests.benchmarks; held=$$?; \
+	$(BIN)/python -m tests.benchmarks.plot bench/results.json docs/benchmarks.svg; exit $$held
 
 corpus: $(VENV)/.ready ## build the shared corpus (root, Debian 12) and compare every profile with its traced truth
 	$(BIN)/python -m tests.benchmarks.corpus
@@ -66,6 +67,10 @@ clean: ## remove everything that was built
 	rm -f shim/analysis/_decode*.so shim/analysis/_decode.c
 	$(MAKE) -s -C native clean
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.bench: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
 
 $(VENV)/.ready: pyproject.toml setup.py $(NATIVE)
 	@PYTHON="$(PYTHON)" sh native/system-packages.sh $(APT_PACKAGES)

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "faults.h"
+
 #define ARCH_PLAN 1		/* struct plan header, field arch */
 #define ARCH_AUDIT 0xc000003eU	/* AUDIT_ARCH_X86_64, linux/audit.h v6.18 */
 
@@ -56,11 +58,13 @@ _Static_assert(offsetof(struct arch_registers, ip) == 16 * 8, "rip");
 static inline long arch_syscall(long nr, long a, long b, long c, long d,
 				long e, long f)
 {
-	long result;
+	long result = fault_call(nr);
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
 	register long r9 __asm__("r9") = f;
 
+	if (result != 0)
+		return result;
 	__asm__ volatile("syscall"
 			 : "=a"(result)
 			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8),
@@ -76,7 +80,8 @@ static inline long arch_syscall(long nr, long a, long b, long c, long d,
 static inline long arch_spawn(void *clone_args, size_t size,
 			      void (*entry)(void *), void *argument)
 {
-	long result = 435; /* clone3 */
+	enum { CLONE3 = 435, NO_CALL = -1 };
+	long result = fault_call(CLONE3) != 0 ? NO_CALL : CLONE3;
 	register void (*r8)(void *) __asm__("r8") = entry;
 	register void *r9 __asm__("r9") = argument;
 

@@ -87,7 +87,7 @@ static long add_rules(int ruleset, const struct plan *plan,
 /* Pre: no_new_privs is set. */
 long confine(struct child *child)
 {
-	enum { NO_SUCH_CALL = -38 };
+	enum { NO_SUCH_CALL = -38, SWITCHED_OFF = -95 };
 	const struct plan *plan = child->plan;
 	struct uapi_landlock_ruleset_attr handled;
 	struct uapi_landlock_ruleset_attr known;
@@ -99,6 +99,8 @@ long confine(struct child *child)
 		return 0;
 	memset(&known, 0, sizeof(known));
 	abi = landlock_abi();
+	if (abi < 0 && abi != NO_SUCH_CALL && abi != SWITCHED_OFF)
+		return abi; /* no answer is not the answer that there is none */
 	if (abi > 0)
 		known = supported(abi);
 	handled.handled_access_fs = load64_le(plan->landlock);

@@ -18,7 +18,9 @@ int let_child_exec(struct launch_state *launch)
 	int error;
 
 	__atomic_store_n(&launch->child.go, 1, __ATOMIC_RELEASE);
-	sys_futex(&launch->child.go, UAPI_FUTEX_WAKE_PRIVATE, 1);
+	error = (int)sys_futex(&launch->child.go, UAPI_FUTEX_WAKE_PRIVATE, 1);
+	if (error < 0)
+		return error; /* it may sleep for ever */
 	error = await_stop(launch, UAPI_PTRACE_CONT, &status);
 	if (error < 0)
 		return error;

@@ -140,8 +140,10 @@ static int run(const char *path)
 }
 
 #ifdef SHIM_FAULTS
-static const char *fault;
-static const char *fault_step;
+static const char *fault = "";
+static const char *fault_step = "";
+static long fault_errno;
+static long fault_left;	/* calls until the one that fails */
 
 void fault_point(const char *step, int pid)
 {
@@ -152,14 +154,49 @@ void fault_point(const char *step, int pid)
 	else if (pid != 0)
 		sys2(SYS_kill, pid, 19 /* SIGSTOP */);
 }
+
+static void say_fault_number(const char *words, uint64_t number)
+{
+	char line[64];
+	struct text text = { line, sizeof(line), 0 };
+
+	text_add(&text, words);
+	text_add_decimal(&text, number);
+	text_add(&text, "\n");
+	sys_write(2, line, text.size);
+}
+
+long fault_call(long nr)
+{
+	/* Neither can be answered by anything but itself. */
+	if (fault_errno == 0 || nr == SYS_exit_group || nr == SYS_write)
+		return 0;
+	if (fault_left-- != 0)
+		return 0;
+	say_fault_number("fault: call ", (uint64_t)nr);
+	return -fault_errno;
+}
+
+static long parse_decimal(const char *text)
+{
+	long value = 0;
+
+	for (; *text >= '0' && *text <= '9'; text++)
+		value = value * 10 + (*text - '0');
+	return value;
+}
 #endif
 
 int main(int argc, char **argv)
 {
+	int status;
+
 #ifdef SHIM_FAULTS
 	if (argc == 4) {
 		fault = argv[1];
 		fault_step = argv[2];
+		fault_left = parse_decimal(argv[2]);
+		fault_errno = parse_decimal(argv[1]);
 		argv += 2;
 		argc = 2;
 	}
@@ -168,5 +205,10 @@ int main(int argc, char **argv)
 		say("usage", "shim-launch PLAN");
 		return LAUNCH_FAILED;
 	}
-	sys_exit(run(argv[1])); /* nothing for libc to flush or to undo */
+	status = run(argv[1]);
+#ifdef SHIM_FAULTS
+	if (fault_errno != 0 && fault_left >= 0)
+		say_fault_number("fault: never ", (uint64_t)fault_left);
+#endif
+	sys_exit(status); /* nothing for libc to flush or to undo */
 }

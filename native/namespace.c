@@ -83,7 +83,8 @@ void end_init(struct launch_state *launch)
 
 	if (launch->init == 0)
 		return;
-	sys_pidfd_kill(launch->init_pidfd, KILL);
+	if (sys_pidfd_kill(launch->init_pidfd, KILL) < 0)
+		sys2(SYS_kill, launch->init, KILL);
 	while ((status & 0xff) == STOPPED &&
 	       sys_wait4(launch->init, &status, WALL) == launch->init)
 		continue;

@@ -73,7 +73,8 @@ int try_breakpoint(struct launch_state *launch)
 	return 0;
 }
 
-/* Pre: THREAD has been stopped by SIGTRAP.  Is that our breakpoint? */
+/* Pre: THREAD has been stopped by SIGTRAP.  Is that our breakpoint?  Returns 1,
+ * 0, or -errno. */
 int is_boundary(struct launch_state *launch, int thread)
 {
 	struct arch_registers registers;
@@ -83,7 +84,9 @@ int is_boundary(struct launch_state *launch, int thread)
 	launch->thread = thread;
 	error = load_registers(launch, &registers);
 	launch->thread = held;
-	return error == 0 && launch->stage < launch->plan->stage_count &&
+	if (error != 0)
+		return error == NO_SUCH_PROCESS ? 0 : error;
+	return launch->stage < launch->plan->stage_count &&
 	       registers.ip == next_boundary(launch);
 }
 

@@ -172,6 +172,7 @@ int answer_call(struct launch_state *launch, uint64_t id, int error,
 /* supervise.c: until the program's end */
 int supervise(struct launch_state *launch);
 void note_end(struct launch_state *launch, int status);
+void kill_program(struct launch_state *launch);
 void stop_launcher(struct launch_state *launch);
 int report_call(struct launch_state *launch,
 		const struct uapi_seccomp_notif *notification);

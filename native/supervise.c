@@ -49,12 +49,19 @@ static int reap(struct launch_state *launch)
 	return 0;
 }
 
+/* Its number is its own until it is reaped. */
+void kill_program(struct launch_state *launch)
+{
+	if (sys_pidfd_kill(launch->pidfd, SIGNAL_KILL) < 0)
+		sys2(SYS_kill, launch->pid, SIGNAL_KILL);
+}
+
 /* Post: the child is no more, and is reaped. */
 void end_program(struct launch_state *launch)
 {
 	if (launch->pid == 0 || launch->ended)
 		return;
-	sys_pidfd_kill(launch->pidfd, SIGNAL_KILL);
+	kill_program(launch);
 	(void)reap(launch); /* the launch has failed already, for a reason */
 	launch->ended = 1;
 }
@@ -117,7 +124,7 @@ static int end_by_violation(struct launch_state *launch,
 {
 	sys_pidfd_kill(launch->pidfd, SIGNAL_STOP);
 	report_call(launch, notification);
-	sys_pidfd_kill(launch->pidfd, SIGNAL_KILL);
+	kill_program(launch);
 	kill_offender(launch, notification->id, (int)notification->pid);
 	launch->result->violation = 1;
 	return reap(launch);
@@ -278,7 +285,7 @@ static long wait_for_event(const struct launch_state *launch,
 
 static int end_by_time(struct launch_state *launch)
 {
-	sys_pidfd_kill(launch->pidfd, SIGNAL_KILL);
+	kill_program(launch);
 	launch->result->timed_out = 1;
 	return reap(launch);
 }

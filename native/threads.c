@@ -8,7 +8,8 @@
 #include "text.h"
 
 enum { TRAP = 5, STOPPED = 0x7f, WALL = 0x40000000, NO_HANG = 1,
-       NO_PERMISSION = -1, KILL = 9, STOP = 19 };
+       NO_PERMISSION = -1, NO_ENTRY = -2, NO_SUCH_PROCESS = -3,
+       NO_CHILD = -10, STOP = 19 };
 
 static long open_tasks(const struct launch_state *launch)
 {
@@ -59,19 +60,22 @@ int for_each_thread(struct launch_state *launch, on_thread *act)
 	long size = 0;
 	int error = 0;
 
-	if (fd < 0)
+	if (fd == NO_ENTRY || fd == NO_SUCH_PROCESS)
 		return 0; /* there are none any more */
+	if (fd < 0)
+		return (int)fd;
 	while (error == 0 &&
 	       (size = sys3(SYS_getdents64, (int)fd, (long)entries,
 			    sizeof(entries))) > 0)
 		error = act_on_entries(launch, entries, (size_t)size, act);
 	sys_close((int)fd);
+	if (error == 0 && size < 0 && size != NO_ENTRY)
+		error = (int)size;
 	return error;
 }
 
 static int resume_thread(int thread, long request, int signal)
 {
-	enum { NO_SUCH_PROCESS = -3 };
 	int error = (int)sys_ptrace(request, thread, 0,
 				    (const void *)(uintptr_t)(unsigned)signal);
 
@@ -84,9 +88,10 @@ static int let_process_go(struct launch_state *launch, int thread)
 {
 	unsigned long made = 0;
 	int status;
+	long got = sys_ptrace(UAPI_PTRACE_GETEVENTMSG, thread, 0, &made);
 
-	if (sys_ptrace(UAPI_PTRACE_GETEVENTMSG, thread, 0, &made) < 0)
-		return 0;
+	if (got < 0)
+		return got == NO_SUCH_PROCESS ? 0 : (int)got;
 	if (sys3(SYS_tgkill, launch->pid, (long)made, 0) == 0)
 		return 0;
 	if (sys_wait4((int)made, &status, WALL) == (long)made &&
@@ -116,11 +121,14 @@ static int report_traced(struct launch_state *launch, int thread)
 {
 	struct uapi_seccomp_notif call;
 	struct uapi_syscall_info info;
+	long got;
 
 	memset(&info, 0, sizeof(info));
-	if (sys_ptrace(UAPI_PTRACE_GET_SYSCALL_INFO, thread, sizeof(info),
-		       &info) < 0)
-		return 0; /* killed meanwhile */
+	got = sys_ptrace(UAPI_PTRACE_GET_SYSCALL_INFO, thread, sizeof(info),
+			 &info);
+	/* Gone on from here the call would be made. */
+	if (got < 0)
+		return got == NO_SUCH_PROCESS ? 0 : (int)got;
 	memset(&call, 0, sizeof(call));
 	call.pid = (uint32_t)thread;
 	call.data.nr = (int32_t)info.nr;
@@ -134,7 +142,7 @@ static int report_traced(struct launch_state *launch, int thread)
 	}
 	sys_pidfd_kill(launch->pidfd, STOP);
 	report_call(launch, &call);
-	sys_pidfd_kill(launch->pidfd, KILL);
+	kill_program(launch);
 	launch->result->violation = 1;
 	return 0;
 }
@@ -178,8 +186,13 @@ static int handle_stop(struct launch_state *launch, int thread, int status)
 	int signal;
 	int error;
 
-	if (status >> 8 == TRAP && is_boundary(launch, thread))
-		return enter_stage(launch, thread);
+	if (status >> 8 == TRAP) {
+		int reached = is_boundary(launch, thread);
+
+		if (reached != 0)
+			return reached < 0 ? reached :
+					     enter_stage(launch, thread);
+	}
 	if (status >> 16 == UAPI_PTRACE_EVENT_STOP && !trapped) {
 		if (thread == launch->pid)
 			stop_launcher(launch);
@@ -199,9 +212,14 @@ static int follow_thread(struct launch_state *launch, int thread)
 	int status;
 	int error = 0;
 
-	while (error == 0 && launch->following && !launch->ended &&
-	       sys_wait4(thread, &status, WALL | NO_HANG) == thread) {
-		if ((status & 0xff) == STOPPED)
+	while (error == 0 && launch->following && !launch->ended) {
+		long got = sys_wait4(thread, &status, WALL | NO_HANG);
+
+		if (got == 0 || got == NO_CHILD)
+			break;
+		if (got < 0)
+			error = (int)got;
+		else if ((status & 0xff) == STOPPED)
 			error = handle_stop(launch, thread, status);
 		else if (thread == launch->pid)
 			note_end(launch, status);
@@ -224,12 +242,16 @@ static int halt_thread(struct launch_state *launch, int thread, int *signal,
 		       int *error)
 {
 	int status;
+	long got = sys_ptrace(UAPI_PTRACE_INTERRUPT, thread, 0, NULL);
 
 	*error = 0;
 	*signal = 0;
-	if (sys_ptrace(UAPI_PTRACE_INTERRUPT, thread, 0, NULL) < 0 ||
-	    sys_wait4(thread, &status, WALL) != thread)
-		return 0;
+	if (got == 0)
+		got = sys_wait4(thread, &status, WALL);
+	if (got < 0 && got != NO_SUCH_PROCESS && got != NO_CHILD)
+		*error = (int)got;
+	if (got < 0)
+		return *error != 0;
 	if ((status & 0xff) != STOPPED) {
 		if (thread == launch->pid)
 			note_end(launch, status);
@@ -295,7 +317,8 @@ int release_threads(struct launch_state *launch)
 		error = arm_boundary(launch, launch->thread);
 	if (error == 0)
 		error = resume_thread(launch->thread, UAPI_PTRACE_DETACH, 0);
-	launch->following = 0;
+	if (error == 0)
+		launch->following = 0; /* else somebody has to bury them */
 	return error;
 }
 
@@ -304,15 +327,16 @@ int release_threads(struct launch_state *launch)
 static int bury_thread(struct launch_state *launch, int thread)
 {
 	int status = STOPPED;
+	long got = thread;
 
 	while (thread != launch->pid && (status & 0xff) == STOPPED &&
-	       sys_wait4(thread, &status, WALL) == thread)
-		continue;
-	return 0;
+	       got == thread)
+		got = sys_wait4(thread, &status, WALL);
+	return got < 0 && got != NO_CHILD ? (int)got : 0;
 }
 
 void bury_threads(struct launch_state *launch)
 {
-	if (launch->following)
-		(void)for_each_thread(launch, bury_thread);
+	if (launch->following && for_each_thread(launch, bury_thread) < 0)
+		(void)for_each_thread(launch, bury_thread); /* once more */
 }

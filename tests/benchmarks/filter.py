@@ -100,6 +100,7 @@ def measure(calls: int = 50_000) -> dict[str, object]:
 def _measured(harness: Path | None, data: Path, calls: int) -> dict[str, object]:
     site = _site(harness) if harness is not None else 0x1000
     filters = {
+        **_peer(data.parent),
         **{f"constant allow, {size} syscalls": compile_filter(rules_of(size), X86_64) for size in SIZES},
         "one argument compared": compile_filter(_guarded(1), X86_64),
         "one argument among 40 values": compile_filter(_guarded(40), X86_64),
@@ -112,6 +113,35 @@ def _measured(harness: Path | None, data: Path, calls: int) -> dict[str, object]
         f"instructions run for {MEASURED}": {name: _cost(program, site) for name, program in filters.items()},
         "ns per syscall": _nanoseconds(harness, data, filters, calls),
     }
+
+
+PEER = r"""
+#include <seccomp.h>
+#include <stdlib.h>
+
+int main(int argc, char **argv)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+
+	for (int i = 1; i < argc; i++)
+		if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, atoi(argv[i]), 0) != 0)
+			return 1;
+	return seccomp_export_bpf(filter, 1) != 0;
+}
+"""
+
+
+def _peer(folder: Path) -> dict[str, FilterProgram]:
+    """Return the same list of 80 syscalls as libseccomp compiles it; nothing where that is not installed."""
+    (folder / "peer.c").write_text(PEER)
+    built = subprocess.run(
+        ["cc", "-O2", "-o", folder / "peer", folder / "peer.c", "-lseccomp"], capture_output=True, check=False
+    )
+    if built.returncode:
+        return {}
+    numbers = [str(rule.number) for rule in rules_of(80)]
+    done = subprocess.run([folder / "peer", *numbers], capture_output=True, check=True)
+    return {"constant allow, 80 syscalls, libseccomp": FilterProgram.decode(done.stdout)}
 
 
 def rules_of(size: int) -> list[SyscallRule]:
@@ -153,6 +183,7 @@ def _pinned(addresses: set[int]) -> FilterProgram:
             for rule in rules
         ),
         (),
+        ("harness",),
     )
     low = range(0xFFFF_F000)  # the harness is static and not moved: all of it lies there
     program = compile_filter(rules, X86_64, pins=pins)

@@ -20,8 +20,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from shim.analysis.derive import derive
+from shim.elf.files import RootedFiles
+from shim.elf.image import parse_elf
+from shim.launch.compose import compose
+from shim.launch.confinement import Confinement
+from shim.launch.layout import layout_of
 from shim.launch.native import run
-from shim.launch.plan import LaunchPlan
+from shim.launch.plan import LaunchPlan, PlanFlag, ResourceLimit
 from shim.launch.plan_codec import encode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,71 +51,133 @@ _ROWS = [
 FILTER = b"".join(struct.pack("<HBBI", *row) for row in _ROWS)
 
 
+PROGRAMS = ("musl hello", "glibc hello", "busybox")
+BUSYBOX = Path("/usr/bin/busybox")
+
+
 def measure(n: int = 300) -> dict[str, Any]:
     """
     Return minimum, median and 99th percentile of N launches per row in microseconds, and ratios to fork+exec.
 
-    The program is a static musl hello whose output goes to /dev/null. Peers that are not installed are listed
-    under `skipped`.
+    For each of `PROGRAMS`, all static, whose output goes to /dev/null. "everything on" is a plan of the
+    program's own profile: pinned, sealed, no exec gain, no files but its own, no network, limits, a session.
+    Peers that are not installed are listed under `skipped`.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        harness, hello, plan = _built(folder)
-        rows, skipped = _commands(harness, hello, plan)
-        times: dict[str, list[float]] = {row: [] for row in (*rows, "cffi run()")}
-        part = max(1, n // ROUNDS)
-        for _ in range(ROUNDS):
-            for row, command in rows.items():
-                done = subprocess.run([str(word) for word in command(part)], check=True, capture_output=True)
-                times[row] += [int(line) / 1000 for line in done.stdout.split()]
-            times["cffi run()"] += _by_cffi(plan.read_bytes(), part)
-    base = min(times["fork+exec"])
+        harness = folder / "spawn_times"
+        _compile(
+            ["musl-gcc", "-static", "-Os", "-s"], ROOT / "tests" / "benchmarks" / "spawn_times.c", harness
+        )
+        programs = _programs(folder)
+        measured = {program: _measured(harness, folder, command, n) for program, command in programs.items()}
+    rows, skipped = measured["musl hello"]
     return {
         "unit": "us",
-        "launches": part * ROUNDS,
+        "launches": max(1, n // ROUNDS) * ROUNDS,
         "root": os.geteuid() == 0,
-        "rows": {row: _summary(sorted(values), base) for row, values in times.items()},
+        "rows": rows,
+        "others": {program: others for program, (others, _) in measured.items() if program != "musl hello"},
         "skipped": skipped,
     }
 
 
-def _built(folder: Path) -> tuple[Path, Path, Path]:
-    harness, hello, plan = folder / "spawn_times", folder / "hello", folder / "hello.plan"
-    source = folder / "hello.c"
-    source.write_text(HELLO, encoding="ascii")
-    static = ["musl-gcc", "-static", "-Os", "-s"]
-    subprocess.run([*static, source, "-o", hello], check=True)
-    subprocess.run([*static, ROOT / "tests" / "benchmarks" / "spawn_times.c", "-o", harness], check=True)
-    digest = hashlib.sha256(hello.read_bytes()).digest()
-    plan.write_bytes(encode(LaunchPlan(os.fsencode(hello), digest, FILTER, (b"hello",))))
-    return harness, hello, plan
+def _compile(command: list[str], source: Path, target: Path) -> None:
+    subprocess.run([*command, str(source), "-o", str(target)], check=True)
 
 
-def _commands(harness: Path, hello: Path, plan: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _programs(folder: Path) -> dict[str, list[str]]:
+    """Return the command of each program that is there."""
+    (folder / "hello.c").write_text(HELLO, encoding="ascii")
+    _compile(["musl-gcc", "-static", "-Os", "-s"], folder / "hello.c", folder / "musl")
+    _compile(["gcc", "-static", "-Os", "-s"], folder / "hello.c", folder / "glibc")
+    found = {"musl hello": [str(folder / "musl")], "glibc hello": [str(folder / "glibc")]}
+    if BUSYBOX.exists():
+        found["busybox"] = [str(BUSYBOX), "true"]
+    return found
+
+
+def _measured(
+    harness: Path, folder: Path, command: list[str], n: int
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Return the rows of one program, which take turns, and what is not measured."""
+    bare, full = folder / "bare.plan", folder / "full.plan"
+    bare.write_bytes(_bare(command))
+    full.write_bytes(_everything_on(command))
+    rows, skipped = _commands(harness, command, bare, full)
+    in_process = {"cffi run()": bare, "cffi run(), everything on": full}
+    times: dict[str, list[float]] = {row: [] for row in (*rows, *in_process, "python subprocess")}
+    part = max(1, n // ROUNDS)
+    for _ in range(ROUNDS):
+        for row, words in rows.items():
+            done = subprocess.run([str(word) for word in words(part)], check=True, capture_output=True)
+            times[row] += [int(line) / 1000 for line in done.stdout.split()]
+        for row, plan in in_process.items():
+            times[row] += _by_cffi(plan.read_bytes(), part)
+        times["python subprocess"] += _by_subprocess(command, part)
+    base = min(times["fork+exec"])
+    return {row: _summary(sorted(values), base) for row, values in times.items()}, skipped
+
+
+def _bare(command: list[str]) -> bytes:
+    digest = hashlib.sha256(Path(command[0]).read_bytes()).digest()
+    argv = tuple(os.fsencode(word) for word in command)
+    return encode(LaunchPlan(os.fsencode(command[0]), digest, FILTER, argv))
+
+
+def _everything_on(command: list[str]) -> bytes:
+    path = command[0]
+    data = Path(path).read_bytes()
+    profile = derive(data, path)
+    confinement = Confinement(
+        no_files=True,
+        no_network=True,
+        limits=(ResourceLimit(7, 64, 64),),
+        flags=PlanFlag.NEW_SESSION,
+    )
+    layout = layout_of(profile, parse_elf(data, path), RootedFiles("/").read)
+    plan = compose(
+        profile, path, command, {}, layout=layout, require=("mdwe", "mseal"), confinement=confinement
+    )
+    return encode(plan)
+
+
+def _commands(
+    harness: Path, command: list[str], bare: Path, full: Path
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the rows, each a function of the number of launches, and why others are missing."""
     rows: dict[str, Any] = {
-        "fork+exec": lambda count: [harness, "fork", count, hello],
-        "vfork+exec": lambda count: [harness, "vfork", count, hello],
-        "shim-launch PLAN": lambda count: [harness, "vfork", count, LAUNCHER, plan],
+        "fork+exec": lambda count: [harness, "fork", count, *command],
+        "vfork+exec": lambda count: [harness, "vfork", count, *command],
+        "shim-launch PLAN": lambda count: [harness, "vfork", count, LAUNCHER, bare],
+        "shim-launch PLAN, everything on": lambda count: [harness, "vfork", count, LAUNCHER, full],
     }
     peers = {
-        "bwrap": ["bwrap", "--unshare-all", "--ro-bind", "/", "/", hello],
-        "minijail0": ["minijail0", "-n", hello],
-        "firejail": ["firejail", "--quiet", "--noprofile", "--seccomp", hello],
+        "bwrap": ["bwrap", "--unshare-all", "--ro-bind", "/", "/", *command],
+        "minijail0": ["minijail0", "-n", *command],
+        "nsjail": ["nsjail", "-Mo", "-Q", "--", *command],
+        "firejail": ["firejail", "--quiet", "--noprofile", "--seccomp", *command],
     }
-    skipped = {}
-    for name, command in peers.items():
+    skipped = dict.fromkeys(("crun", "runc"), "needs an image, which no launch of a program does")
+    for name, words in peers.items():
         found = shutil.which(name)
         if found is None:
             skipped[name] = "not installed"
-        elif (
-            subprocess.run([str(word) for word in command], capture_output=True, check=False).returncode != 0
-        ):
+        elif subprocess.run(words, capture_output=True, check=False).returncode != 0:
             skipped[name] = "does not run here"
         else:
-            arguments = [found, *command[1:]]
+            arguments = [found, *words[1:]]
             rows[name] = lambda count, words=arguments: [harness, "vfork", max(1, count // 10), *words]
     return rows, skipped
+
+
+def _by_subprocess(command: list[str], count: int) -> list[float]:
+    times = []
+    for _ in range(count):
+        start = time.perf_counter_ns()
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        times.append((time.perf_counter_ns() - start) / 1000)
+    return times
 
 
 def _by_cffi(plan: bytes, count: int) -> list[float]:

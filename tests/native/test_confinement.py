@@ -252,7 +252,9 @@ def test_refused_under_an_outer_filter(launcher: Face, probe: Probe) -> None:
     outcome = launcher.launch(outer)
     assert (outcome.exit_code, outcome.output) == (125, "")
     (line,) = outcome.errors
-    assert line.startswith("shim: seize-child: ptrace is forbidden: by the seccomp filter of a container or of")
+    assert line.startswith(
+        "shim: seize-child: ptrace is forbidden: by the seccomp filter of a container or of"
+    )
 
 
 def test_one_listener_per_chain(launcher: Face, probe: Probe) -> None:
@@ -262,7 +264,9 @@ def test_one_listener_per_chain(launcher: Face, probe: Probe) -> None:
     outcome = launcher.launch(outer)
     assert (outcome.exit_code, outcome.output) == (125, "")
     (line,) = outcome.errors
-    assert line.startswith("shim: install-filter: another listener exists: that of a container's runtime or of")
+    assert line.startswith(
+        "shim: install-filter: another listener exists: that of a container's runtime or of"
+    )
 
 
 def test_launch_inside_a_launch_without_events(launcher: Face, probe: Probe) -> None:

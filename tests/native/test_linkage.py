@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shim.launch.plan import PlanFlag
+from tests.golden import LAUNCHER_CALLS, launcher_calls
 from tests.native.launching import LAUNCHER, Face, all_but, plan_for
 
 PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_GNU_STACK, PT_GNU_RELRO = 1, 2, 3, 0x6474E551, 0x6474E552
@@ -124,3 +125,8 @@ def test_program_of_each_kind(face: Face, hello: Callable[[str], Path], kind: st
     for rules, flags in ((all_but(()), PlanFlag.EXEC_ALLOWED), (all_but(), PlanFlag(0))):
         outcome = face.launch(plan_for(program, "world", filter=rules, flags=flags, environment=(b"A=1",)))
         assert (outcome.exit_code, outcome.output, outcome.errors) == (6, plain.stdout, ())
+
+
+def test_what_the_launcher_itself_may_call() -> None:
+    """Its profile is complete, and a new call in it is seen in a review: `make golden` writes the list."""
+    assert launcher_calls() == LAUNCHER_CALLS.read_text()

@@ -229,7 +229,7 @@ def test_stopping_a_traced_program_stops_its_launcher(launcher: Face, build: Bui
     assert process.stdout is not None
     process.stdout.readline()
     (program,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-    os.kill(int(program), signal.SIGTSTP)
+    os.kill(int(program), signal.SIGSTOP)
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     os.kill(process.pid, signal.SIGCONT)
