@@ -82,6 +82,7 @@ int hash_file(struct launch_state *launch, int fd, uint8_t digest[32])
 
 int measure_file(struct launch_state *launch)
 {
+	enum { NO_ENTRY = -2 };
 	char path[32];
 	struct text text = { path, sizeof(path), 0 };
 	uint8_t digest[PLAN_DIGEST_SIZE];
@@ -92,6 +93,9 @@ int measure_file(struct launch_state *launch)
 	text_add_decimal(&text, (uint64_t)launch->pid);
 	text_add(&text, "/exe");
 	fd = sys_open(path, 02000000 /* O_RDONLY | O_CLOEXEC */);
+	if (fd == NO_ENTRY)
+		return refuse(launch, "/proc is not mounted, or is that of "
+			      "another pid namespace");
 	if (fd < 0)
 		return (int)fd;
 	error = hash_file(launch, (int)fd, digest);

@@ -197,6 +197,28 @@ static void stop_with_program(struct launch_state *launch)
 		note_end(launch, status);
 }
 
+/*
+ * The first process of a machine or of a container inherits every orphan.  The
+ * program's own end is not for here, nor are threads that are still traced.
+ */
+static void reap_orphans(const struct launch_state *launch)
+{
+	enum { ALL = 0, EXITED = 4, LEAVE = 0x01000000, FIRST = 1 };
+	struct { int32_t before[4]; int32_t pid; int32_t rest[27]; } info;
+
+	if (launch->child.launcher != FIRST || launch->following)
+		return;
+	for (;;) {
+		info.pid = 0;
+		if (arch_syscall(SYS_waitid, ALL, 0, (long)&info,
+				 EXITED | NO_HANG | LEAVE | WALL, 0, 0) < 0 ||
+		    info.pid == 0 || info.pid == launch->pid ||
+		    info.pid == launch->init)
+			return;
+		sys_wait4(info.pid, NULL, NO_HANG | WALL);
+	}
+}
+
 static void pass_on_signals(struct launch_state *launch, int signals)
 {
 	struct uapi_signalfd_siginfo info;
@@ -204,9 +226,10 @@ static void pass_on_signals(struct launch_state *launch, int signals)
 	while (sys_read(signals, &info, sizeof(info)) == sizeof(info)) {
 		if (info.signo == SIGNAL_CHLD && launch->following)
 			continue; /* the loop looks at all threads each time */
-		if (info.signo == SIGNAL_CHLD)
+		if (info.signo == SIGNAL_CHLD) {
 			stop_with_program(launch);
-		else if (!reached_both(launch, &info))
+			reap_orphans(launch);
+		} else if (!reached_both(launch, &info))
 			sys_pidfd_kill(launch->pidfd, (int)info.signo);
 	}
 }

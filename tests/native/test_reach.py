@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -20,7 +21,7 @@ from shim.launch.confinement import Confinement, landlock_for
 from shim.launch.plan import Identity, Landlock, LaunchPlan, PathRule, PlanFlag, ResourceLimit
 from shim.launch.plan_codec import encode
 from shim.profile.profile import AnalysedObject, Phase, Profile, SyscallRule
-from tests.native.launching import ROOT, Face, all_but
+from tests.native.launching import ROOT, Face, all_but, is_running
 from tests.native.test_death import processes_with, wait_until_gone
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -284,6 +285,49 @@ def test_namespaces_of_an_ordinary_user(launcher: Face, reach: Path, public_fold
     assert user.launch(plan(reach, "ids", namespaces=NET), **ordinary).output.startswith("65534 65534 ")
     refused = user.launch(plan(reach, "pid", namespaces=PID), **ordinary)
     assert refused.errors == ("shim: start-init: a pid namespace takes CAP_SYS_ADMIN",)
+
+
+@ROOT_ONLY
+def test_the_first_process_reaps_every_orphan(launcher: Face, reach: Path) -> None:
+    """As PID 1, and it passes signals on that a first process would otherwise not get."""
+    mark = f"mark-{os.getpid()}-first"
+    words = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+        *launcher.arguments(plan(reach, "orphans", mark)),
+    ]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "left\n"
+        (first,) = children_of(process.pid)
+        end = time.monotonic() + 5
+        while len(children_of(first)) > 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        (program,) = children_of(first)
+        os.kill(first, signal.SIGTERM)
+        assert process.wait(timeout=10) == 128 + signal.SIGTERM
+        assert not is_running(program)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@ROOT_ONLY
+def test_proc_of_another_namespace_is_named(launcher: Face, reach: Path) -> None:
+    words = ["unshare", "--pid", "--fork", *launcher.arguments(plan(reach, "pid"))]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (125, "")
+    want = "shim: measure-file: /proc is not mounted, or is that of another pid namespace\n"
+    assert done.stderr == want
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(word) for word in text.split()]
 
 
 def test_time_is_up(face: Face, reach: Path) -> None:

@@ -51,6 +51,22 @@ static int orphan(void)
 	return 0;
 }
 
+static int orphans(void)
+{
+	for (int i = 0; i < 20; i++) {
+		if (fork() == 0) {
+			if (fork() == 0)
+				usleep(1000);
+			_exit(0);
+		}
+		wait(NULL);
+	}
+	puts("left");
+	fflush(stdout);
+	sleep(60);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *way = argc > 1 ? argv[1] : "";
@@ -90,6 +106,8 @@ int main(int argc, char **argv)
 		printf("%d ", getpid()), got = 0;
 	else if (strcmp(way, "orphan") == 0)
 		got = orphan();
+	else if (strcmp(way, "orphans") == 0)
+		got = orphans();
 	else if (strcmp(way, "ids") == 0)
 		printf("%d %d %d %d %d ", getuid(), geteuid(), getgid(),
 		       getegid(), getgroups(0, NULL)), got = 0;
