@@ -136,10 +136,13 @@ int plan_read_object_seals(const struct section *section, struct plan *plan,
 int plan_read_stages(const struct section *section, struct plan *plan,
 		     struct plan_fault *fault)
 {
-	/* Whoever runs another program has left its boundaries, and whom the
-	 * kernel kills nobody has to trace. */
-	uint32_t excluded = plan->flags & (plan->flags & PLAN_AUDIT ?
-			PLAN_NO_EVENTS : PLAN_EXEC_ALLOWED | PLAN_NO_EVENTS);
+	/* Whoever runs another program has left its boundaries, but for that
+	 * of the loader; and whom the kernel kills nobody has to trace. */
+	int lasting = !(plan->flags & PLAN_AUDIT) &&
+		      (section->size != PLAN_STAGE_SIZE ||
+		       load64_le(section->at) != plan->entry_point);
+	uint32_t excluded = plan->flags & (lasting ?
+			PLAN_EXEC_ALLOWED | PLAN_NO_EVENTS : PLAN_NO_EVENTS);
 
 	if (section->size % PLAN_STAGE_SIZE != 0 ||
 	    section->size / PLAN_STAGE_SIZE > PLAN_MAX_STAGES)
@@ -148,7 +151,8 @@ int plan_read_stages(const struct section *section, struct plan *plan,
 					   section->offset), section->size);
 	if (excluded != 0)
 		return found_flags(fault_at(fault, "stages",
-					    "neither exec allowed nor no events",
+					    "events, and with exec allowed one stage "
+					    "at the entry point",
 					    section->offset), excluded);
 	plan->stages = section->at;
 	plan->stage_count = section->size / PLAN_STAGE_SIZE;

@@ -65,7 +65,7 @@ def pinning(profile: Profile, plan: LaunchPlan, *, no_pin: bool) -> str:
     if not places.unpinnable:
         return "are not pinned: the filter would be too long"
     if len(profile.objects) > 1 and not plan.objects:
-        return f"are not pinned: nobody will know where shared objects are ({_unmeasured(profile)})"
+        return "are not pinned: nobody will know where shared objects are"
     return f"are not pinned: {'; '.join(places.unpinnable)}"
 
 
@@ -74,7 +74,7 @@ def staging(profile: Profile, plan: LaunchPlan, *, no_phases: bool) -> Iterator[
     taken = {stage.boundary for stage in plan.stages}
     tightened = [f"{one.name} at {one.boundary:#x}" for one in profile.phases if one.boundary in taken]
     if len(profile.objects) > 1:
-        reason = "asked for" if no_phases else _unmeasured(profile)
+        reason = "asked for" if no_phases else "nobody traces it"
         measured = f"{len(plan.objects)} shared objects are measured before the program's first instruction"
         yield measured if plan.objects else f"libraries not protected: {reason}"
         later = len(profile.objects) - 1 - len(plan.objects)
@@ -82,13 +82,3 @@ def staging(profile: Profile, plan: LaunchPlan, *, no_phases: bool) -> Iterator[
             yield f"libraries not protected: {later} that the program may open later"
     if tightened:
         yield f"the filter is tightened: {', '.join(tightened)}"
-
-
-def _unmeasured(profile: Profile) -> str:
-    from shim.profile.pins import EXEC_CALLS
-
-    names = {rule.name for rule in profile.phases[0].rules}
-    execs = sorted(names & EXEC_CALLS)
-    if execs:
-        return f"the program may execute another ({', '.join(execs)})"
-    return "the program may trace others (ptrace)" if "ptrace" in names else "nobody traces it"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -33,6 +34,10 @@ REQUIREMENTS = MappingProxyType(
         "landlock": PlanFlag.REQUIRE_LANDLOCK,
     }
 )
+
+# What a program may not do before its last boundary: it would leave it, or let others' calls through that
+# only stop in a tracer.
+LEAVING = EXEC_CALLS | {"ptrace"}
 
 OnViolation = Literal["kill", "kernel", "errno", "audit"]
 _ANSWERS = MappingProxyType(
@@ -74,8 +79,8 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         layout: Where the file has its first instruction and what is sealed; without it nothing is moved, so
             that nothing is pinned or sealed.
         pin: Allow each call only from the places that the profile has for it, if it knows them all.
-        phases: Measure what the loader maps, and tighten the filter at the profile's boundaries; not where
-            the program may execute another, nor where nobody listens.
+        phases: Measure what the loader maps, and tighten the filter at the profile's boundaries, these not
+            where the program may execute another or trace one; and neither where nobody listens.
         require: Of `REQUIREMENTS`, what has to be done or the launch fails.
         confinement: What the program may reach, as whom, within which limits; None restricts nothing.
         exists: Whether there is a file at a path.
@@ -102,12 +107,17 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         flags |= REQUIREMENTS[name]
     names = {rule.name for rule in rules_from(profile, 0)}
     flags |= PlanFlag.EXEC_ALLOWED if EXEC_CALLS & names else 0
-    # Who traces others could let a process of its own make the calls that only stop in a tracer.
-    alone = not names & (EXEC_CALLS | {"ptrace"})
-    traced = phases and layout is not None and alone and on_violation != "kernel"
     violation = KILL_PROCESS if on_violation == "kernel" else USER_NOTIF
-    staged = _stages(profile, layout, violation, pin=pin) if traced and layout is not None else ()
-    first = _filter(profile, 0, TRACE if staged else violation, layout if pin else None, started=False)
+    staged: tuple[Stage, ...] = ()
+    if phases and layout is not None and on_violation != "kernel":
+        staged = _stages(profile, layout, violation, pin=pin, only_loader=bool(names & LEAVING))
+    first = _filter(
+        without(profile, LEAVING) if staged else profile,
+        0,
+        TRACE if staged else violation,
+        layout if pin else None,
+        started=False,
+    )
     sealed = layout.sealed if layout is not None else ()
     needs_entry = sealed or first.relocations or staged
     confinement = confinement or Confinement(allow_signals=True)
@@ -134,6 +144,15 @@ def compose(  # noqa: PLR0913  # what a launch depends on
     )
 
 
+def without(profile: Profile, names: Collection[str]) -> Profile:
+    """Return a profile without the calls of these names."""
+    phases = tuple(
+        replace(phase, rules=tuple(rule for rule in phase.rules if rule.name not in names))
+        for phase in profile.phases
+    )
+    return replace(profile, phases=phases)
+
+
 def _filter(
     profile: Profile, phase: int, violation: int, layout: Layout | None, *, started: bool
 ) -> FilterProgram:
@@ -153,13 +172,15 @@ def _filter(
     return compile_filter(rules, known, violation)
 
 
-def _stages(profile: Profile, layout: Layout, violation: int, *, pin: bool) -> tuple[Stage, ...]:
+def _stages(
+    profile: Profile, layout: Layout, violation: int, *, pin: bool, only_loader: bool
+) -> tuple[Stage, ...]:
     """
     Return the stages behind the first filter: one where the loader is done, and the phases that need less.
     """
     begins: list[tuple[int, int]] = [(layout.entry_point, 0)] if layout.objects else []
     known = rules_from(profile, 0)
-    for number, phase in enumerate(profile.phases):
+    for number, phase in enumerate(() if only_loader else profile.phases):
         rules = rules_from(profile, number)
         if phase.boundary is not None and rules != known:
             begins.append((phase.boundary, number))

@@ -92,10 +92,17 @@ def check_stages(content: bytes, values: Values) -> None:
     """Raise unless there may be stages, and these are few."""
     if len(content) % STAGE.size or len(content) > MAX_STAGES * STAGE.size:
         raise fault("stages", f"{len(content)} bytes", "1 to 4 entries of 16 bytes")
-    # What an audit lets through need not be what the filter allows.
-    excluded = values.flags & (PlanFlag.NO_EVENTS if values.flags & PlanFlag.AUDIT else _NO_STAGES)
+    # Whoever runs another program has left its boundaries, but for that of the loader; what an audit lets
+    # through need not be what the filter allows.
+    lone = len(content) == STAGE.size and content[: NUMBER.size] == _entry_point(values)
+    excluded = values.flags & (PlanFlag.NO_EVENTS if lone or values.flags & PlanFlag.AUDIT else _NO_STAGES)
     if excluded:
-        raise fault("stages", hex(excluded), "neither exec allowed nor no events")
+        want = "events, and with exec allowed one stage at the entry point"
+        raise fault("stages", hex(excluded), want)
+
+
+def _entry_point(values: Values) -> bytes:
+    return values.content(Kind.ENTRY_POINT) or bytes(NUMBER.size)
 
 
 def check_stage_filters(content: bytes, _values: Values) -> None:

@@ -338,3 +338,22 @@ def test_an_object_that_nobody_planned(face: Face, linked: Path) -> None:
 def test_many_starts_of_a_pinned_dynamic_program(launcher: Face, linked: Path) -> None:
     plan = encode(measured_plan(linked))
     assert {launcher.launch(plan).output for _ in range(50)} == {"42\n"}
+
+
+def test_a_program_that_executes_others_has_its_libraries_measured(face: Face, tmp_path: Path) -> None:
+    """Only the boundary of its loader is left to it, and before that it executes nothing."""
+    make_library(tmp_path, "42")
+    source = USER.replace(
+        "int main(void) {", 'int main(void) { if (getppid() == 1) execl("/bin/true", "x", (char *)0);'
+    )
+    command = ["gcc", "-O1", "-include", "unistd.h", "-x", "c", "-", "-o", str(tmp_path / "user")]
+    command += [f"-L{tmp_path}", "-lanswer", f"-Wl,-rpath,{tmp_path}"]
+    subprocess.run(command, input=source, text=True, check=True)
+    plan = measured_plan(tmp_path / "user")
+    assert plan.flags & PlanFlag.EXEC_ALLOWED
+    assert [stage.boundary for stage in plan.stages] == [plan.entry_point]
+    assert not plan.stages[0].relocations
+    outcome = face.launch(encode(plan))
+    assert (outcome.exit_code, outcome.output, outcome.errors) == (0, "42\n", ())
+    make_library(tmp_path, "43")
+    assert "mapped, and its digest is not in the plan" in face.launch(encode(plan)).errors[0]

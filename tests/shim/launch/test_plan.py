@@ -505,10 +505,19 @@ def test_both_readers_say_what_does_not_fit(name: str) -> None:
 
 @pytest.mark.parametrize("flag", [PlanFlag.EXEC_ALLOWED, PlanFlag.NO_EVENTS])
 def test_stages_need_somebody_who_traces(flag: PlanFlag) -> None:
-    contents = {**CONTENTS, ENTRY_POINT: bytes(8), STAGES: stage(0, 1, 0), STAGE_FILTERS: bytes(8)}
+    contents = {**CONTENTS, ENTRY_POINT: bytes(8), STAGES: stage(8, 1, 0), STAGE_FILTERS: bytes(8)}
     assert refusal_in_python(assembled(contents)) is refusal_in_c(assembled(contents)) is None
-    refusal = ("stages", hex(flag), "neither exec allowed nor no events")
+    refusal = ("stages", hex(flag), "events, and with exec allowed one stage at the entry point")
     assert refusal_in_python(assembled(contents, flag)) == refusal_in_c(assembled(contents, flag)) == refusal
+
+
+def test_whoever_executes_others_has_the_boundary_of_its_loader() -> None:
+    flag = PlanFlag.EXEC_ALLOWED
+    lone = {**CONTENTS, ENTRY_POINT: number(8), STAGES: stage(8, 1, 0), STAGE_FILTERS: bytes(8)}
+    assert refusal_in_python(assembled(lone, flag)) is refusal_in_c(assembled(lone, flag)) is None
+    two = {**lone, STAGES: stage(8, 1, 0) + stage(9, 1, 0), STAGE_FILTERS: bytes(16)}
+    refusal = ("stages", "0x1", "events, and with exec allowed one stage at the entry point")
+    assert refusal_in_python(assembled(two, flag)) == refusal_in_c(assembled(two, flag)) == refusal
 
 
 @pytest.mark.parametrize("index", [1, 2**32 - 1])
