@@ -47,13 +47,29 @@ def main_function(program: Program) -> tuple[int, set[int]] | None:
     return None
 
 
+def begins_early(program: Program, address: int) -> bool:
+    """
+    Whether what the loader enters at `address` runs before main().
+
+    The initialisers of an object that the program opens run when it does that, at any time.
+    """
+    process = program.process
+    image = program.memory.image(address)
+    early = (
+        process.images[0],
+        *process.started,
+        *(() if process.interpreter is None else (process.interpreter,)),
+    )
+    return image is not None and image.path in {one.path for one in early}
+
+
 def _entries(program: Program) -> Iterable[int]:
     """Return what the kernel and the loader enter once, before main(): entries and initialisers."""
     reach = program.reach
     finals = ("DT_FINI", ".fini")
-    once = [entry for entry, why in reach.roots.items() if why in ONCE]
+    once = [entry for entry, why in reach.roots.items() if why in ONCE and begins_early(program, entry)]
     for start, why in reach.root_objects.items():
-        if not why.startswith(finals) and "init" in why.lower():
+        if not why.startswith(finals) and "init" in why.lower() and begins_early(program, start):
             once += [target for target in reach.holds.get(start, ()) if target in reach.functions]
     return once
 

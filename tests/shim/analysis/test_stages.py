@@ -9,6 +9,7 @@ import pytest
 
 from shim.analysis.derive import derive
 from shim.elf.files import RootedFiles
+from shim.profile.phases import rules_from
 
 Compile = Callable[..., bytes]
 
@@ -83,3 +84,26 @@ def test_names_that_looked_up_functions_look_up_are_found(compile_c: Compile, tm
     program.write_bytes(compile_c(NAMED, "-O1", "-rdynamic"))
     profile = derive(program.read_bytes(), str(program), files=RootedFiles("/"))
     assert "membarrier" in {rule.name for rule in profile.phases[0].rules} or not profile.complete
+
+
+RAW = '__asm__ volatile("syscall" : "=a"(got) : "a"(%dL) : "rcx", "r11", "memory")'
+GETPPID, GETPGRP = 110, 111
+PLUGIN = "__attribute__((constructor)) static void begin(void) { long got; %s; (void)got; }\n"
+OPENER = """
+#include <dlfcn.h>
+__attribute__((constructor)) static void begin(void) { long got; %s; (void)got; }
+int main(void) { return dlopen("%s", RTLD_NOW) == 0; }
+"""
+
+
+def test_initialisers_of_what_is_opened_later_run_later(compile_c: Compile, tmp_path: Path) -> None:
+    """Not before main(), as those of the program and of what it needs."""
+    plugin = tmp_path / "plugin.so"
+    plugin.write_bytes(compile_c(PLUGIN % (RAW % GETPPID), "-shared", "-fPIC"))
+    data = compile_c(OPENER % (RAW % GETPGRP, plugin), "-no-pie", "-fno-inline")
+    profile = derive(data, str(tmp_path / "program"), files=RootedFiles("/"))
+    assert str(plugin) in {one.path for one in profile.objects}
+    startup, main = ({rule.number for rule in rules_from(profile, phase)} for phase in (0, 1))
+    assert {GETPPID, GETPGRP} <= startup
+    assert GETPPID in main
+    assert GETPGRP not in main
