@@ -106,13 +106,14 @@ long confine(struct child *child)
 	handled.handled_access_fs = load64_le(plan->landlock);
 	handled.handled_access_net = load64_le(plan->landlock + 8);
 	handled.scoped = load64_le(plan->landlock + 16);
-	if (handled.handled_access_fs & ~known.handled_access_fs ||
-	    handled.handled_access_net & ~known.handled_access_net ||
-	    handled.scoped & ~known.scoped) {
-		if (plan->flags & PLAN_REQUIRE_LANDLOCK)
-			return abi < 0 ? abi : NO_SUCH_CALL;
-		child->unconfined = 1;
-	}
+	child->unconfined =
+		(handled.handled_access_fs & ~known.handled_access_fs ?
+			 LAUNCH_FILES : 0) |
+		(handled.handled_access_net & ~known.handled_access_net ?
+			 LAUNCH_NETWORK : 0) |
+		(handled.scoped & ~known.scoped ? LAUNCH_SCOPES : 0);
+	if (child->unconfined != 0 && plan->flags & PLAN_REQUIRE_LANDLOCK)
+		return abi < 0 ? abi : NO_SUCH_CALL;
 	handled.handled_access_fs &= known.handled_access_fs;
 	handled.handled_access_net &= known.handled_access_net;
 	handled.scoped &= known.scoped;

@@ -27,6 +27,13 @@ enum launch_option {
 	LAUNCH_OWN_PROCESS = 1 << 2,
 };
 
+/* What of the plan's Landlock rules this kernel does not handle. */
+enum launch_unconfined {
+	LAUNCH_FILES = 1 << 0,		/* some rights on files, or all */
+	LAUNCH_NETWORK = 1 << 1,
+	LAUNCH_SCOPES = 1 << 2,		/* signals and abstract sockets */
+};
+
 /* One call that the filter refused; numbers only, names are others' work. */
 struct launch_violation {
 	uint64_t time_ns;	/* CLOCK_REALTIME */
@@ -49,7 +56,7 @@ struct launch_result {
 	int32_t pid;
 	int32_t violation;	/* 1 if a refused call ended it */
 	int32_t unsealed;	/* 1 if the kernel has no mseal */
-	int32_t unconfined;	/* 1 if Landlock here handles less than the plan */
+	uint32_t unconfined;	/* enum launch_unconfined: what Landlock lacks here */
 	int32_t timed_out;	/* 1 if the plan's time ended it */
 	int32_t stages;		/* boundaries that the program passed */
 	int32_t missed;		/* -errno why it did not pass the next, or 0 */

@@ -125,8 +125,13 @@ static int run(const char *path)
 	else if (result.unsealed)
 		say("mseal", "this kernel has none: the program could replace "
 		    "its own code");
-	if (result.unconfined && result.step == NULL)
-		say("landlock", "this kernel handles less than the plan says");
+	if (result.unconfined & LAUNCH_FILES && result.step == NULL)
+		say("landlock", "this kernel does not handle all rights on files");
+	if (result.unconfined & LAUNCH_NETWORK && result.step == NULL)
+		say("landlock", "this kernel does not handle ports (6.7)");
+	if (result.unconfined & LAUNCH_SCOPES && result.step == NULL)
+		say("landlock", "this kernel does not keep signals to the "
+		    "program's own processes (6.12)");
 	if (result.timed_out)
 		say("timeout", "the program's time was up");
 	if (result.missed && result.step == NULL)

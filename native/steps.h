@@ -19,7 +19,7 @@ struct child {
 	uint32_t go;		/* futex: 1 once the child is traced */
 	const char *step;	/* the one that failed, or null */
 	long error;		/* its -errno */
-	int unconfined;		/* Landlock handles less than the plan says */
+	uint32_t unconfined;	/* what Landlock handles less than the plan says */
 };
 
 struct held {

@@ -13,7 +13,7 @@ import click
 
 from shim.cli.violations import Witness, in_words
 from shim.errors import ShimError
-from shim.launch.native import LaunchResult, ViolationEvent
+from shim.launch.native import LaunchResult, Unconfined, ViolationEvent
 from shim.launch.plan import LaunchPlan, PlanFlag
 from shim.profile.profile import Profile
 from shim.profile.violation import dumps
@@ -64,18 +64,9 @@ class Report:
     def conclusions(self, result: LaunchResult) -> Iterator[str]:
         """Yield what is to be said when the program has ended."""
         name = os.fsdecode(self._plan.argv[0])
-        if result.unsealed:
-            yield "mseal: this kernel has none: code can be replaced; --require mseal refuses it"
-        if result.unconfined:
-            yield "landlock: this kernel handles less than was asked for; --require landlock refuses it"
+        yield from lacking(result)
         if result.timed_out:
             yield f"{name}: its time was up"
-        if result.missed == errno.ENODEV:
-            yield "stage: this machine stops at no hardware breakpoint; the program kept its first filter"
-        elif result.missed == errno.ENOEXEC:
-            yield "stage: it executed another program, and kept the filter it had"
-        elif result.missed:
-            yield "stage: some thread could not be brought under the next filter; all kept the one they had"
         if self._unsaid:
             yield f"{self._unsaid} more kinds of refused calls are not shown"
         if self._dropped:
@@ -96,6 +87,29 @@ class Report:
             yield f"to collect all that it lacks: shim run --audit --events {where} -- {program} ..."
         yield f"to allow it: shim profile {program} --merge {where} --format json -o profile.json"
         yield f"             shim run --profile profile.json -- {program} ..."
+
+
+_LANDLOCK = {
+    Unconfined.FILES: "does not handle all rights on files; --require landlock refuses it",
+    Unconfined.NETWORK: "does not handle ports (Linux 6.7); --require landlock refuses it",
+    Unconfined.SCOPES: "does not keep signals to the program's own processes (Linux 6.12)",
+}
+_MISSED = {
+    errno.ENODEV: "this machine stops at no hardware breakpoint; the program kept its first filter",
+    errno.ENOEXEC: "it executed another program, and kept the filter it had",
+}
+_THREADS = "some thread could not be brought under the next filter; all kept the one they had"
+
+
+def lacking(result: LaunchResult) -> Iterator[str]:
+    """Yield what of a plan was not done, because this machine cannot do it."""
+    if result.unsealed:
+        yield "mseal: this kernel has none: code can be replaced; --require mseal refuses it"
+    for lacked, words in _LANDLOCK.items():
+        if result.unconfined & lacked:
+            yield f"landlock: this kernel {words}"
+    if result.missed:
+        yield f"stage: {_MISSED.get(result.missed, _THREADS)}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntFlag
 from typing import Any, Final
 
 from shim.errors import LaunchError
@@ -44,6 +45,14 @@ class ViolationEvent:
     stage: int = 0
 
 
+class Unconfined(IntFlag):
+    """What Landlock does not handle here; as `enum launch_unconfined` in native/launch.h."""
+
+    FILES = 1
+    NETWORK = 2
+    SCOPES = 4
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchResult:
     """
@@ -58,7 +67,7 @@ class LaunchResult:
         pid: The process it was.
         reported: How many calls were refused, or made although the profile does not have them.
         unsealed: True if the plan seals the program and this kernel has no mseal.
-        unconfined: True if Landlock here handles less than the plan says.
+        unconfined: What of the plan's Landlock rules this kernel does not handle.
         timed_out: True if the plan's time ended it; the exit code is 124 then, as that of timeout(1).
         stages: How many boundaries of its plan the program passed.
         missed: The errno because of which it could not pass the next one and stayed under the filter it had,
@@ -73,7 +82,7 @@ class LaunchResult:
     pid: int
     unsealed: bool = False
     reported: int = 0
-    unconfined: bool = False
+    unconfined: Unconfined = Unconfined(0)  # noqa: RUF009  # an immutable number
     timed_out: bool = False
     stages: int = 0
     missed: int = 0
@@ -136,7 +145,7 @@ def run(
         pid=result.pid,
         unsealed=bool(result.unsealed),
         reported=result.reported,
-        unconfined=bool(result.unconfined),
+        unconfined=Unconfined(result.unconfined),
         timed_out=bool(result.timed_out),
         stages=result.stages,
         missed=-result.missed,

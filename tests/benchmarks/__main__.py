@@ -76,6 +76,8 @@ def _asked(results: dict[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
         if theirs is not None:
             least = f"at most libseccomp's, {theirs} ns, and 2 %"
             yield "a call under an unpinned list", f"{ours} ns", least, ours <= theirs * 1.02
+    waiting = results["launch"]["waiting_kb"]
+    yield "peak memory of the waiting launcher", f"{waiting} kB", "under 300 KiB", waiting < 300
     size = launch.LAUNCHER.stat().st_size // 1000
     yield "shim-launch, static and stripped", f"{size} KB", "under 120 KB", size < 120
     milliseconds = results["verify"].get("real_cold_ms", results["verify"]["cold_ms"])

@@ -79,7 +79,23 @@ def measure(n: int = 300) -> dict[str, Any]:
         "rows": rows,
         "others": {program: others for program, (others, _) in measured.items() if program != "musl hello"},
         "skipped": skipped,
+        "waiting_kb": waiting_kb(),
     }
+
+
+def waiting_kb() -> int:
+    """Return the peak resident memory of a launcher that waits for its program, in kB."""
+    with tempfile.TemporaryDirectory() as name:
+        source, program, plan = (Path(name) / part for part in ("wait.c", "wait", "plan"))
+        source.write_text("#include <unistd.h>\nint main(void) { return pause(); }\n", encoding="ascii")
+        _compile(["musl-gcc", "-static", "-Os", "-s"], source, program)
+        plan.write_bytes(_everything_on([str(program)]))
+        process = subprocess.Popen([LAUNCHER, plan])
+        time.sleep(0.3)
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+        process.kill()
+        process.wait()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def _compile(command: list[str], source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from shim.analysis.derive import derive
+from shim.cli.reporting import lacking
 from shim.cli.violations import AUDIT_ARCH_X86_64, Witness, in_words
 from shim.errors import ProfileError
 from shim.filter.program import Relocation
-from shim.launch.native import ViolationEvent
+from shim.launch.native import LaunchResult, Unconfined, ViolationEvent
 from shim.launch.plan import LaunchPlan, PlanFlag
 from shim.profile import violation
 from shim.profile.problems import ProfileFormatError
@@ -201,3 +203,28 @@ def test_a_flood_that_is_read_loses_nothing(needy: Path, tmp_path: Path) -> None
     done = run("--audit", "--events", str(events), "--", str(needy), str(GETPGRP), "2000")
     assert done.returncode == 0
     assert len(violation.loads(events.read_bytes(), "events")) == 2000
+
+
+LACKING = {
+    "nothing": (LaunchResult(0, 0, 0, False, 1), []),
+    "seals": (LaunchResult(0, 0, 0, False, 1, unsealed=True), ["mseal: this kernel has none"]),
+    "files": (LaunchResult(0, 0, 0, False, 1, unconfined=Unconfined.FILES), ["does not handle all rights"]),
+    "two things": (
+        LaunchResult(0, 0, 0, False, 1, unconfined=Unconfined.NETWORK | Unconfined.SCOPES),
+        ["does not handle ports", "does not keep signals"],
+    ),
+    "breakpoints": (
+        LaunchResult(0, 0, 0, False, 1, missed=errno.ENODEV),
+        ["stops at no hardware breakpoint"],
+    ),
+    "threads": (LaunchResult(0, 0, 0, False, 1, missed=errno.ESRCH), ["some thread could not be brought"]),
+    "an exec": (LaunchResult(0, 0, 0, False, 1, missed=errno.ENOEXEC), ["it executed another program"]),
+}
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_what_a_machine_could_not_do_is_said(name: str) -> None:
+    result, words = LACKING[name]
+    lines = list(lacking(result))
+    assert len(lines) == len(words)
+    assert all(word in line for word, line in zip(words, lines, strict=True))
