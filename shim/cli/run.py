@@ -145,4 +145,9 @@ def _launch(encoded: bytes, profile: Profile, plan: LaunchPlan, data: bytes, eve
     except EventsError as error:
         _show_refusal(error)
         return EXIT_REFUSED
+    except LaunchError as error:
+        if error.step == "measure-objects":
+            say("a file was changed since it was analysed, or the loader took another (glibc-hwcaps, "
+                "ld.so.preload); --no-phases launches without measuring shared objects")  # fmt: skip
+        raise
     return result.exit_code

@@ -357,3 +357,19 @@ def test_a_program_that_executes_others_has_its_libraries_measured(face: Face, t
     assert (outcome.exit_code, outcome.output, outcome.errors) == (0, "42\n", ())
     make_library(tmp_path, "43")
     assert "mapped, and its digest is not in the plan" in face.launch(encode(plan)).errors[0]
+
+
+def test_shim_run_says_what_to_do_about_another_library(linked: Path) -> None:
+    shim = str(ROOT / ".venv" / "bin" / "shim")
+    profile = linked.parent / "profile.json"
+    subprocess.run([shim, "profile", str(linked), "--format", "json", "-o", str(profile)], check=True)
+    command = [shim, "run", "--tee", "simulated", "--profile", str(profile)]
+    done = subprocess.run([*command, str(linked)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "42\n")
+    make_library(linked.parent, "43")
+    done = subprocess.run([*command, str(linked)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "--no-phases launches without measuring shared objects" in done.stderr
+    assert "mapped, and its digest is not in the plan" in done.stderr
+    done = subprocess.run([*command, "--no-phases", str(linked)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "43\n")
