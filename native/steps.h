@@ -171,12 +171,16 @@ int answer_call(struct launch_state *launch, uint64_t id, int error,
 
 /* supervise.c: until the program's end */
 int supervise(struct launch_state *launch);
+int reap_program(struct launch_state *launch);
 void note_end(struct launch_state *launch, int status);
 void kill_program(struct launch_state *launch);
 void stop_launcher(struct launch_state *launch);
+void end_program(struct launch_state *launch);
+
+/* violation.c: a call that the filter refused */
 int report_call(struct launch_state *launch,
 		const struct uapi_seccomp_notif *notification);
-void end_program(struct launch_state *launch);
+int receive_violation(struct launch_state *launch);
 
 /* reason.c */
 int refuse(struct launch_state *launch, const char *reason);
