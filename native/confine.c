@@ -29,12 +29,10 @@ static long landlock_abi(void)
 
 static int is_directory(int fd)
 {
-	struct { uint8_t before[28]; uint16_t mode; uint8_t rest[226]; } facts;
+	struct uapi_statx facts;
 
-	if (arch_syscall(SYS_statx, fd, (long)"", UAPI_AT_EMPTY_PATH,
-			 UAPI_STATX_TYPE, (long)&facts, 0) < 0)
-		return 0;
-	return (facts.mode & 0170000) == 0040000;
+	return sys_statx(fd, UAPI_STATX_TYPE, &facts) == 0 &&
+	       (facts.mode & 0170000) == 0040000;
 }
 
 static long add_path(int ruleset, const char *path, uint64_t rights)
@@ -67,7 +65,7 @@ static long add_rules(int ruleset, const struct plan *plan,
 				  handled->handled_access_fs;
 
 		error = add_path(ruleset, path, rights);
-		at += (8 + strlen(path) + 8) / 8 * 8;
+		at += plan_path_size(plan->paths + at);
 	}
 	for (size_t i = 0; i < plan->port_count && error == 0; i++) {
 		const uint8_t *entry = plan->ports + i * PLAN_PORT_SIZE;

@@ -97,7 +97,7 @@ static void check_paths(const struct plan *plan)
 
 		if (path[0] != '/')
 			abort();
-		at += (8 + strlen(path) + 8) / 8 * 8;
+		at += plan_path_size(plan->paths + at);
 	}
 	if (at != plan->paths_size)
 		abort();

@@ -29,11 +29,10 @@ int let_child_exec(struct launch_state *launch)
 	return 0;
 }
 
-int load_registers(struct launch_state *launch,
-			  struct arch_registers *registers)
+int load_registers(int thread, struct arch_registers *registers)
 {
 	struct iovec vector = { registers, sizeof(*registers) };
-	long error = sys_ptrace(UAPI_PTRACE_GETREGSET, launch->thread,
+	long error = sys_ptrace(UAPI_PTRACE_GETREGSET, thread,
 				UAPI_NT_PRSTATUS, &vector);
 
 	return (int)error;
@@ -53,7 +52,7 @@ int reach_first_instruction(struct launch_state *launch)
 		return error;
 	if (status >> 8 != SYSCALL_STOP)
 		return refuse(launch, "the program is not where exec returns");
-	return load_registers(launch, &held->registers);
+	return load_registers(launch->thread, &held->registers);
 }
 
 int hash_file(struct launch_state *launch, int fd, uint8_t digest[32])
@@ -80,19 +79,25 @@ int hash_file(struct launch_state *launch, int fd, uint8_t digest[32])
 	return 0;
 }
 
-int measure_file(struct launch_state *launch)
+/* NAME of the program's folder in /proc, for reading; FLAGS beside that. */
+long open_proc(const struct launch_state *launch, const char *name, int flags)
 {
-	enum { NO_ENTRY = -2 };
-	char path[32];
+	char path[96];
 	struct text text = { path, sizeof(path), 0 };
-	uint8_t digest[PLAN_DIGEST_SIZE];
-	int error;
-	long fd;
 
 	text_add(&text, "/proc/");
 	text_add_decimal(&text, (uint64_t)launch->pid);
-	text_add(&text, "/exe");
-	fd = sys_open(path, 02000000 /* O_RDONLY | O_CLOEXEC */);
+	text_add(&text, name);
+	return sys_open(path, 02000000 /* O_RDONLY | O_CLOEXEC */ | flags);
+}
+
+int measure_file(struct launch_state *launch)
+{
+	enum { NO_ENTRY = -2 };
+	uint8_t digest[PLAN_DIGEST_SIZE];
+	int error;
+	long fd = open_proc(launch, "/exe", 0);
+
 	if (fd == NO_ENTRY)
 		return refuse(launch, "/proc is not mounted, or is that of "
 			      "another pid namespace");

@@ -12,13 +12,12 @@ _Static_assert(PLAN_MAX_FILTER * PLAN_INSTRUCTION_SIZE +
 
 enum { TRAP = 5, FAULT = -14, BUSY = -16 };
 
-int store_registers(struct launch_state *launch,
-			   const struct arch_registers *registers)
+int store_registers(int thread, const struct arch_registers *registers)
 {
 	struct arch_registers copy = *registers;
 	struct iovec vector = { &copy, ARCH_CALL_REGISTERS };
 
-	return (int)sys_ptrace(UAPI_PTRACE_SETREGSET, launch->thread,
+	return (int)sys_ptrace(UAPI_PTRACE_SETREGSET, thread,
 			       UAPI_NT_PRSTATUS, &vector);
 }
 
@@ -29,7 +28,7 @@ static int start_call(struct launch_state *launch, uint64_t nr,
 	int error;
 
 	arch_stage_call(&registers, launch->held.gate, nr, arguments);
-	error = store_registers(launch, &registers);
+	error = store_registers(launch->thread, &registers);
 	return error < 0 ? error : resume(launch, UAPI_PTRACE_SINGLESTEP);
 }
 
@@ -85,7 +84,7 @@ int step_to(struct launch_state *launch, uint64_t nr,
 
 	if (error == 0)
 		error = await_stop(launch, UAPI_PTRACE_SINGLESTEP, &status);
-	return error != 0 ? error : load_registers(launch, registers);
+	return error != 0 ? error : load_registers(launch->thread, registers);
 }
 
 int inject(struct launch_state *launch, uint64_t nr,
@@ -343,5 +342,5 @@ int restore_program(struct launch_state *launch)
 	memset(zeros, 0, size);
 	error = write_scratch(launch, zeros, size, zeros, 0);
 	return error != 0 ? error :
-			    store_registers(launch, &launch->held.registers);
+			    store_registers(launch->thread, &launch->held.registers);
 }

@@ -78,31 +78,27 @@ static struct mapping parse_mapping(const char *line)
 static long open_mapping(const struct launch_state *launch,
 			 const struct mapping *mapping)
 {
-	enum { READ = 02000000 /* O_RDONLY | O_CLOEXEC */ };
-	char path[64];
-	struct text text = { path, sizeof(path), 0 };
+	char name[64];
+	struct text text = { name, sizeof(name), 0 };
 	long fd;
 
-	text_add(&text, "/proc/");
-	text_add_decimal(&text, (uint64_t)launch->pid);
 	text_add(&text, "/map_files/");
 	text_add_bare_hex(&text, mapping->start);
 	text_add(&text, "-");
 	text_add_bare_hex(&text, mapping->end);
-	fd = sys_open(path, READ);
+	fd = open_proc(launch, name, 0);
 	/* Not everybody may open those: then by name, and compare. */
-	return fd < 0 ? sys_open(mapping->path, READ) : fd;
+	return fd < 0 ? sys_open(mapping->path,
+				 02000000 /* O_RDONLY | O_CLOEXEC */) : fd;
 }
 
 /* Is the open file the one that is mapped? */
 static int is_inode(int fd, uint64_t inode)
 {
-	struct { uint8_t before[32]; uint64_t inode; uint8_t rest[216]; } facts;
+	struct uapi_statx facts;
 
-	if (arch_syscall(SYS_statx, fd, (long)"", UAPI_AT_EMPTY_PATH,
-			 UAPI_STATX_INO, (long)&facts, 0) < 0)
-		return 0;
-	return facts.inode == inode;
+	return sys_statx(fd, UAPI_STATX_INO, &facts) == 0 &&
+	       facts.inode == inode;
 }
 
 /* Whose digest is it?  Returns its number, or how many objects there are. */
@@ -213,17 +209,12 @@ static int take_mappings(struct launch_state *launch, int fd)
 int measure_objects(struct launch_state *launch)
 {
 	uint64_t *objects = launch->memory->objects;
-	char path[32];
-	struct text text = { path, sizeof(path), 0 };
 	int error;
 	long fd;
 
 	for (size_t i = 0; i < launch->plan->object_count; i++)
 		objects[i] = NOT_MAPPED;
-	text_add(&text, "/proc/");
-	text_add_decimal(&text, (uint64_t)launch->pid);
-	text_add(&text, "/maps");
-	fd = sys_open(path, 02000000 /* O_RDONLY | O_CLOEXEC */);
+	fd = open_proc(launch, "/maps", 0);
 	if (fd < 0)
 		return (int)fd;
 	error = take_mappings(launch, (int)fd);

@@ -23,6 +23,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define PLAN_MAGIC "SHIMPLAN"
 #define PLAN_VERSION 1
@@ -141,6 +142,12 @@ struct plan {
 	uint32_t namespaces;
 	uint64_t timeout;		/* nanoseconds; 0 is none */
 };
+
+/* Bytes of the entry of PLAN_PATHS at ENTRY, its zeros included. */
+static inline size_t plan_path_size(const uint8_t *entry)
+{
+	return (8 + strlen((const char *)entry + 8) + 8) / 8 * 8;
+}
 
 #define PLAN_FOUND_SIZE 256	/* 48 bytes quoted, each as \xNN, and words */
 

@@ -168,7 +168,7 @@ int plan_match_confined(const struct section sections[PLAN_KINDS + 1],
 						     "handles",
 						     sections[PLAN_PATHS].offset +
 						     at), rights);
-		at += (8 + strlen((const char *)entry + 8) + 8) / 8 * 8;
+		at += plan_path_size(entry);
 	}
 	for (size_t i = 0; i < plan->port_count; i++) {
 		uint64_t rights = load64_le(plan->ports + i * PLAN_PORT_SIZE);

@@ -45,8 +45,9 @@ static int prove_traced(struct launch_state *launch)
 }
 
 /* What holds of the filter that is chosen, wherever its constants are moved. */
-static int prove_chosen(struct launch_state *launch, int last)
+int prove_chosen(struct launch_state *launch, size_t stage)
 {
+	int last = stage == launch->plan->stage_count;
 	static const uint32_t exec_numbers[] = ARCH_EXEC_NUMBERS;
 	static const struct bpf_range any = { 0, UINT32_MAX };
 	static const struct bpf_range here = { ARCH_AUDIT, ARCH_AUDIT };
@@ -92,16 +93,11 @@ int prove_filter(struct launch_state *launch)
 	for (size_t stage = 0; stage <= launch->plan->stage_count && error == 0;
 	     stage++) {
 		choose_filter(launch, stage);
-		error = prove_chosen(launch, stage == launch->plan->stage_count);
+		error = prove_chosen(launch, stage);
 	}
 	if (error == 0)
 		choose_filter(launch, 0);
 	return error;
-}
-
-int prove_relocated(struct launch_state *launch, size_t stage)
-{
-	return prove_chosen(launch, stage == launch->plan->stage_count);
 }
 
 /*

@@ -124,5 +124,5 @@ int relocate_filter(struct launch_state *launch)
 		relocate(launch, filter,
 			 launch->relocations + i * PLAN_RELOCATION_SIZE);
 	launch->filter = filter;
-	return prove_relocated(launch, launch->stage);
+	return prove_chosen(launch, launch->stage);
 }

@@ -9,7 +9,9 @@
 #include "load.h"
 #include "steps.h"
 
-enum { TRAP = 5, NO_SUCH_PROCESS = -3 };
+/* What is lent: a filter, and a page for what names it. */
+enum { LENT_SIZE = PLAN_MAX_FILTER * PLAN_INSTRUCTION_SIZE + PLAN_PAGE };
+enum { NO_SUCH_PROCESS = -3 };
 
 static uint64_t next_boundary(const struct launch_state *launch)
 {
@@ -75,15 +77,11 @@ int try_breakpoint(struct launch_state *launch)
 
 /* Pre: THREAD has been stopped by SIGTRAP.  Is that our breakpoint?  Returns 1,
  * 0, or -errno. */
-int is_boundary(struct launch_state *launch, int thread)
+int is_boundary(const struct launch_state *launch, int thread)
 {
 	struct arch_registers registers;
-	int held = launch->thread;
-	int error;
+	int error = load_registers(thread, &registers);
 
-	launch->thread = thread;
-	error = load_registers(launch, &registers);
-	launch->thread = held;
 	if (error != 0)
 		return error == NO_SUCH_PROCESS ? 0 : error;
 	return launch->stage < launch->plan->stage_count &&
@@ -129,7 +127,7 @@ static int lend_pages(struct launch_state *launch)
 {
 	struct held *held = &launch->held;
 	const uint64_t arguments[6] = {
-		0, PLAN_MAX_FILTER * PLAN_INSTRUCTION_SIZE + PLAN_PAGE,
+		0, LENT_SIZE,
 		3 /* PROT_READ | PROT_WRITE */,
 		0x22 /* MAP_PRIVATE | MAP_ANONYMOUS */, UINT64_MAX, 0,
 	};
@@ -148,10 +146,7 @@ static int lend_pages(struct launch_state *launch)
 
 static int take_pages_back(struct launch_state *launch)
 {
-	const uint64_t arguments[6] = {
-		launch->held.scratch,
-		PLAN_MAX_FILTER * PLAN_INSTRUCTION_SIZE + PLAN_PAGE,
-	};
+	const uint64_t arguments[6] = { launch->held.scratch, LENT_SIZE };
 	int64_t result = 0;
 	int error = inject_filtered(launch, SYS_munmap, arguments, &result);
 
@@ -171,7 +166,7 @@ static int hold_thread(struct launch_state *launch, int thread)
 	int error;
 
 	launch->thread = thread;
-	error = load_registers(launch, &launch->held.registers);
+	error = load_registers(thread, &launch->held.registers);
 	if (error == 0)
 		error = change_mask(launch, UAPI_PTRACE_GETSIGMASK,
 				    &launch->held.mask);
@@ -185,7 +180,8 @@ static int give_thread_back(struct launch_state *launch)
 				&launch->held.mask);
 
 	return error != 0 ? error :
-			    store_registers(launch, &launch->held.registers);
+			    store_registers(launch->thread,
+					    &launch->held.registers);
 }
 
 /*

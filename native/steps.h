@@ -53,6 +53,7 @@ struct launch_state {
 	int thread;		/* that is held */
 	size_t stage;		/* boundaries passed */
 	int following;		/* traced until the last of them */
+	int found;		/* a thread that was traced, while they are let go */
 	const char *within;	/* what of a boundary is being done, or null */
 	int pidfd;
 	int init;		/* pid of the init of a namespace for the program */
@@ -73,7 +74,7 @@ struct step {
 
 /* prepare.c: before there is a child, and its birth */
 int prove_filter(struct launch_state *launch);
-int prove_relocated(struct launch_state *launch, size_t stage);
+int prove_chosen(struct launch_state *launch, size_t stage);
 int lay_out_strings(struct launch_state *launch);
 int block_signals(struct launch_state *launch);
 int require_child_status(struct launch_state *launch);
@@ -105,8 +106,8 @@ int find_gate(struct launch_state *launch);
 
 int let_go(struct launch_state *launch);
 int stop_again(struct launch_state *launch);
-int load_registers(struct launch_state *launch,
-		   struct arch_registers *registers);
+int load_registers(int thread, struct arch_registers *registers);
+long open_proc(const struct launch_state *launch, const char *name, int flags);
 int hash_file(struct launch_state *launch, int fd, uint8_t digest[32]);
 
 /* relocate.c: what depends on where the kernel has put things */
@@ -121,7 +122,7 @@ int measure_objects(struct launch_state *launch);
 int try_breakpoint(struct launch_state *launch);
 int follow(struct launch_state *launch);
 int enter_stage(struct launch_state *launch, int thread);
-int is_boundary(struct launch_state *launch, int thread);
+int is_boundary(const struct launch_state *launch, int thread);
 int arm_boundary(const struct launch_state *launch, int thread);
 
 /* threads.c: all threads of a traced program */
@@ -149,8 +150,7 @@ int inject_filtered(struct launch_state *launch, uint64_t nr,
 int step_to(struct launch_state *launch, uint64_t nr,
 	    struct arch_registers *registers);
 int lend_program(struct launch_state *launch);
-int store_registers(struct launch_state *launch,
-		    const struct arch_registers *registers);
+int store_registers(int thread, const struct arch_registers *registers);
 
 /*
  * stops.c: REQUEST is how the program goes on.  Each returns 0, or -errno with

@@ -132,6 +132,12 @@ static inline long sys_ioctl(int fd, unsigned long request, void *argument)
 	return sys3(SYS_ioctl, fd, (long)request, (long)argument);
 }
 
+static inline long sys_statx(int fd, unsigned mask, struct uapi_statx *facts)
+{
+	return arch_syscall(SYS_statx, fd, (long)"", UAPI_AT_EMPTY_PATH, mask,
+			    (long)facts, 0);
+}
+
 /* Wait for any of COUNT polled files; TIMEOUT is null to wait for ever. */
 static inline long sys_ppoll(struct pollfd *polled, size_t count,
 			     const struct timespec *timeout)

@@ -5,22 +5,10 @@
 #include <string.h>
 
 #include "steps.h"
-#include "text.h"
 
 enum { TRAP = 5, STOPPED = 0x7f, WALL = 0x40000000, NO_HANG = 1,
        NO_PERMISSION = -1, NO_ENTRY = -2, NO_SUCH_PROCESS = -3,
        NO_CHILD = -10, STOP = 19 };
-
-static long open_tasks(const struct launch_state *launch)
-{
-	char path[32];
-	struct text text = { path, sizeof(path), 0 };
-
-	text_add(&text, "/proc/");
-	text_add_decimal(&text, (uint64_t)launch->pid);
-	text_add(&text, "/task");
-	return sys_open(path, 02200000 /* O_RDONLY | O_DIRECTORY | O_CLOEXEC */);
-}
 
 /* The number that NAME is, or 0. */
 static int parse_thread(const char *name)
@@ -56,7 +44,7 @@ static int act_on_entries(struct launch_state *launch, const uint8_t *entries,
 int for_each_thread(struct launch_state *launch, on_thread *act)
 {
 	uint8_t entries[2048];
-	long fd = open_tasks(launch);
+	long fd = open_proc(launch, "/task", 0200000 /* O_DIRECTORY */);
 	long size = 0;
 	int error = 0;
 
@@ -101,19 +89,13 @@ static int let_process_go(struct launch_state *launch, int thread)
 }
 
 /* The call is not made, and returns EPERM. */
-static int skip_call(struct launch_state *launch, int thread)
+static int skip_call(int thread)
 {
 	struct arch_registers registers;
-	int held = launch->thread;
-	int error;
+	int error = load_registers(thread, &registers);
 
-	launch->thread = thread;
-	error = load_registers(launch, &registers);
 	arch_skip_call(&registers, NO_PERMISSION);
-	if (error == 0)
-		error = store_registers(launch, &registers);
-	launch->thread = held;
-	return error;
+	return error != 0 ? error : store_registers(thread, &registers);
 }
 
 /* A filter before the last has no listener: it stops the thread instead. */
@@ -138,7 +120,7 @@ static int report_traced(struct launch_state *launch, int thread)
 	if (launch->plan->flags & (PLAN_ERRNO | PLAN_AUDIT)) {
 		report_call(launch, &call);
 		return launch->plan->flags & PLAN_AUDIT ?
-			       0 : skip_call(launch, thread);
+			       0 : skip_call(thread);
 	}
 	sys_pidfd_kill(launch->pidfd, STOP);
 	report_call(launch, &call);
@@ -263,7 +245,8 @@ static int halt_thread(struct launch_state *launch, int thread, int *signal,
 	return 1;
 }
 
-static int rearm_thread(struct launch_state *launch, int thread)
+/* THREAD has the next boundary, or none where that was the last, and goes on. */
+static int send_on(struct launch_state *launch, int thread, long request)
 {
 	int signal;
 	int error;
@@ -271,10 +254,16 @@ static int rearm_thread(struct launch_state *launch, int thread)
 	if (thread == launch->thread ||
 	    !halt_thread(launch, thread, &signal, &error))
 		return 0;
-	if (error == 0)
-		(void)arm_boundary(launch, thread); /* or it was killed */
-	return error != 0 ? error :
-			    resume_thread(thread, UAPI_PTRACE_CONT, signal);
+	launch->found = 1;
+	if (error != 0)
+		return error;
+	(void)arm_boundary(launch, thread); /* or it was killed */
+	return resume_thread(thread, request, signal);
+}
+
+static int rearm_thread(struct launch_state *launch, int thread)
+{
+	return send_on(launch, thread, UAPI_PTRACE_CONT);
 }
 
 int rearm_threads(struct launch_state *launch)
@@ -289,18 +278,7 @@ int rearm_threads(struct launch_state *launch)
 
 static int release_thread(struct launch_state *launch, int thread)
 {
-	int signal;
-	int error;
-
-	if (thread == launch->thread ||
-	    !halt_thread(launch, thread, &signal, &error))
-		return 0;
-	if (error == 0)
-		(void)arm_boundary(launch, thread); /* there is none: disarms */
-	if (error == 0)
-		error = resume_thread(thread, UAPI_PTRACE_DETACH, signal);
-	launch->following = 2; /* it may have made another meanwhile */
-	return error;
+	return send_on(launch, thread, UAPI_PTRACE_DETACH);
 }
 
 /* The one that reached the boundary last, so that it cannot end the others'
@@ -309,10 +287,10 @@ int release_threads(struct launch_state *launch)
 {
 	int error = 0;
 
-	do {
-		launch->following = 1;
+	do { /* as long as one was there, which may have made another */
+		launch->found = 0;
 		error = for_each_thread(launch, release_thread);
-	} while (error == 0 && launch->following == 2);
+	} while (error == 0 && launch->found);
 	if (error == 0)
 		error = arm_boundary(launch, launch->thread);
 	if (error == 0)

@@ -185,6 +185,14 @@ _Static_assert(sizeof(struct uapi_signalfd_siginfo) == 128, "signalfd");
 #define UAPI_AT_EMPTY_PATH 0x1000
 #define UAPI_STATX_INO 0x100U
 #define UAPI_STATX_TYPE 1U
+struct uapi_statx {
+	uint8_t before[28];
+	uint16_t mode;
+	uint16_t spare;
+	uint64_t inode;
+	uint8_t rest[216];
+};
+_Static_assert(sizeof(struct uapi_statx) == 256, "statx");
 
 /* asm/unistd_64.h and asm-generic/unistd.h agree, v6.18 */
 #define UAPI_NR_mseal 462
