@@ -47,31 +47,34 @@ def main_function(program: Program) -> tuple[int, set[int]] | None:
     return None
 
 
-def begins_early(program: Program, address: int) -> bool:
+def before_main(program: Program) -> tuple[set[int], set[int]]:
     """
-    Whether what the loader enters at `address` runs before main().
+    Return the roots that are entered once, before main(), and the tables of initialisers that run there.
 
     The initialisers of an object that the program opens run when it does that, at any time.
     """
-    process = program.process
-    image = program.memory.image(address)
-    early = (
-        process.images[0],
-        *process.started,
-        *(() if process.interpreter is None else (process.interpreter,)),
-    )
-    return image is not None and image.path in {one.path for one in early}
+    process, reach = program.process, program.reach
+    early = {image.path for image in (process.images[0], process.interpreter, *process.started) if image}
+
+    def is_early(address: int) -> bool:
+        image = program.memory.image(address)
+        return image is not None and image.path in early
+
+    roots = {entry for entry, why in reach.roots.items() if why in ONCE and is_early(entry)}
+    tables = {
+        start
+        for start, why in reach.root_objects.items()
+        if "init" in why.lower() and "fini" not in why.lower() and is_early(start)
+    }
+    return roots, tables
 
 
 def _entries(program: Program) -> Iterable[int]:
     """Return what the kernel and the loader enter once, before main(): entries and initialisers."""
     reach = program.reach
-    finals = ("DT_FINI", ".fini")
-    once = [entry for entry, why in reach.roots.items() if why in ONCE and begins_early(program, entry)]
-    for start, why in reach.root_objects.items():
-        if not why.startswith(finals) and "init" in why.lower() and begins_early(program, start):
-            once += [target for target in reach.holds.get(start, ()) if target in reach.functions]
-    return once
+    roots, tables = before_main(program)
+    held = {target for start in tables for target in reach.holds.get(start, ())}
+    return roots | (held & reach.functions.keys())
 
 
 def _on_the_way(program: Program, start: int, callers: set[int]) -> set[int]:

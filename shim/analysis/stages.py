@@ -14,7 +14,7 @@ from shim.analysis.blocks import Block
 from shim.analysis.closure import closure
 from shim.analysis.dead import Dead
 from shim.analysis.decode import Ending
-from shim.analysis.handover import ONCE, begins_early, callee_of, calling, main_function
+from shim.analysis.handover import before_main, callee_of, calling, main_function
 from shim.analysis.numbers import KernelEntry
 from shim.analysis.program import Program
 from shim.analysis.reach import Function
@@ -118,20 +118,12 @@ def _held(program: Program) -> set[int]:
     Return the functions whose address is in data other than early initialisers' tables, or known outside.
     """
     reach = program.reach
-    tables = {
-        start
-        for start, why in reach.root_objects.items()
-        if "init" in why.lower() and "fini" not in why.lower() and begins_early(program, start)
-    }
+    roots, tables = before_main(program)
     held: set[int] = set()
     for start, targets in reach.holds.items():
         if start not in tables:
             held.update(targets)
-    held.update(
-        entry
-        for entry, why in reach.roots.items()
-        if why != GO_ROOT and not (why in ONCE and begins_early(program, entry))
-    )
+    held.update(entry for entry, why in reach.roots.items() if why != GO_ROOT and entry not in roots)
     held.update(function.start for function in program.functions.go if _is_method(function.name))
     return held
 

@@ -36,20 +36,27 @@ _GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM, errno.E
 
 @dataclass(frozen=True, slots=True)
 class NamedStage:
-    """A stretch of a program's life under one filter: its phase's name, and if calls are pinned in it."""
+    """A stretch of a program's life under one filter: its phase's name, its calls, and if they are pinned."""
 
     phase: str
+    numbers: frozenset[int]
     pinned: bool
 
 
 def named_stages(profile: Profile, plan: LaunchPlan) -> tuple[NamedStage, ...]:
     """Return the stages of a plan that was made of a profile, the one from the first instruction first."""
-    names = {phase.boundary: phase.name for phase in profile.phases}
-    stages = [NamedStage(profile.phases[0].name, bool(plan.relocations))]
+    phases = {phase.boundary: place for place, phase in enumerate(profile.phases)}
+    begun = [(0, plan.relocations)]
     for stage in plan.stages:
-        phase = names.get(stage.boundary, stages[-1].phase)
-        stages.append(NamedStage(phase, bool(stage.relocations)))
-    return tuple(stages)
+        begun.append((phases.get(stage.boundary, begun[-1][0]), stage.relocations))
+    return tuple(
+        NamedStage(
+            profile.phases[place].name,
+            frozenset(rule.number for rule in rules_from(profile, place)),
+            bool(relocations),
+        )
+        for place, relocations in begun
+    )
 
 
 def answer_in(plan: LaunchPlan) -> str:
@@ -201,8 +208,7 @@ def why(event: ViolationEvent, profile: Profile, place: Place, stage: NamedStage
         return "not in the profile"
     here = (place.object, place.address)
     known = any(here == (site.object, site.address) for rule in rules for site in rule.sites)
-    number = next(at for at, phase in enumerate(profile.phases) if phase.name == stage.phase)
-    if event.syscall not in {rule.number for rule in rules_from(profile, number)}:
+    if event.syscall not in stage.numbers:
         return f"in the profile, but not any more in phase {stage.phase}"
     if stage.pinned and not known:
         return "in the profile, but not from there"

@@ -12,7 +12,7 @@ from enum import IntFlag
 from types import MappingProxyType
 
 from shim.errors import PlanFormatError
-from shim.launch.plan import Identity, Landlock, PathRule, PlanFlag, PortRule, ResourceLimit
+from shim.launch.plan import NO_FLAGS, Identity, Landlock, PathRule, PlanFlag, PortRule, ResourceLimit
 from shim.profile.profile import Profile
 
 
@@ -120,7 +120,7 @@ class Confinement:
     namespaces: int = 0
     limits: tuple[ResourceLimit, ...] = ()
     timeout: int = 0
-    flags: PlanFlag = PlanFlag(0)  # noqa: RUF009  # an immutable number
+    flags: PlanFlag = NO_FLAGS
 
 
 def landlock_for(
