@@ -11,19 +11,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
 from itertools import pairwise
-from typing import Any, Literal
 
 from elftools.common.utils import struct_parse
 from elftools.construct import Construct
 from elftools.elf.structs import ELFStructs
 
-from shim.errors import MalformedElfError, NotElfError, TruncatedElfError, UnsupportedElfError
+from shim.elf.identify import (
+    GABI,
+    PHDR_SIZE,
+    SHDR_SIZE,
+    Header,
+    Machine,
+    check_header,
+    check_unpacked,
+    identify,
+)
+from shim.errors import MalformedElfError, TruncatedElfError, UnsupportedElfError
 
-GABI = "System V ABI, ELF"
-Machine = Literal["x86_64", "aarch64"]
 _MACHINES: dict[int, Machine] = {62: "x86_64", 183: "aarch64"}  # EM_X86_64, EM_AARCH64
 X86_64: tuple[Machine, ...] = ("x86_64",)
 MAX_HEADERS = 4096
@@ -40,9 +46,6 @@ _ADDRESS_TAGS = frozenset(
         "DT_VERSYM", "DT_VERNEED", "DT_VERDEF",
     }
 )  # fmt: skip
-# What pyelftools makes of a structure: numbers, and names where it knows one.
-_Header = dict[str, Any]
-EHDR_SIZE, PHDR_SIZE, SHDR_SIZE = 64, 56, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +153,13 @@ def parse_elf(
         System V ABI, chapter 4 "Object Files" and chapter 5 "Program Loading and Dynamic Linking";
         x86-64 psABI 1.0, chapter 4; ELF for the Arm 64-bit Architecture 2023Q3, section 5.
     """
-    structs = _identify(data, path)
+    structs = identify(data, path)
     header = struct_parse(structs.Elf_Ehdr, BytesIO(data), 0)
-    _check_header(header, path, machines)
+    check_header(header, path, machines)
     program_headers = _table(data, path, structs.Elf_Phdr, header, "e_ph", PHDR_SIZE)
     section_headers = _table(data, path, structs.Elf_Shdr, header, "e_sh", SHDR_SIZE)
     _check_ranges(data, path, program_headers, section_headers)
-    _check_unpacked(data, path, header)
+    check_unpacked(data, path, header)
     if shared and header["e_type"] != "ET_DYN":
         raise UnsupportedElfError(f"{path}: e_type", str(header["e_type"]), "a shared object (ET_DYN)", GABI)
     base = base if header["e_type"] == "ET_DYN" else 0
@@ -178,71 +181,9 @@ def parse_elf(
     )
 
 
-def _identify(data: bytes, path: str) -> ELFStructs:
-    if data[:4] != b"\x7fELF":
-        raise NotElfError(path, _looks_like(data), "an ELF file", GABI)
-    if len(data) < EHDR_SIZE:
-        raise TruncatedElfError(f"{path}: ELF header", f"{len(data)} bytes", f"{EHDR_SIZE} bytes", GABI)
-    if data[4] != 2:
-        found = "a 32-bit file (ELFCLASS32)" if data[4] == 1 else f"EI_CLASS {data[4]}"
-        raise UnsupportedElfError(path, found, "a 64-bit file (ELFCLASS64)", GABI)
-    if data[5] != 1:
-        raise UnsupportedElfError(path, f"EI_DATA {data[5]}", "little-endian (ELFDATA2LSB)", GABI)
-    if data[6] != 1:
-        raise MalformedElfError(f"{path}: EI_VERSION", str(data[6]), "1 (EV_CURRENT)", GABI)
-    return _structs("EM_AARCH64" if data[18] == 183 else "EM_X86_64")
-
-
-@cache
-def _structs(machine: str) -> ELFStructs:
-    """Return the layouts of the tables: the same for every file of a machine."""
-    structs = ELFStructs(little_endian=True, elfclass=64)
-    structs.create_basic_structs()
-    structs.create_advanced_structs("ET_DYN", machine, "ELFOSABI_SYSV")
-    return structs
-
-
-def _looks_like(data: bytes) -> str:
-    if not data:
-        return "an empty file"
-    if data[:2] == b"#!":
-        interpreter = data[2:130].split(b"\n")[0].strip().decode("utf-8", "replace")
-        return f"a script for {interpreter!r}"
-    known = {
-        b"MZ": "a PE file",
-        b"\xca\xfe\xba\xbe": "a Java class or Mach-O file",
-        b"PK\x03\x04": "a ZIP file",
-    }
-    known[b"\0asm"] = "a WebAssembly module"
-    for magic, name in known.items():
-        if data.startswith(magic):
-            return name
-    return f"bytes {data[:4].hex(' ')} at offset 0"
-
-
-def _check_header(header: _Header, path: str, machines: Collection[Machine]) -> None:
-    wanted = [f"EM_{machine.upper()}" for machine in machines]
-    if header["e_machine"] not in wanted:
-        raise UnsupportedElfError(f"{path}: e_machine", str(header["e_machine"]), " or ".join(wanted), GABI)
-    if header["e_type"] not in ("ET_EXEC", "ET_DYN"):
-        raise UnsupportedElfError(f"{path}: e_type", str(header["e_type"]), "ET_EXEC or ET_DYN", GABI)
-
-
-def _check_unpacked(data: bytes, path: str, header: _Header) -> None:
-    """Refuse what UPX packed: all code but that of its unpacker is compressed data in such a file.
-
-    Behind the program headers UPX 3.94 writes struct l_info (src/stub/src/include/linux.h): a checksum of
-    four bytes, then its mark.
-    """
-    mark = header["e_phoff"] + header["e_phnum"] * PHDR_SIZE + 4
-    if data[mark : mark + 4] == b"UPX!":
-        wanted = "the program as it was before packing (`upx -d` restores it)"
-        raise UnsupportedElfError(path, "a program packed by UPX", wanted, "UPX 3.94, struct l_info")
-
-
 def _table(
-    data: bytes, path: str, layout: Construct, header: _Header, prefix: str, entry_size: int
-) -> list[_Header]:
+    data: bytes, path: str, layout: Construct, header: Header, prefix: str, entry_size: int
+) -> list[Header]:
     """Return the entries of a header table after checking that it lies inside the file."""
     offset, count, found_size = header[prefix + "off"], header[prefix + "num"], header[prefix + "entsize"]
     if count == 0:
@@ -269,7 +210,7 @@ def _inside(data: bytes, where: str, offset: int, size: int) -> None:
 
 
 def _check_ranges(
-    data: bytes, path: str, program_headers: list[_Header], section_headers: list[_Header]
+    data: bytes, path: str, program_headers: list[Header], section_headers: list[Header]
 ) -> None:
     for index, header in enumerate(program_headers):
         _inside(data, f"{path}: segment {index} {header['p_type']}", header["p_offset"], header["p_filesz"])
@@ -278,7 +219,7 @@ def _check_ranges(
             _inside(data, f"{path}: section {index}", header["sh_offset"], header["sh_size"])
 
 
-def _segments(path: str, program_headers: list[_Header], base: int) -> tuple[Segment, ...]:
+def _segments(path: str, program_headers: list[Header], base: int) -> tuple[Segment, ...]:
     loads: list[Segment] = []
     for index, header in enumerate(program_headers):
         if header["p_type"] != "PT_LOAD" or header["p_memsz"] == 0:
@@ -338,7 +279,7 @@ def _entry(path: str, entry: int, base: int, segments: tuple[Segment, ...], *, s
 
 
 def _sections(
-    data: bytes, path: str, headers: list[_Header], names_index: int, base: int
+    data: bytes, path: str, headers: list[Header], names_index: int, base: int
 ) -> tuple[Section, ...]:
     if not headers:
         return ()
@@ -363,7 +304,7 @@ def _sections(
     )
 
 
-def _interpreter(data: bytes, path: str, program_headers: list[_Header]) -> str | None:
+def _interpreter(data: bytes, path: str, program_headers: list[Header]) -> str | None:
     for header in program_headers:
         if header["p_type"] == "PT_INTERP":
             raw = data[header["p_offset"] : header["p_offset"] + header["p_filesz"]]
@@ -374,7 +315,7 @@ def _interpreter(data: bytes, path: str, program_headers: list[_Header]) -> str 
 
 
 def _dynamic(
-    data: bytes, structs: ELFStructs, program_headers: list[_Header], base: int
+    data: bytes, structs: ELFStructs, program_headers: list[Header], base: int
 ) -> tuple[tuple[str | int, int], ...]:
     entries: list[tuple[str | int, int]] = []
     for header in program_headers:
@@ -390,7 +331,7 @@ def _dynamic(
     return tuple(entries)
 
 
-def _relro(program_headers: list[_Header], base: int) -> range:
+def _relro(program_headers: list[Header], base: int) -> range:
     for header in program_headers:
         if header["p_type"] == "PT_GNU_RELRO":
             start = header["p_vaddr"] + base
@@ -398,7 +339,7 @@ def _relro(program_headers: list[_Header], base: int) -> range:
     return range(0)
 
 
-def _build_id(data: bytes, program_headers: list[_Header]) -> str:
+def _build_id(data: bytes, program_headers: list[Header]) -> str:
     """Return the GNU build id in hexadecimal, or "" where no well-formed note holds one."""
     for header in program_headers:
         if header["p_type"] != "PT_NOTE":

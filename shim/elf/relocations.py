@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from shim.elf.image import SHF_ALLOC, ElfImage, Machine
+from shim.elf.identify import Machine
+from shim.elf.image import SHF_ALLOC, ElfImage
 from shim.errors import MalformedElfError
 
 R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_RELATIVE, R_X86_64_IRELATIVE = 1, 6, 7, 8, 37
