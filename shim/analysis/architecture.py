@@ -143,6 +143,7 @@ class Surroundings:
         containing: Returns the run with an address inside, or None.
         came_from: Returns the address from which a run was first reached, or 0 at a function's entry.
         extent: Returns the code range that is believed to be the function around an address.
+        begins: Whether an instruction of the function around an address begins there; outside any, it may.
         named: Data addresses that code names: a table of unknown length ends where another object begins.
     """
 
@@ -151,6 +152,7 @@ class Surroundings:
     containing: Callable[[int], Run | None]
     came_from: Callable[[Run], int]
     extent: Callable[[int], range]
+    begins: Callable[[int], bool]
     named: set[int]
 
 

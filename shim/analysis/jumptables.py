@@ -7,7 +7,8 @@ table's base must be the same on every path, so one path is enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from shim.analysis.architecture import Surroundings
@@ -70,33 +71,69 @@ def steps_before(
         start, came_from = parent.start, around.came_from(parent)
 
 
-def entries(
-    around: Surroundings,
-    run: Run,
-    address: int,
-    entry_size: int,
-    target: Callable[[int], int],
-    limit: int | None,
-) -> tuple[int, ...]:
-    """
-    Return where the entries of the table at `address` lead.
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many entries of a table the code can read; `exact` if it compares, else an upper bound."""
 
-    `target` makes a code address of an entry; a table without a `limit` ends where its entries leave the
-    function or something else that code names begins.
-    """
-    extent = around.extent(run.last)
-    targets: dict[int, None] = {}
-    for index in range(min(limit or MAX_ENTRIES, MAX_ENTRIES)):
-        entry = around.memory.word(address + index * entry_size, entry_size)
-        if entry is None:
-            break
-        value = target(entry)
-        if limit is None and (
-            value not in extent or (index and address + index * entry_size in around.named)
-        ):
-            break
-        if around.memory.executable(value):
-            targets[value] = None
-        elif value:
-            break
-    return tuple(targets)
+    count: int
+    exact: bool = True
+
+
+class Entries:
+    """Where the entries of the tables of one process lead; each table is read once."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._led: dict[tuple[object, ...], tuple[int, ...]] = {}
+
+    def targets(
+        self, run: Run, address: int, entry_size: int, target: Callable[[int], int], limit: Limit | None
+    ) -> tuple[int, ...]:
+        """
+        Return where the entries of the table at `address` lead, for the jump at the end of `run`.
+
+        `target`, a hashable value, makes a code address of an entry.  A table of unknown length ends where an
+        entry leaves the function.
+        """
+        extent = self._around.extent(run.last) if limit is None else None
+        key = (address, entry_size, target, limit, extent)
+        if key not in self._led:
+            values = list(self._addresses(address, entry_size, target, limit, extent))
+            table = range(address, address + len(values) * entry_size, entry_size)
+            length = self._length(table, values, limit)
+            self._led[key] = tuple(dict.fromkeys(value for value in values[:length] if value))
+        return self._led[key]
+
+    def _addresses(
+        self,
+        address: int,
+        entry_size: int,
+        target: Callable[[int], int],
+        limit: Limit | None,
+        extent: range | None,
+    ) -> Iterator[int]:
+        """Yield the code address of each entry, 0 for an entry that has none."""
+        for index in range(MAX_ENTRIES if limit is None else min(limit.count, MAX_ENTRIES)):
+            entry = self._around.memory.word(address + index * entry_size, entry_size)
+            value = 0 if entry is None else target(entry)
+            if entry is None or (extent is not None and value not in extent):
+                return
+            if value and not self._around.memory.executable(value):
+                return
+            yield value
+
+    def _length(self, table: range, values: Sequence[int], limit: Limit | None) -> int:
+        """
+        Return how many of the numbers at `table` are entries.
+
+        A compiler that knows that some numbers do not occur compares with more than the table has.  Then
+        something that is named follows, and numbers that lead to no instruction.
+        """
+        wrong = next(
+            (index for index, value in enumerate(values) if value and not self._around.begins(value)),
+            len(values),
+        )
+        named = next((n for n, place in enumerate(table) if n and place in self._around.named), len(values))
+        if limit is not None and limit.exact:
+            return named if named <= wrong < len(values) else len(values)
+        return min(named, wrong)

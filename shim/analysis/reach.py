@@ -24,6 +24,8 @@ from shim.elf.unwind import landing_pads
 __all__ = ["Function", "Reach"]
 
 MAX_COMPUTED_EXTENT = 65536
+# Paths to jumps through tables that one function can have: LLVM's largest has 9510.
+MAX_PATHS = 100_000
 
 
 class Reach:
@@ -79,12 +81,22 @@ class Reach:
         self.pointed: set[int] = set()
         # For each named data address the objects around it that hold pointers.
         self._pointing: dict[int, tuple[int, ...]] = {}
+        # For each indirect jump what the last path to it gave.
+        self._led_to: dict[int, tuple[int, ...]] = {}
+        self._paths: dict[int, int] = {}
+        self._anywhere: dict[int, tuple[int, ...]] = {}
         self._joined: set[tuple[int, int]] = set()
         self._boundaries: dict[int, frozenset[int]] = {}
         self._decodable: dict[int, bool] = {}
         self._tables = architecture.jump_tables(
             Surroundings(
-                memory, disassembler, self.containing, self.came_from, functions.extent, objects.named
+                memory,
+                disassembler,
+                self.containing,
+                self.came_from,
+                functions.extent,
+                self._begins_instruction,
+                objects.named,
             )
         )
         self._code = _code_ranges(memory)
@@ -193,6 +205,12 @@ class Reach:
             self._exploration.jump(target, last, function)
 
     def _jump_indirect(self, run: Run, function: int, start: int, came_from: int) -> None:
+        self._paths[function] = paths = self._paths.get(function, 0) + 1
+        if paths > MAX_PATHS:
+            if paths == MAX_PATHS + 1:
+                why = f"more than {MAX_PATHS} paths lead to the jumps through tables of this function"
+                self.unresolved.append((run.last, why))
+            return
         try:
             resolved = self._tables.resolve(run, start, came_from)
         except ComputedJumpError:
@@ -206,6 +224,9 @@ class Reach:
                 self._exploration.returns(function)
                 return
             targets = resolved
+        if targets is self._led_to.get(run.last):
+            return
+        self._led_to[run.last] = targets
         known = dict.fromkeys(self.jump_targets.get(run.last, ()))
         new = [target for target in dict.fromkeys(targets) if target not in known]
         self.jump_targets[run.last] = (*known, *new)
@@ -217,7 +238,9 @@ class Reach:
         extent = self._known.extent(run.last)
         if not self._known.inside_known(run.last) or len(extent) > MAX_COMPUTED_EXTENT:
             return ()
-        return tuple(self._disassembler.starts(extent.start, extent.stop))
+        if extent.start not in self._anywhere:
+            self._anywhere[extent.start] = tuple(self._disassembler.starts(extent.start, extent.stop))
+        return self._anywhere[extent.start]
 
     def constant_pointer(self, slot: int) -> int | None:
         """Return where a call or jump through the pointer at `slot` goes, if the program cannot change it."""

@@ -13,7 +13,7 @@ from shim.analysis.aarch64.decode import Disassembler
 from shim.analysis.aarch64.instruction import Instruction, Mode, Op
 from shim.analysis.aarch64.registers import FP, SP, ZERO
 from shim.analysis.architecture import Surroundings
-from shim.analysis.jumptables import MAX_ENTRIES, ComputedJumpError, Path, entries, steps_before
+from shim.analysis.jumptables import MAX_ENTRIES, ComputedJumpError, Entries, Limit, Path, steps_before
 from shim.analysis.registers import NONE, WORD
 from shim.analysis.runs import Run
 from shim.analysis.semantics import extend
@@ -40,6 +40,7 @@ class JumpTables:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
+        self._entries = Entries(around)
 
     def resolve(self, run: Run, start: int, came_from: int) -> tuple[int, ...] | None:
         """
@@ -59,14 +60,9 @@ class JumpTables:
         if table is None or relative is None:
             raise ComputedJumpError
         indexed = entry.load.second != NONE
-        limit = path.limit_of(entry.load.second, entry.position + 1) if indexed else 1
-        targets = entries(
-            self._around,
-            run,
-            table + entry.load.immediate,
-            entry.load.size,
-            lambda value: relative + _widened(value, entry) & WORD,
-            limit,
+        limit = path.limit_of(entry.load.second, entry.position + 1) if indexed else Limit(1)
+        targets = self._entries.targets(
+            run, table + entry.load.immediate, entry.load.size, _target(relative, entry), limit
         )
         if not targets:
             if entry.added is not None:
@@ -83,16 +79,28 @@ def _branch_target(instruction: Instruction) -> int | None:
     return None
 
 
-def _widened(value: int, entry: _Entry) -> int:
-    """Return what an entry of the table adds to the base."""
-    size, added = entry.load.size, entry.added
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Makes a code address of an entry of `size` bytes: widened as `extend` says, shifted, and added."""
+
+    relative: int
+    size: int
+    signed: bool
+    extend: int
+    shift: int
+
+    def __call__(self, entry: int) -> int:
+        value = extend(entry, self.size) if self.signed else entry
+        if self.extend < 0:
+            value = extend(value, -self.extend)
+        return self.relative + (value << self.shift) & WORD
+
+
+def _target(relative: int, entry: _Entry) -> _Target:
+    load, added = entry.load, entry.added
     if added is None:
-        return value
-    if entry.load.variant == "signed":
-        value = extend(value, size)
-    if added.extend < 0:
-        value = extend(value, -added.extend)
-    return value << added.shift
+        return _Target(relative, load.size, False, 0, 0)
+    return _Target(relative, load.size, load.variant == "signed", added.extend, added.shift)
 
 
 def _find(path: _Path) -> _Entry | None:
@@ -195,7 +203,7 @@ class _Path(Path):
                     return position, instruction.transfers[places.index(wanted)]
         return None
 
-    def limit_of(self, index: int, start: int) -> int | None:
+    def limit_of(self, index: int, start: int) -> Limit | None:
         """Return how many entries the code admits for the index register, or None without a comparison."""
         held, position = index, start
         beyond: int | None = None
@@ -207,27 +215,27 @@ class _Path(Path):
                 beyond = told if instruction.op == Op.BRANCH else beyond
             elif instruction.op == Op.SUB and instruction.flags and instruction.first == held:
                 if beyond is not None and instruction.second == NONE:
-                    return int(instruction.immediate) + beyond
+                    return Limit(int(instruction.immediate) + beyond)
                 if held in instruction.written:
                     return None
             elif held in instruction.written:
                 following = _narrowed(instruction)
-                if following is None or isinstance(following, tuple):
-                    return following[0] if following is not None else None
+                if following is None or isinstance(following, Limit):
+                    return following
                 held = following
         return None
 
 
-def _narrowed(instruction: Instruction) -> int | tuple[int] | None:
-    """Return the register that an index was taken from, or (how many values it has,); None if unknown."""
+def _narrowed(instruction: Instruction) -> int | Limit | None:
+    """Return the register that an index was taken from, or how many values it has; None if unknown."""
     if _is_move(instruction):
         return int(instruction.second)
     if instruction.op == Op.AND and instruction.second == NONE and instruction.immediate < MAX_ENTRIES:
-        return (instruction.immediate + 1,)
+        return Limit(int(instruction.immediate) + 1, exact=False)
     if instruction.op == Op.BITFIELD and instruction.name == "ubfm":
         rotate, last = instruction.field
         if rotate == 0 and last >= 7:
             return int(instruction.first)
         if last >= rotate and last - rotate < 8:
-            return (1 << last - rotate + 1,)
+            return Limit(1 << last - rotate + 1, exact=False)
     return None

@@ -24,6 +24,16 @@ def found(profile: Profile) -> set[int]:
     return {rule.number for rule in profile.phases[0].rules if rule.sites}
 
 
+# A function with unwind information, so that its instructions are known; it also names the address 8 behind t.
+SHORT_TABLE = (
+    "_start: .cfi_startproc\n mov rdi, [rsp]\n lea rsi, [rip+t+8]\n {limit}\n lea rdx, [rip+t]\n"
+    " movsxd rax, dword ptr [rdx+rdi*4]\n add rax, rdx\n jmp rax\n"
+    "1: mov eax, 39\n jmp 8f\n2: mov eax, 102\n jmp 8f\n3: mov eax, 104\n8: syscall\n9: mov eax, 60\n syscall\n hlt\n"
+    "7: mov ecx, 0x050f6eb0\n .cfi_endproc\n.section .rodata\n.balign 4\nt: .long 1b-t, 2b-t, {after}\n.long 0x7fffffff"
+)
+# Into the number of the last instruction, which is `mov al, 110; syscall`.
+WRONG_ENTRIES = "7b+1-t, 7b+1-t"
+
 BOUNDED = {
     "immediate": ("_start: mov eax, 39\n syscall" + END, {39, 60}),
     "zero idiom": ("_start: xor eax, eax\n syscall" + END, {0, 60}),
@@ -193,6 +203,42 @@ BOUNDED = {
         " add rax, rdx\n jmp rax\n1: mov eax, 39\n jmp 8f\n2: mov eax, 102\n8: syscall\n9:"
         + END
         + "\n.section .rodata\n.balign 4\nt: .long 1b-t, 2b-t\n.long 0x7fffffff",
+        {39, 102, 60},
+    ),
+    "jump table as GCC reads it without optimisation": (
+        "_start: mov rdi, [rsp]\n cmp edi, 2\n ja 9f\n mov eax, edi\n lea rdx, [0+rax*4]\n lea rax, [rip+t]\n"
+        " mov eax, [rdx+rax]\n cdqe\n lea rdx, [rip+t]\n add rax, rdx\n jmp rax\n"
+        "1: mov eax, 39\n jmp 8f\n2: mov eax, 102\n jmp 8f\n3: mov eax, 104\n8: syscall\n9:"
+        + END
+        + "\n.section .rodata\n.balign 4\nt: .long 1b-t, 2b-t, 3b-t\n.long 0x7fffffff",
+        {39, 102, 104, 60},
+    ),
+    "jump table with a masked index that has fewer entries": (
+        SHORT_TABLE.format(limit="and edi, 3", after=WRONG_ENTRIES),
+        {39, 102, 60},
+    ),
+    "jump table with fewer entries than its index is compared with": (
+        SHORT_TABLE.format(limit="cmp edi, 3\n ja 9f", after=WRONG_ENTRIES),
+        {39, 102, 60},
+    ),
+    "jump table of which code names the middle": (
+        SHORT_TABLE.format(limit="cmp edi, 3\n ja 9f", after="2b-t, 3b-t"),
+        {39, 102, 104, 60},
+    ),
+    "jump table whose index is read anew after the comparison": (
+        "_start: lea rbx, [rsp]\n cmp dword ptr [rbx], 0\n ja 9f\n mov rbx, rsi\n mov eax, [rbx]\n lea rdx, [rip+t]\n"
+        " movsxd rax, dword ptr [rdx+rax*4]\n add rax, rdx\n jmp rax\n"
+        "1: mov eax, 39\n jmp 8f\n2: mov eax, 102\n8: syscall\n9:"
+        + END
+        + "\n.section .rodata\n.balign 4\nt: .long 1b-t, 2b-t\n.long 0x7fffffff",
+        {39, 102, 60},
+    ),
+    "jump table whose index is compared through a copy of its pointer": (
+        "_start: lea rcx, [rsp+8]\n cmp dword ptr [rcx-4], 1\n ja 9f\n lea rbx, [rcx-12]\n mov eax, [rbx+8]\n lea rdx, [rip+t]\n"
+        " movsxd rax, dword ptr [rdx+rax*4]\n add rax, rdx\n jmp rax\n"
+        "1: mov eax, 39\n jmp 8f\n2: mov eax, 102\n jmp 8f\n3: mov eax, 104\n8: syscall\n9:"
+        + END
+        + "\n.section .rodata\n.balign 4\nt: .long 1b-t, 2b-t, 3b-t",
         {39, 102, 60},
     ),
     "jump into the middle of a prefixed instruction": (
@@ -416,6 +462,18 @@ def test_the_chain_names_caller_and_wrapper(assemble: Assemble) -> None:
         ": w"
     )
     assert rule.sites[0].function == "w"
+
+
+def test_too_many_paths_to_a_table_are_said(assemble: Assemble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shim.analysis.reach.MAX_PATHS", 1)
+    source = (
+        "_start: and edi, 0\n cmp edi, 0\n ja 9f\n5: jmp [t+rdi*8]\n1: mov eax, 39\n syscall\n jmp 5b\n9:"
+    )
+    source += END + "\n.section .rodata\n.balign 8\nt: .quad 1b"
+    profile = derive(assemble(source), "program")
+    assert [place.reason for place in profile.unresolved] == [
+        "more than 1 paths lead to the jumps through tables of this function"
+    ]
 
 
 def test_same_input_same_profile(assemble: Assemble) -> None:
