@@ -7,8 +7,9 @@ is over is never entered again, so that what only it asks of the kernel can be r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from shim.analysis.blocks import Block
 from shim.analysis.closure import closure
@@ -31,6 +32,8 @@ MAX_DESCENT = 4
 class Stage:
     """
     A stage of the program's life: its name, the address it begins at, and the functions that are over then.
+
+    Of functions that neither enter the kernel nor give a number to what does, `over` need not have all.
     """
 
     name: str
@@ -38,7 +41,7 @@ class Stage:
     over: frozenset[int]
 
 
-def stages(program: Program, entries: Iterable[KernelEntry]) -> tuple[Stage, ...]:
+def stages(program: Program, entries: Collection[KernelEntry]) -> tuple[Stage, ...]:
     """
     Return the stages behind the startup, in their order; none where main() is not found.
 
@@ -49,28 +52,44 @@ def stages(program: Program, entries: Iterable[KernelEntry]) -> tuple[Stage, ...
     if main is None:
         return ()
     entry, begun = main
-    first = Stage("main", entry, frozenset(_over(program, begun, lambda _: False)))
-    serving = _serving(program, entry, entries, first.over)
+    asked = {
+        _owner(program, place)
+        for kernel_entry in entries
+        for place in (kernel_entry.address, *chain.from_iterable(kernel_entry.numbers.values()))
+    }
+    first = Stage("main", entry, frozenset(_over(program, asked, begun, lambda _: False)))
+    serving = _serving(program, entry, entries, (asked, first.over))
     return (first,) if serving is None else (first, serving)
 
 
-def _over(program: Program, begun: set[int], before: Callable[[int], bool]) -> set[int]:
+def _over(
+    program: Program, asked: Iterable[int], begun: Iterable[int], before: Callable[[int], bool]
+) -> set[int]:
     """
-    Return the functions that are over, given those that surely are and the instructions that never run again.
+    Return which of the functions `asked` for are over, and those that this follows from.
+
+    Given the functions `begun`, which surely are, and the instructions that never run again.
     """
     functions = program.reach.functions
     over = {entry for entry in begun if entry in functions}
     # What each function that is not over keeps from being over.
     waiting: dict[int, list[int]] = {}
-    pending = [entry for entry in functions.keys() - _held(program) if entry not in over]
+    held = _held(program)
+    seen = set(asked)
+    pending = list(seen)
     while pending:
         entry = pending.pop()
+        if entry in over or entry in held or entry not in functions:
+            continue
         obstacle = _obstacle(program, entry, over, before)
         if obstacle is None:
             over.add(entry)
             pending += waiting.pop(entry, ())
         else:
             waiting.setdefault(obstacle, []).append(entry)
+            if obstacle not in seen:
+                seen.add(obstacle)
+                pending.append(obstacle)
     return over
 
 
@@ -135,7 +154,7 @@ def _is_method(name: str) -> bool:
 
 
 def _serving(
-    program: Program, main: int, entries: Iterable[KernelEntry], over: frozenset[int]
+    program: Program, main: int, entries: Collection[KernelEntry], first: tuple[set[int], frozenset[int]]
 ) -> Stage | None:
     """Return the stage that begins where everything that waits for clients lies ahead."""
     syscalls = table(program.architecture.name)
@@ -157,7 +176,8 @@ def _serving(
         passed |= _never_again(program, function, block)
     behind = Dead()
     behind.add_ranges(passed)
-    ended = _over(program, set(over), behind.covers)
+    asked, over = first
+    ended = _over(program, asked, over, behind.covers)
     boundary = path[-1][1]
     return Stage("serving", boundary.start, frozenset(ended))
 
