@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from shim.filter import compile_filter
 from shim.profile.export import FORMATS
 from shim.profile.export.rules import exported_rules
 from shim.profile.profile import Profile
@@ -32,6 +31,8 @@ def bpf(profile: Profile, also: tuple[str, ...] = ()) -> bytes:
     Not checked:
         That the profile is complete: ask `profile.complete` first.
     """
+    from shim.filter import compile_filter  # the other formats have no use for it
+
     return compile_filter(exported_rules(profile, also), table(profile.arch)).encode()
 
 

@@ -109,6 +109,8 @@ def merged(profile: Profile, files: tuple[str, ...]) -> Profile:
     Raises:
         ProfileError: a file is neither events nor a trace, or of another program.
     """
+    if not files:
+        return profile
     from shim.cli.files import read_program
     from shim.profile import trace_json, violation
     from shim.profile.trace_merge import with_trace
