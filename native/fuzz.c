@@ -152,6 +152,7 @@ static size_t write_seed(uint8_t *bytes)
 	static const uint32_t identity[2] = { 1000, 1000 };
 	static const uint32_t namespaces[2] = { 0x20000000, 0 };
 	static const uint64_t timeout = 1000000000;
+	static const uint64_t cgroup[5] = { 1 << 20, 9, 50000, 100000, 0x7379732f };
 	uint32_t filters[28];
 	const struct {
 		uint32_t kind;
@@ -177,6 +178,7 @@ static size_t write_seed(uint8_t *bytes)
 		{ PLAN_IDENTITY, sizeof(identity), identity },
 		{ PLAN_NAMESPACES, sizeof(namespaces), namespaces },
 		{ PLAN_TIMEOUT, sizeof(timeout), &timeout },
+		{ PLAN_CGROUP, 32 + sizeof("/sys"), cgroup },
 	};
 	const uint32_t count = sizeof(sections) / sizeof(sections[0]);
 	const uint32_t head[6] = { 0x00010001, 0, count, 0, 0, 0 };

@@ -19,6 +19,8 @@ static const struct step steps[] = {
 	{ "block-signals", block_signals },
 	{ "require-child-status", require_child_status },
 	{ "share-one-cpu", share_one_cpu },
+	/* The child is born into it. */
+	{ "make-cgroup", make_cgroup },
 	{ "start-init", start_init },
 	{ "enter-pid-namespace", enter_pid_namespace },
 	{ "spawn-child", spawn_child },
@@ -126,6 +128,8 @@ int launch(const struct plan *plan, uint32_t options,
 	launch.options = options;
 	launch.pidfd = -1;
 	launch.listener = -1;
+	launch.cgroup_parent = -1;
+	launch.cgroup = -1;
 	launch.child.launcher = (int)sys0(SYS_getpid);
 	launch.cpus_size = 0;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
@@ -141,6 +145,7 @@ int launch(const struct plan *plan, uint32_t options,
 		(void)leave_pid_namespace(&launch); /* it has failed already */
 	}
 	end_init(&launch);
+	end_cgroup(&launch);
 	give_back(&launch);
 	result->pid = launch.pid;
 	result->unconfined = launch.child.unconfined;

@@ -58,6 +58,7 @@ struct launch_result {
 	int32_t unsealed;	/* 1 if the kernel has no mseal */
 	uint32_t unconfined;	/* enum launch_unconfined: what Landlock lacks here */
 	int32_t timed_out;	/* 1 if the plan's time ended it */
+	int32_t out_of_memory;	/* 1 if its cgroup's limit ended a process of it */
 	int32_t stages;		/* boundaries that the program passed */
 	int32_t missed;		/* -errno why it did not pass the next, or 0 */
 	uint64_t reported;	/* refused calls */

@@ -132,6 +132,8 @@ static int run(const char *path)
 	if (result.unconfined & LAUNCH_SCOPES && result.step == NULL)
 		say("landlock", "this kernel does not keep signals to the "
 		    "program's own processes (6.12)");
+	if (result.out_of_memory)
+		say("cgroup", "the program needed more memory than it may have");
 	if (result.timed_out)
 		say("timeout", "the program's time was up");
 	if (result.missed && result.step == NULL)

@@ -45,7 +45,7 @@ static int read_header(const uint8_t *bytes, size_t size, struct plan *plan,
 	if (sections > PLAN_KINDS ||
 	    PLAN_HEADER_SIZE + sections * PLAN_ENTRY_SIZE > size)
 		return found_two(fault_at(fault, "header.sections",
-					  "a table of at most 20 in the file",
+					  "a table of at most 21 in the file",
 					  16),
 				 sections, " in a file of ", size, " bytes");
 	plan->flags = load32_le(bytes + 20);
@@ -157,6 +157,7 @@ int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 		[PLAN_IDENTITY] = { plan_read_identity, NULL },
 		[PLAN_NAMESPACES] = { plan_read_namespaces, NULL },
 		[PLAN_TIMEOUT] = { plan_read_timeout, NULL },
+		[PLAN_CGROUP] = { plan_read_cgroup, NULL },
 	};
 	struct section sections[PLAN_KINDS + 1] = { 0 };
 

@@ -47,6 +47,9 @@
 #define PLAN_IDENTITY_SIZE 8
 #define PLAN_NAMESPACES_SIZE 8
 #define PLAN_TIMEOUT_SIZE 8
+#define PLAN_CGROUP_SIZE 32		/* and the path behind it */
+#define PLAN_MAX_PROCESSES 4194304	/* PID_MAX_LIMIT */
+#define PLAN_MAX_QUOTA 17592186044415U	/* 2^44 - 1 us: max_bw_runtime_us */
 #define PLAN_MAX_OBJECTS 512
 #define PLAN_MAX_STAGES 4
 #define PLAN_PAGE 4096
@@ -72,7 +75,9 @@ enum plan_kind {
 	PLAN_IDENTITY = 18,	/* u32 uid, u32 gid */
 	PLAN_NAMESPACES = 19,	/* u32 CLONE_NEW*, u32 0 */
 	PLAN_TIMEOUT = 20,	/* u64 nanoseconds */
-	PLAN_KINDS = 20,
+	PLAN_CGROUP = 21,	/* u64 bytes, u64 processes, u64 CPU us, u64 of us; 0: any;
+				 * absolute path of the parent, NUL */
+	PLAN_KINDS = 21,
 };
 
 /* What the kernel and the loader move, and what of it is added to the constant
@@ -141,6 +146,7 @@ struct plan {
 	const uint8_t *identity;	/* or null */
 	uint32_t namespaces;
 	uint64_t timeout;		/* nanoseconds; 0 is none */
+	const uint8_t *cgroup;		/* or null */
 };
 
 /* Bytes of the entry of PLAN_PATHS at ENTRY, its zeros included. */

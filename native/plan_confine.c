@@ -147,6 +147,51 @@ int plan_read_timeout(const struct section *section, struct plan *plan,
 	return 0;
 }
 
+/* Limits as the kernel's files take them: a period of 1 ms to 1 s and at least
+ * 1 ms of it (kernel/sched/core.c tg_set_cfs_bandwidth, v6.18). */
+int plan_read_cgroup(const struct section *section, struct plan *plan,
+		     struct plan_fault *fault)
+{
+	const uint8_t *path = section->at + PLAN_CGROUP_SIZE;
+	uint64_t memory;
+	uint64_t processes;
+	uint64_t quota;
+	uint64_t period;
+
+	if (section->size < PLAN_CGROUP_SIZE + 2 ||
+	    section->size > PLAN_CGROUP_SIZE + PLAN_MAX_PATH)
+		return found_size(fault_at(fault, "cgroup",
+					   "32 bytes, a path of at most 4095 "
+					   "bytes and one NUL",
+					   section->offset), section->size);
+	if (path[0] != '/' || memchr(path, 0, section->size - PLAN_CGROUP_SIZE) !=
+			      section->at + section->size - 1)
+		return found_bytes(fault_at(fault, "cgroup.path",
+					    "an absolute path and one NUL at its "
+					    "end", section->offset +
+					    PLAN_CGROUP_SIZE),
+				   path, section->size - PLAN_CGROUP_SIZE);
+	memory = load64_le(section->at);
+	processes = load64_le(section->at + 8);
+	quota = load64_le(section->at + 16);
+	period = load64_le(section->at + 24);
+	if (memory > INT64_MAX || processes > PLAN_MAX_PROCESSES)
+		return found_two(fault_at(fault, "cgroup.limits",
+					  "less than 2^63 bytes and at most 4194304 "
+					  "processes", section->offset),
+				 memory, " and ", processes, "");
+	if ((quota == 0) != (period == 0) ||
+	    (quota != 0 && (quota < 1000 || quota > PLAN_MAX_QUOTA ||
+			    period < 1000 || period > 1000000)))
+		return found_two(fault_at(fault, "cgroup.cpu",
+					  "1000 to 17592186044415 of 1000 to 1000000 "
+					  "microseconds, or 0 of 0",
+					  section->offset + 16),
+				 quota, " of ", period, "");
+	plan->cgroup = section->at;
+	return 0;
+}
+
 /* Rights are given only of what Landlock handles. */
 int plan_match_confined(const struct section sections[PLAN_KINDS + 1],
 			const struct plan *plan, struct plan_fault *fault)

@@ -38,7 +38,8 @@ int plan_match_moved(const struct section sections[PLAN_KINDS + 1],
 
 /* plan_confine.c: what the program may reach, as whom, where, how long */
 plan_reader plan_read_landlock, plan_read_paths, plan_read_ports,
-	plan_read_identity, plan_read_namespaces, plan_read_timeout;
+	plan_read_identity, plan_read_namespaces, plan_read_timeout,
+	plan_read_cgroup;
 int plan_match_confined(const struct section sections[PLAN_KINDS + 1],
 			const struct plan *plan, struct plan_fault *fault);
 

@@ -212,6 +212,10 @@ int spawn_child(struct launch_state *launch)
 	};
 	long pid;
 
+	if (launch->cgroup >= 0) {
+		arguments.flags |= UAPI_CLONE_INTO_CGROUP;
+		arguments.cgroup = (uint64_t)launch->cgroup;
+	}
 	child->plan = launch->plan;
 	pid = arch_spawn(&arguments, sizeof(arguments), child_main, child);
 	if (pid < 0)

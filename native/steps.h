@@ -58,6 +58,8 @@ struct launch_state {
 	int pidfd;
 	int init;		/* pid of the init of a namespace for the program */
 	int init_pidfd;
+	int cgroup_parent;	/* directory that the plan names, or -1 */
+	int cgroup;		/* directory in it, the program's own, or -1 */
 	int listener;
 	int ended;		/* reaped, and STATUS is its wait status */
 	int status;
@@ -88,6 +90,10 @@ int enter_pid_namespace(struct launch_state *launch);
 int leave_pid_namespace(struct launch_state *launch);
 void end_init(struct launch_state *launch);
 long unshare_namespaces(const struct child *child);
+
+/* cgroup.c: limits on all that the program starts */
+int make_cgroup(struct launch_state *launch);
+void end_cgroup(struct launch_state *launch);
 int hide_launcher(struct launch_state *launch);
 int return_cpus(struct launch_state *launch);
 

@@ -16,6 +16,9 @@ have() {
 	musl-tools) command -v musl-gcc >/dev/null ;;
 	python3-venv) "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ;;
 	python3-dev) test -e "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ;;
+	cpio) command -v cpio >/dev/null ;;
+	qemu-system-x86) command -v qemu-system-x86_64 >/dev/null ;;
+	linux-image-cloud-amd64) for kernel in /boot/vmlinuz-*; do test -e "$kernel"; done ;;
 	busybox-static) test -x /usr/bin/busybox && ! ldd /usr/bin/busybox >/dev/null 2>&1 ;;
 	*) echo "shim: no check for the package $1" >&2 && exit 1 ;;
 	esac
@@ -39,12 +42,12 @@ if command -v apt-get >/dev/null; then
 fi
 
 # Without it only the demonstration and some tests have less to work on.
-optional=" busybox-static "
+optional=" busybox-static cpio qemu-system-x86 linux-image-cloud-amd64 "
 failed=
 for package in $missing; do
 	have "$package" && continue
 	case $optional in
-	*" $package "*) echo "shim: $package is not installed; some examples will be left out: sudo apt install $package" >&2 ;;
+	*" $package "*) echo "shim: $package is not installed; some examples and tests will be left out: sudo apt install $package" >&2 ;;
 	*) failed="$failed $package" ;;
 	esac
 done

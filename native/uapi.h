@@ -26,8 +26,13 @@ struct uapi_clone_args {	/* struct clone_args, VER0 */
 	uint64_t stack;
 	uint64_t stack_size;
 	uint64_t tls;
+	uint64_t set_tid;
+	uint64_t set_tid_size;
+	uint64_t cgroup;	/* VER2, v5.7 */
 };
-_Static_assert(sizeof(struct uapi_clone_args) == 64, "clone_args");
+_Static_assert(sizeof(struct uapi_clone_args) == 88, "clone_args");
+#define UAPI_CLONE_INTO_CGROUP UINT64_C(0x200000000)
+#define UAPI_CGROUP2_SUPER_MAGIC 0x63677270	/* linux/magic.h */
 
 /* linux/ptrace.h, v6.18 */
 #define UAPI_PTRACE_CONT 7

@@ -14,10 +14,12 @@ import click
 
 if TYPE_CHECKING:
     from shim.launch.confinement import Confinement
-    from shim.launch.plan import ResourceLimit
+    from shim.launch.plan import Cgroup, ResourceLimit
 
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SECONDS: Final = {"ms": 1e-3, "s": 1, "": 1, "m": 60, "h": 3600, "d": 86400}
+# Microseconds, as the kernel has it when nobody says anything.
+_CPU_PERIOD: Final = 100_000
 _NAMESPACES: Final = ("mount", "cgroup", "uts", "ipc", "user", "net")
 
 
@@ -41,6 +43,10 @@ class ConfiningOptions:
     new_session: bool
     copy: bool
     timeout: str | None
+    cgroup: str | None
+    memory: str | None
+    pids: int | None
+    cpus: float | None
 
 
 _PORT = click.IntRange(0, 65535)
@@ -71,6 +77,18 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("--new-session", {"is_flag": True}, "Away from the terminal: a session of its own."),
     ("--copy", {"is_flag": True}, "Run a sealed copy of the file: where others may write to it."),
     ("--timeout", {"metavar": "TIME"}, "Kill the program after 90, 1.5m or 2h; the exit code is 124."),
+    (
+        "--cgroup",
+        {"metavar": "PATH"},
+        "A cgroup v2 directory to make the program's own in; what is left there ends with the program.",
+    ),
+    ("--memory", {"metavar": "SIZE"}, "Memory for all its processes: 64m. Takes --cgroup."),
+    ("--pids", {"type": click.IntRange(1, 4194304)}, "Processes and threads at a time. Takes --cgroup."),
+    (
+        "--cpus",
+        {"type": click.FloatRange(0.01, 10000)},
+        "CPU time: 1.5 is one and a half CPUs. Takes --cgroup.",
+    ),
 )
 
 
@@ -122,8 +140,34 @@ def confinement_of(options: ConfiningOptions) -> Confinement:
         namespaces=functools.reduce(lambda kinds, name: kinds | NAMESPACES[name], names, 0),
         limits=_limits(options.limit),
         timeout=0 if options.timeout is None else nanoseconds(options.timeout),
+        cgroup=_cgroup(options),
         flags=flags,
     )
+
+
+def _cgroup(options: ConfiningOptions) -> Cgroup | None:
+    from shim.launch.plan import Cgroup
+
+    limited = [name for name in ("memory", "pids", "cpus") if getattr(options, name) is not None]
+    if options.cgroup is None:
+        if limited:
+            want = "--cgroup PATH beside it: a cgroup v2 directory that you may write to"
+            raise click.BadParameter(f"found no cgroup, want {want}", param_hint=f"--{limited[0]}")
+        return None
+    return Cgroup(
+        os.fsencode(Path(options.cgroup).resolve()),
+        0 if options.memory is None else _memory(options.memory),
+        options.pids or 0,
+        0 if options.cpus is None else round(options.cpus * _CPU_PERIOD),
+        0 if options.cpus is None else _CPU_PERIOD,
+    )
+
+
+def _memory(text: str) -> int:
+    found = _amount(text, text, "--memory")
+    if not 0 < found < 1 << 63:
+        raise click.BadParameter(f"found {text!r}, want a size above 0", param_hint="--memory")
+    return found
 
 
 def _absolute(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,7 +194,7 @@ def _limits(texts: tuple[str, ...]) -> tuple[ResourceLimit, ...]:
     return tuple(found[resource] for resource in sorted(found))
 
 
-def _amount(text: str, whole: str) -> int:
+def _amount(text: str, whole: str, option: str = "--limit") -> int:
     from shim.launch.confinement import UNLIMITED
 
     if text == "unlimited":
@@ -158,7 +202,7 @@ def _amount(text: str, whole: str) -> int:
     match = re.fullmatch(r"(\d+)([kmgt]?)", text.lower())
     if match is None or int(match[1]) * _UNITS[match[2]] > UNLIMITED:
         want = "a number with K, M, G or T behind it, or 'unlimited'"
-        raise click.BadParameter(f"found {whole!r}, want {want}", param_hint="--limit")
+        raise click.BadParameter(f"found {whole!r}, want {want}", param_hint=option)
     return int(match[1]) * _UNITS[match[2]]
 
 

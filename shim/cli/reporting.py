@@ -67,6 +67,8 @@ class Report:
         yield from lacking(result)
         if result.timed_out:
             yield f"{name}: its time was up"
+        if result.out_of_memory:
+            yield f"{name}: it needed more memory than --memory gives it"
         if self._unsaid:
             yield f"{self._unsaid} more kinds of refused calls are not shown"
         if self._dropped:

@@ -140,6 +140,7 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         identity=confinement.identity,
         namespaces=confinement.namespaces,
         timeout=confinement.timeout,
+        cgroup=confinement.cgroup,
         flags=flags | confinement.flags,
     )
 

@@ -12,7 +12,7 @@ from enum import IntFlag
 from types import MappingProxyType
 
 from shim.errors import PlanFormatError
-from shim.launch.plan import NO_FLAGS, Identity, Landlock, PathRule, PlanFlag, PortRule, ResourceLimit
+from shim.launch.plan import NO_FLAGS, Cgroup, Identity, Landlock, PathRule, PlanFlag, PortRule, ResourceLimit
 from shim.profile.profile import Profile
 
 
@@ -105,6 +105,7 @@ class Confinement:
         namespaces: CLONE_NEW* of those that it gets for its own.
         limits: Its resource limits.
         timeout: Nanoseconds after which it is killed; 0 for never.
+        cgroup: Limits on all that it starts.
         flags: Of the plan.
     """
 
@@ -120,6 +121,7 @@ class Confinement:
     namespaces: int = 0
     limits: tuple[ResourceLimit, ...] = ()
     timeout: int = 0
+    cgroup: Cgroup | None = None
     flags: PlanFlag = NO_FLAGS
 
 

@@ -69,6 +69,7 @@ class LaunchResult:
         unsealed: True if the plan seals the program and this kernel has no mseal.
         unconfined: What of the plan's Landlock rules this kernel does not handle.
         timed_out: True if the plan's time ended it; the exit code is 124 then, as that of timeout(1).
+        out_of_memory: True if the kernel ended it because it needed more memory than its cgroup has.
         stages: How many boundaries of its plan the program passed.
         missed: The errno because of which it could not pass the next one and stayed under the filter it had,
             or 0: ENODEV where the machine stops at no hardware breakpoint, ESRCH where some thread could not
@@ -84,6 +85,7 @@ class LaunchResult:
     reported: int = 0
     unconfined: Unconfined = Unconfined(0)  # noqa: RUF009  # an immutable number
     timed_out: bool = False
+    out_of_memory: bool = False
     stages: int = 0
     missed: int = 0
 
@@ -147,6 +149,7 @@ def run(
         reported=result.reported,
         unconfined=Unconfined(result.unconfined),
         timed_out=bool(result.timed_out),
+        out_of_memory=bool(result.out_of_memory),
         stages=result.stages,
         missed=-result.missed,
     )

@@ -140,6 +140,26 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Cgroup:
+    """
+    A cgroup of the program's own, made for it and ended with it.
+
+    Attributes:
+        parent: Absolute path of a cgroup v2 directory below which the launcher may make one.
+        memory: Bytes that all its processes may use together, none of them in swap; 0 for any.
+        processes: How many tasks there may be; 0 for any.
+        cpu_quota: Microseconds of CPU time in each period; 0 for any.
+        cpu_period: Microseconds; 0 if there is no quota.
+    """
+
+    parent: bytes
+    memory: int = 0
+    processes: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchPlan:
     """
     One launch, complete.
@@ -162,6 +182,7 @@ class LaunchPlan:
         identity: Whom it runs as; None leaves that as it is.
         namespaces: CLONE_NEW* of those that it gets for its own.
         timeout: Nanoseconds after which it is killed; 0 for never.
+        cgroup: Limits on all that it starts; None leaves it in the launcher's.
         flags: See `PlanFlag`.
     """
 
@@ -181,4 +202,5 @@ class LaunchPlan:
     identity: Identity | None = None
     namespaces: int = 0
     timeout: int = 0
+    cgroup: Cgroup | None = None
     flags: PlanFlag = NO_FLAGS

@@ -9,7 +9,18 @@ from __future__ import annotations
 from typing import Final
 
 from shim.launch.plan_checks import Values
-from shim.launch.plan_layout import LANDLOCK, MAX_PATH, NUMBER, PAIR, PORT, Kind, fault, path_entries
+from shim.launch.plan_layout import (
+    CGROUP,
+    LANDLOCK,
+    MAX_PATH,
+    NUMBER,
+    PAIR,
+    PORT,
+    Kind,
+    fault,
+    path_entries,
+    quoted,
+)
 
 # include/uapi/linux/landlock.h, v6.18: LANDLOCK_ACCESS_FS_*, LANDLOCK_ACCESS_NET_*, LANDLOCK_SCOPE_*.
 _KNOWN: Final = (0xFFFF, 3, 3)
@@ -17,6 +28,9 @@ _KNOWN: Final = (0xFFFF, 3, 3)
 _NAMESPACES: Final = 0x7E02_0000
 _NOBODY: Final = (1 << 32) - 1
 _PORTS: Final = 65536
+_MAX_PROCESSES: Final = 4194304
+_MAX_QUOTA: Final = (1 << 44) - 1
+_PERIODS: Final = range(1000, 1_000_001)
 
 
 def check_landlock(content: bytes, _values: Values) -> None:
@@ -88,6 +102,23 @@ def check_timeout(content: bytes, _values: Values) -> None:
     (nanoseconds,) = NUMBER.unpack(content)
     if not 0 < nanoseconds < 1 << 63:
         raise fault("timeout", nanoseconds, "1 to 9223372036854775807 nanoseconds")
+
+
+def check_cgroup(content: bytes, _values: Values) -> None:
+    """Raise unless these are limits that the kernel takes, and a path."""
+    if not CGROUP.size + 2 <= len(content) <= CGROUP.size + MAX_PATH:
+        want = "32 bytes, a path of at most 4095 bytes and one NUL"
+        raise fault("cgroup", f"{len(content)} bytes", want)
+    path = content[CGROUP.size :]
+    if path[:1] != b"/" or path.find(0) != len(path) - 1:
+        raise fault("cgroup.path", quoted(path), "an absolute path and one NUL at its end")
+    memory, processes, quota, period = CGROUP.unpack_from(content)
+    if memory >= 1 << 63 or processes > _MAX_PROCESSES:
+        want = "less than 2^63 bytes and at most 4194304 processes"
+        raise fault("cgroup.limits", f"{memory} and {processes}", want)
+    if (quota, period) != (0, 0) and not (1000 <= quota <= _MAX_QUOTA and period in _PERIODS):
+        want = "1000 to 17592186044415 of 1000 to 1000000 microseconds, or 0 of 0"
+        raise fault("cgroup.cpu", f"{quota} of {period}", want)
 
 
 def match_confined(values: Values) -> None:

@@ -22,6 +22,7 @@ from shim.launch.plan_checks import (
     check_program,
 )
 from shim.launch.plan_checks_confine import (
+    check_cgroup,
     check_identity,
     check_landlock,
     check_namespaces,
@@ -77,6 +78,7 @@ _CHECKS: Final = MappingProxyType[Kind, Callable[[bytes, Values], None]](
         Kind.IDENTITY: check_identity,
         Kind.NAMESPACES: check_namespaces,
         Kind.TIMEOUT: check_timeout,
+        Kind.CGROUP: check_cgroup,
     }
 )
 
@@ -147,7 +149,7 @@ def _read_header(data: bytes) -> tuple[int, int]:
         (version == VERSION, "header.version", version, "1"),
         (arch == ARCH_X86_64, "header.arch", arch, "1 (x86-64)"),
         (size == len(data), "header.size", f"{size}{there}", "the file's size"),
-        (table_fits, "header.sections", f"{count}{there}", "a table of at most 20 in the file"),
+        (table_fits, "header.sections", f"{count}{there}", "a table of at most 21 in the file"),
         (flags & ~sum(PlanFlag) == 0, "header.flags", hex(flags), "known flags"),
         (
             _answers_once(flags),

@@ -6,6 +6,7 @@ import struct
 
 from shim.filter.program import Relocation
 from shim.launch.plan import (
+    Cgroup,
     Identity,
     Landlock,
     LaunchPlan,
@@ -19,6 +20,7 @@ from shim.launch.plan import (
 )
 from shim.launch.plan_checks import Values
 from shim.launch.plan_layout import (
+    CGROUP,
     INSTRUCTION_SIZE,
     LANDLOCK,
     LIMIT,
@@ -110,6 +112,7 @@ def _confined(plan: LaunchPlan) -> dict[Kind, bytes]:
         else _fields("identity", PAIR, plan.identity.uid, plan.identity.gid),
         Kind.NAMESPACES: _fields("namespaces", PAIR, plan.namespaces, 0) if plan.namespaces else b"",
         Kind.TIMEOUT: _fields("timeout", NUMBER, plan.timeout) if plan.timeout else b"",
+        Kind.CGROUP: _own_cgroup(plan.cgroup),
     }
     if landlock is not None:
         found[Kind.LANDLOCK] = _fields(
@@ -120,6 +123,13 @@ def _confined(plan: LaunchPlan) -> dict[Kind, bytes]:
             _fields("ports", PORT, rule.rights, rule.port) for rule in landlock.ports
         )
     return found
+
+
+def _own_cgroup(cgroup: Cgroup | None) -> bytes:
+    if cgroup is None:
+        return b""
+    limits = (cgroup.memory, cgroup.processes, cgroup.cpu_quota, cgroup.cpu_period)
+    return _fields("cgroup.limits", CGROUP, *limits) + cgroup.parent + b"\0"
 
 
 def _path(rule: PathRule) -> bytes:
@@ -159,6 +169,7 @@ def plan_of(values: Values) -> LaunchPlan:
         identity=Identity(*PAIR.unpack(identity)) if identity else None,
         namespaces=PAIR.unpack(namespaces)[0] if namespaces else 0,
         timeout=_number(content(Kind.TIMEOUT)) or 0,
+        cgroup=_cgroup(content(Kind.CGROUP)),
         flags=PlanFlag(values.flags),
     )
 
@@ -179,6 +190,10 @@ def _stages(values: Values) -> tuple[Stage, ...]:
         found.append(Stage(boundary, filters[:size], _relocations(entries[:room])))
         filters, entries = filters[size:], entries[room:]
     return tuple(found)
+
+
+def _cgroup(content: bytes) -> Cgroup | None:
+    return Cgroup(content[CGROUP.size : -1], *CGROUP.unpack_from(content)) if content else None
 
 
 def _landlock(values: Values) -> Landlock | None:

@@ -34,6 +34,7 @@ STAGE: Final = struct.Struct("<QII")
 LANDLOCK: Final = struct.Struct("<QQQ")
 PORT: Final = struct.Struct("<QQ")
 PAIR: Final = struct.Struct("<II")
+CGROUP: Final = struct.Struct("<QQQQ")
 
 _QUOTED: Final = 48  # bytes of a foreign string that a message shows
 
@@ -61,6 +62,7 @@ class Kind(IntEnum):
     IDENTITY = 18
     NAMESPACES = 19
     TIMEOUT = 20
+    CGROUP = 21
 
 
 def fault(where: str, found: object, want: str) -> PlanFormatError:

@@ -13,6 +13,7 @@ from shim.errors import PlanFormatError
 from shim.filter import Moved, Part, Relocation
 from shim.launch._native import ffi, lib
 from shim.launch.plan import (
+    Cgroup,
     Identity,
     Landlock,
     LaunchPlan,
@@ -104,6 +105,12 @@ def limits(draw: st.DrawFn) -> tuple[ResourceLimit, ...]:
     return tuple(ResourceLimit(resource, *draw(pairs)) for resource in sorted(resources))
 
 
+CGROUPS = st.builds(
+    lambda path, limits, cpu: Cgroup(b"/" + path, *limits, *cpu),
+    STRINGS.filter(len),
+    st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 4194304)),
+    st.just((0, 0)) | st.tuples(st.integers(1000, 2**44 - 1), st.integers(1000, 1_000_000)),
+)
 PLANS = st.builds(
     LaunchPlan,
     program=STRINGS.filter(len).map(lambda path: b"/" + path),
@@ -118,6 +125,7 @@ PLANS = st.builds(
     identity=st.none() | st.builds(Identity, st.integers(0, 2**32 - 2), st.integers(0, 2**32 - 2)),
     namespaces=st.sampled_from([0, 1 << 17, 0x7E02_0000, 1 << 29]),
     timeout=st.integers(0, 2**63 - 1),
+    cgroup=st.none() | CGROUPS,
     flags=st.sampled_from([0, 256, 512, *range(64)]).map(
         lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT
     )
@@ -229,7 +237,7 @@ BROKEN = {
         "plan.end",
         f"{END + 8} after an end at {END}",
     ),
-    "21 sections": (put(GOOD, 16, "<I", 21), "header.sections", f"21 in a file of {END} bytes"),
+    "22 sections": (put(GOOD, 16, "<I", 22), "header.sections", f"22 in a file of {END} bytes"),
     "2**28 sections": (put(GOOD, 16, "<I", 2**28), "header.sections", f"{2**28} in a file of {END} bytes"),
     "table beyond the end": (
         put(put(GOOD[:48], 12, "<I", 48), 16, "<I", 6),
@@ -243,7 +251,7 @@ BROKEN = {
     "highest flag": (put(GOOD, 20, "<I", 2**31), "header.flags", "0x80000000"),
     "reserved": (put(GOOD, 31, "<B", 1), "header.reserved", str(2**56)),
     "kind 0": (put(GOOD, 32, "<I", 0), "section.kind", "0 after 0"),
-    "kind 21": (put(GOOD, 32 + 5 * 16, "<I", 21), "section.kind", "21 after 5"),
+    "kind 22": (put(GOOD, 32 + 5 * 16, "<I", 22), "section.kind", "22 after 5"),
     "same kind twice": (put(GOOD, 48, "<I", 1), "section.kind", "1 after 1"),
     "offset": (put(GOOD, 36, "<I", 136), "section.offset", "136 after an end at 128"),
     "no size": (put(GOOD, 40, "<I", 0), "section.size", f"0 with {END - 128} bytes left"),
@@ -288,7 +296,7 @@ def assembled(contents: dict[int, bytes], flags: int = 0) -> bytes:
 CONTENTS = {1: b"/bin/a\0", 2: bytes(32), 3: b"\x06\0\0\0\0\0\0\x80", 4: b"a\0"}
 PROGRAM, DIGEST, RULES, ARGV, ENVIRONMENT, LIMITS, ENTRY_POINT, RELOCATIONS, SEALED = range(1, 10)
 OBJECTS, OBJECT_SEALS, STAGES, STAGE_FILTERS, STAGE_RELOCATIONS = range(10, 15)
-LANDLOCK, PATHS, PORTS, IDENTITY, NAMESPACES, TIMEOUT = range(15, 21)
+LANDLOCK, PATHS, PORTS, IDENTITY, NAMESPACES, TIMEOUT, CGROUP = range(15, 22)
 
 
 def limit(resource: int, reserved: int, soft: int, hard: int) -> bytes:
@@ -398,6 +406,24 @@ BAD_CONTENTS = {
     "half a timeout": (TIMEOUT, bytes(4), "timeout", "4 bytes"),
     "no time": (TIMEOUT, bytes(8), "timeout", "0"),
     "a time before 1970": (TIMEOUT, b"\xff" * 8, "timeout", str(2**64 - 1)),
+    "a cgroup without a path": (CGROUP, bytes(32) + b"\0", "cgroup", "33 bytes"),
+    "a cgroup with a path too long": (CGROUP, bytes(32) + b"/" * 4096 + b"\0", "cgroup", "4129 bytes"),
+    "a cgroup somewhere": (CGROUP, bytes(32) + b"a\0", "cgroup.path", "'a\\x00'"),
+    "a cgroup without an end": (CGROUP, bytes(32) + b"/a", "cgroup.path", "'/a'"),
+    "a cgroup with two ends": (CGROUP, bytes(32) + b"/\0\0", "cgroup.path", "'/\\x00\\x00'"),
+    "memory below 0": (CGROUP, number(1 << 63, 0, 0, 0) + b"/\0", "cgroup.limits", f"{1 << 63} and 0"),
+    "more processes than can be": (
+        CGROUP,
+        number(0, 4194305, 0, 0) + b"/\0",
+        "cgroup.limits",
+        "0 and 4194305",
+    ),
+    "a quota of nothing": (CGROUP, number(0, 0, 1000, 0) + b"/\0", "cgroup.cpu", "1000 of 0"),
+    "no quota of a period": (CGROUP, number(0, 0, 0, 1000) + b"/\0", "cgroup.cpu", "0 of 1000"),
+    "too small a quota": (CGROUP, number(0, 0, 999, 1000) + b"/\0", "cgroup.cpu", "999 of 1000"),
+    "too large a quota": (CGROUP, number(0, 0, 1 << 44, 1000) + b"/\0", "cgroup.cpu", f"{1 << 44} of 1000"),
+    "too short a period": (CGROUP, number(0, 0, 1000, 999) + b"/\0", "cgroup.cpu", "1000 of 999"),
+    "too long a period": (CGROUP, number(0, 0, 1000, 1000001) + b"/\0", "cgroup.cpu", "1000 of 1000001"),
 }
 
 # The same where a plan has an entry point, so that what is moved is looked at.

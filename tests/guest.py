@@ -1,0 +1,79 @@
+"""A Linux of its own for what this machine's kernel does not offer: Debian's, in QEMU, with files of ours."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+QEMU = "qemu-system-x86_64"
+PACKAGES = "apt install qemu-system-x86 linux-image-cloud-amd64 cpio busybox-static"
+SECONDS = 180
+_FOLDERS = ("proc", "sys", "dev", "tmp", "bin")
+_BEGIN, _END = "guest: begin", "guest: end"
+_INIT = """#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t cgroup2 cgroup /sys/fs/cgroup
+echo
+echo '{begin}'
+sh /script 2>&1
+echo '{end}'
+poweroff -f
+"""
+
+
+def kernel() -> Path:
+    """Return a kernel that QEMU can boot; the test is skipped without one, or without QEMU."""
+    found = sorted(Path("/boot").glob("vmlinuz-*"))
+    tools = [tool for tool in (QEMU, "cpio", "busybox") if shutil.which(tool) is None]
+    if tools or not found:
+        pytest.skip(f"no {', '.join(tools) or 'kernel in /boot'} ({PACKAGES})")
+    return found[-1]
+
+
+def boot(folder: Path, files: Mapping[str, bytes], script: str) -> list[str]:
+    """Return what a script prints that runs as root in a guest with these files, by their absolute paths."""
+    image = kernel()
+    root = folder / "root"
+    for name in _FOLDERS:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    init = _INIT.format(begin=_BEGIN, end=_END).encode()
+    for name, content in {**files, "/script": script.encode(), "/init": init}.items():
+        path = root / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o755)
+    shutil.copy(str(shutil.which("busybox")), root / "bin" / "busybox")
+    applets = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for applet in applets:
+        if applet != "busybox":
+            (root / "bin" / applet).symlink_to("busybox")
+    names = subprocess.run(["find", "."], cwd=root, capture_output=True, check=True).stdout
+    packed = subprocess.run(
+        ["cpio", "-o", "-H", "newc", "--quiet"], cwd=root, input=names, capture_output=True, check=True
+    ).stdout
+    initramfs = folder / "initramfs"
+    initramfs.write_bytes(packed)
+    command = [QEMU, "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512", "-nographic", "-no-reboot"]
+    command += ["-nic", "none", "-kernel", str(image), "-initrd", str(initramfs)]
+    command += ["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=SECONDS,
+        check=False,
+    )
+    lines = [line.strip("\r") for line in done.stdout.splitlines()]
+    if _BEGIN not in lines or _END not in lines:
+        pytest.fail(
+            f"the guest did not run its script to the end:\n{done.stdout[-3000:]}{done.stderr[-500:]}"
+        )
+    return lines[lines.index(_BEGIN) + 1 : lines.index(_END)]
