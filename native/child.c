@@ -7,7 +7,7 @@
 
 /* Die with the launcher, also before it traces us.  The order closes the gap:
  * a launcher that died before the prctl is no longer our parent. */
-static long die_with_launcher(const struct child *child)
+static long die_with_launcher(struct child *child)
 {
 	long error = sys_prctl(UAPI_PR_SET_PDEATHSIG, 9 /* SIGKILL */, 0);
 
@@ -19,14 +19,14 @@ static long die_with_launcher(const struct child *child)
 		0 : child->launcher) ? 0 : -3 /* ESRCH */;
 }
 
-static long wait_until_traced(const struct child *child)
+static long wait_until_traced(struct child *child)
 {
 	while (__atomic_load_n(&child->go, __ATOMIC_ACQUIRE) == 0)
 		sys_futex(&child->go, UAPI_FUTEX_WAIT_PRIVATE, 0);
 	return 0;
 }
 
-static long leave_session(const struct child *child)
+static long leave_session(struct child *child)
 {
 	long session;
 
@@ -36,7 +36,7 @@ static long leave_session(const struct child *child)
 	return session < 0 ? session : 0;
 }
 
-static long refuse_new_privileges(const struct child *child)
+static long refuse_new_privileges(struct child *child)
 {
 	(void)child; /* the same for every plan */
 	return sys_prctl(UAPI_PR_SET_NO_NEW_PRIVS, 1, 0);
@@ -65,7 +65,7 @@ static long drop_bounding_set(void)
 	return error == INVALID ? 0 : error;
 }
 
-static long drop_capabilities(const struct child *child)
+static long drop_capabilities(struct child *child)
 {
 	struct uapi_cap_header header = { UAPI_CAPABILITY_VERSION_3, 0 };
 	struct uapi_cap_data data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
@@ -109,7 +109,7 @@ static long refuse_core_dumps(void)
 	return set_limit(UAPI_RLIMIT_CORE, (struct uapi_rlimit){ size, size });
 }
 
-static long set_limits(const struct child *child)
+static long set_limits(struct child *child)
 {
 	long error = refuse_core_dumps();
 
@@ -126,7 +126,7 @@ static long set_limits(const struct child *child)
 /* Handlers vanish at exec, but ignored signals stay ignored.  The mask stays
  * full until the launcher lets go, and is emptied then.  Real-time signals
  * too: some environments hand signal 32 down ignored. */
-static long reset_dispositions(const struct child *child)
+static long reset_dispositions(struct child *child)
 {
 	static const struct uapi_sigaction standard; /* SIG_DFL */
 	long error = 0;
@@ -138,7 +138,7 @@ static long reset_dispositions(const struct child *child)
 	return error;
 }
 
-static long close_files(const struct child *child)
+static long close_files(struct child *child)
 {
 	(void)child; /* the same for every plan */
 	return sys3(SYS_close_range, 3, ~0U, UAPI_CLOSE_RANGE_CLOEXEC);
@@ -146,7 +146,7 @@ static long close_files(const struct child *child)
 
 /* Before the capabilities go that it takes.  The kernel forgets at each change
  * of identity whom a process dies with. */
-static long change_identity(const struct child *child)
+static long change_identity(struct child *child)
 {
 	const uint8_t *identity = child->plan->identity;
 	uint32_t uid;
@@ -163,16 +163,6 @@ static long change_identity(const struct child *child)
 	if (error == 0)
 		error = sys3(SYS_setresuid, uid, uid, uid);
 	return error < 0 ? error : die_with_launcher(child);
-}
-
-static long confine_child(const struct child *child)
-{
-	union {
-		const struct child *read_only;
-		struct child *own;	/* it is the child's to write */
-	} self = { child };
-
-	return confine(self.own);
 }
 
 /* Returns a file of its own that nobody can change, or -errno. */
@@ -201,7 +191,7 @@ static long copy_program(const char *path)
 	return size < 0 ? size : copy;
 }
 
-static long become_copy(const struct child *child)
+static long become_copy(struct child *child)
 {
 	long copy = copy_program(child->plan->program);
 
@@ -211,7 +201,7 @@ static long become_copy(const struct child *child)
 			    (long)child->environment, UAPI_AT_EMPTY_PATH, 0);
 }
 
-static long become_program(const struct child *child)
+static long become_program(struct child *child)
 {
 	if (child->plan->flags & PLAN_COPY)
 		return become_copy(child);
@@ -221,7 +211,7 @@ static long become_program(const struct child *child)
 
 static const struct {
 	const char *name;
-	long (*run)(const struct child *child);
+	long (*run)(struct child *child);
 } child_steps[] = {
 	{ "die-with-launcher", die_with_launcher },
 	{ "wait-until-traced", wait_until_traced },
@@ -229,7 +219,7 @@ static const struct {
 	{ "unshare-namespaces", unshare_namespaces },
 	/* Before capabilities: from here on exec raises nothing. */
 	{ "refuse-new-privileges", refuse_new_privileges },
-	{ "confine", confine_child },
+	{ "confine", confine },
 	{ "change-identity", change_identity },
 	{ "drop-capabilities", drop_capabilities },
 	/* After capabilities: a plan lowers limits, it cannot raise them. */

@@ -134,7 +134,7 @@ static long unshare_user(uint32_t kinds)
 }
 
 /* An ordinary user gets them together with a user namespace. */
-long unshare_namespaces(const struct child *child)
+long unshare_namespaces(struct child *child)
 {
 	uint32_t kinds = child->plan->namespaces & ~UAPI_CLONE_NEWPID;
 	long error;

@@ -89,7 +89,7 @@ int start_init(struct launch_state *launch);
 int enter_pid_namespace(struct launch_state *launch);
 int leave_pid_namespace(struct launch_state *launch);
 void end_init(struct launch_state *launch);
-long unshare_namespaces(const struct child *child);
+long unshare_namespaces(struct child *child);
 
 /* cgroup.c: limits on all that the program starts */
 int make_cgroup(struct launch_state *launch);

@@ -119,6 +119,7 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         started=False,
     )
     sealed = layout.sealed if layout is not None else ()
+    objects = layout.objects if layout is not None and staged else ()
     needs_entry = sealed or first.relocations or staged
     confinement = confinement or Confinement(allow_signals=True)
     return LaunchPlan(
@@ -132,8 +133,10 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         entry_point=layout.entry_point if layout is not None and needs_entry else None,
         relocations=first.relocations,
         sealed=sealed,
-        objects=_objects(layout) if staged else (),
-        object_seals=_object_seals(layout) if staged else (),
+        objects=tuple(PlannedObject(one.digest, one.address) for one in objects),
+        object_seals=tuple(
+            ObjectSeal(number, pages) for number, one in enumerate(objects) for pages in one.sealed
+        ),
         stages=staged,
         limits=confinement.limits,
         landlock=landlock_for(confinement, profile, program, exists),
@@ -193,12 +196,3 @@ def _stages(
         program = _filter(profile, number, action, layout if pin else None, started=True)
         stages.append(Stage(boundary, program.encode(), program.relocations))
     return tuple(stages)
-
-
-def _objects(layout: Layout | None) -> tuple[PlannedObject, ...]:
-    return tuple(PlannedObject(one.digest, one.address) for one in layout.objects) if layout else ()
-
-
-def _object_seals(layout: Layout | None) -> tuple[ObjectSeal, ...]:
-    objects = layout.objects if layout else ()
-    return tuple(ObjectSeal(number, pages) for number, one in enumerate(objects) for pages in one.sealed)
