@@ -47,6 +47,10 @@ class Assembler:
         """Return a label that takes from the accumulator what is waited for, and goes on at `then`."""
         return self._straight(Opcode.SUB_K, 0, then, waiting)
 
+    def opaque(self, then: Label) -> Label:
+        """Return a label that changes nothing that counts, but ends the kernel's search for constants."""
+        return self._straight(Opcode.TAX, 0, then)
+
     def jump(  # the fields of an instruction
         self, code: Opcode, k: int, holds: Label, fails: Label, waiting: Waiting | None = None
     ) -> Label:

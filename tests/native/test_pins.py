@@ -155,10 +155,10 @@ def test_what_relocation_would_let_pass_is_not_installed(face: Face, build: Buil
 def test_a_relocation_of_what_is_no_constant_is_found_out(face: Face, build: Build) -> None:
     """A load from `seccomp_data` at an address is none that the kernel accepts."""
     plan = pinned_plan(build("call_from", "static-pie"), "own")
-    relocations = (Relocation(0, Moved.VDSO, Part.LOW), *plan.relocations)
+    relocations = (Relocation(1, Moved.VDSO, Part.LOW), *plan.relocations)
     outcome = face.launch(encode(replace(plan, relocations=relocations)))
     assert outcome.exit_code == 125
-    assert outcome.errors[0].startswith("shim: relocate-filter: filter[0]: found code 0x20")
+    assert outcome.errors[0].startswith("shim: relocate-filter: filter[1]: found code 0x20")
 
 
 REPLACEMENTS = ("write", "map", "unmap", "move", "move-over", "vdso-map", "vdso-unmap", "vdso-move")
