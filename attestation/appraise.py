@@ -17,14 +17,12 @@ from attestation.binding import Exact, Shim
 from attestation.cache import Cache
 from attestation.endorsements import Endorsements
 from attestation.errors import AppraisalError, AuthenticationError
+from attestation.intel.roots import Roots as IntelRoots
 from attestation.policy import Policy
 from attestation.policy_file import UNCHECKED
 from attestation.result import AttestationResult, Mismatch
-from attestation.snp import appraise as snp, claims, evidence as snp_evidence
-from attestation.snp.authenticate import Authenticated, authenticate
-from attestation.snp.roots import Roots
+from attestation.snp.roots import Roots as SnpRoots
 from attestation.verdict import Verdict, most_fundamental
-from shim.canonical import JsonValue
 
 _BINDING_SOURCE = "attestation.binding.report_data"
 
@@ -36,7 +34,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     *,
     binding: Shim | Exact | None,
     now: datetime,
-    roots: Roots | None = None,
+    roots: SnpRoots | IntelRoots | None = None,
     cache: Cache | None = None,
 ) -> AttestationResult:
     """
@@ -70,46 +68,42 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         mismatches=(),
         unchecked=policy.unchecked,
     )
+    kind = kinds.KINDS[policy.tee]
     try:
-        authenticated = _authenticate(evidence, endorsements, policy, now=now, roots=roots, cache=cache)
+        authenticated = kind.authenticate(
+            kind.parse(evidence),
+            endorsements | kind.endorsements,
+            kind.roots if roots is None else roots,
+            now=now,
+            skew=policy.max_clock_skew,
+            crl_required=policy.crl == "required",
+            cache=cache,
+        )
     except AuthenticationError as error:
         reason = Mismatch(error.where, error.found, error.want, error.source, error.verdict)
         raise AppraisalError(replace(result, verdict=error.verdict, mismatches=(reason,))) from error
 
     mismatches = (
-        *_binding(authenticated.report.report_data, policy, binding),
-        *snp.appraise(authenticated, policy.snp),
+        *_binding(kind.report_data(authenticated), policy, binding),
+        *kind.appraise(authenticated, policy.rules),
     )
+    reference = kind.reference(authenticated, policy.rules)
     result = replace(
         result,
         verdict=most_fundamental(mismatch.verdict for mismatch in mismatches),
-        claims=_claims(authenticated, policy),
+        claims={**kind.claims(authenticated), "boot": policy.boot, "reference": reference},
         mismatches=mismatches,
-        unchecked=tuple(_unchecked(policy, authenticated, binding)),
+        unchecked=tuple(
+            key
+            for key in policy.unchecked
+            if kind.concerns(authenticated, key)
+            and not (key == "crl" and kind.lists_checked(authenticated))
+            and not (key == "binding" and binding is not None)
+        ),
     )
     if result.verdict is not Verdict.AFFIRMING:
         raise AppraisalError(result)
     return result
-
-
-def _authenticate(  # see appraise
-    evidence: bytes,
-    endorsements: Endorsements,
-    policy: Policy,
-    *,
-    now: datetime,
-    roots: Roots | None,
-    cache: Cache | None,
-) -> Authenticated:
-    return authenticate(
-        snp_evidence.parse(evidence),
-        endorsements | kinds.KINDS[policy.tee].endorsements,
-        roots if roots is not None else kinds.KINDS[policy.tee].roots,
-        now=now,
-        skew=policy.max_clock_skew,
-        crl_required=policy.crl == "required",
-        cache=cache,
-    )
 
 
 def _binding(found: bytes, policy: Policy, binding: Shim | Exact | None) -> Iterator[Mismatch]:
@@ -123,18 +117,3 @@ def _binding(found: bytes, policy: Policy, binding: Shim | Exact | None) -> Iter
     elif binding is not None and bindings.expected(binding) != found:
         want = bindings.expected(binding).hex()
         yield Mismatch("report.report_data", found.hex(), want, _BINDING_SOURCE, Verdict.WRONG_BINDING)
-
-
-def _claims(authenticated: Authenticated, policy: Policy) -> dict[str, JsonValue]:
-    reference = snp.matching_reference(authenticated.report, policy.snp)
-    label = None if reference is None else reference.label
-    return {**claims.of_authenticated(authenticated), "boot": policy.boot, "reference": label}
-
-
-def _unchecked(policy: Policy, authenticated: Authenticated, binding: Shim | Exact | None) -> Iterator[str]:
-    """What the policy leaves unchecked, without what was checked because it could be, or is of others."""
-    done = {"crl": authenticated.revocation_list is not None, "binding": binding is not None}
-    ours = f"tcb.{authenticated.chain.product.name}."
-    for key in policy.unchecked:
-        if not done.get(key, False) and (key.startswith(ours) or not key.startswith("tcb.")):
-            yield key

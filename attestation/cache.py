@@ -8,13 +8,17 @@ signature.  Nothing that depends on time, policy or revocation is in it, so an o
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from attestation.certificate import (
     Certificate,
     RevocationList,
     Signed,
+    check_ecdsa,
     check_rsa_pss_sha384,
     read_certificate,
     read_revocation_list,
@@ -50,12 +54,25 @@ class Cache:
 
     def check_rsa_pss_sha384(self, signed: Signed, issuer: Certificate, where: str) -> None:
         """Check what `attestation.certificate.check_rsa_pss_sha384` checks; only success is remembered."""
+        self._check(check_rsa_pss_sha384, signed, issuer, where)
+
+    def check_ecdsa(self, signed: Signed, issuer: Certificate, where: str) -> None:
+        """Check what `attestation.certificate.check_ecdsa` checks; only success is remembered."""
+        self._check(check_ecdsa, signed, issuer, where)
+
+    def _check(
+        self,
+        check: Callable[[Signed, PublicKeyTypes, str], None],
+        signed: Signed,
+        issuer: Certificate,
+        where: str,
+    ) -> None:
         made_by = hashlib.sha256(signed.algorithm.encode("ascii"))
         for part in (issuer.key_sha256, hashlib.sha256(signed.data).digest(), signed.signature):
             made_by.update(part)
         digest = made_by.digest()
         if digest not in self._signatures:
-            check_rsa_pss_sha384(signed, issuer.public_key, where)
+            check(signed, issuer.public_key, where)
             _remember(self._signatures, digest, None)
 
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID, NameOID, SignatureAlgorithmOID
@@ -34,6 +34,10 @@ _UNREADABLE = (
 )
 _KNOWN_CRITICAL = frozenset({ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE})
 _KNOWN_CRITICAL_IN_CRL = frozenset({ExtensionOID.ISSUING_DISTRIBUTION_POINT})
+_ECDSA: Mapping[str, tuple[str, hashes.HashAlgorithm]] = {
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256.dotted_string: (ec.SECP256R1.name, hashes.SHA256()),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384.dotted_string: (ec.SECP384R1.name, hashes.SHA384()),
+}
 _PSS_SHA384 = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
 
 
@@ -139,6 +143,23 @@ def check_rsa_pss_sha384(signed: Signed, key: PublicKeyTypes, where: str) -> Non
         raise SignatureError(where, f"algorithm {signed.algorithm}", "RSASSA-PSS made by an RSA key")
     try:
         key.verify(signed.signature, signed.data, _PSS_SHA384, hashes.SHA384())
+    except InvalidSignature as error:
+        raise SignatureError(where, "a signature of another key", "a signature of its issuer") from error
+
+
+def check_ecdsa(signed: Signed, key: PublicKeyTypes, where: str) -> None:
+    """
+    Check that `key` made the signature: ECDSA with SHA-256 on P-256, or with SHA-384 on P-384.
+
+    Raises:
+        SignatureError: another algorithm, another kind of key, or another signature.
+    """
+    curve, digest = _ECDSA.get(signed.algorithm, (None, None))
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != curve or digest is None:
+        want = "ECDSA with SHA-256 on P-256, or with SHA-384 on P-384"
+        raise SignatureError(where, f"algorithm {signed.algorithm}", want)
+    try:
+        key.verify(signed.signature, signed.data, ec.ECDSA(digest))
     except InvalidSignature as error:
         raise SignatureError(where, "a signature of another key", "a signature of its issuer") from error
 

@@ -7,11 +7,16 @@ few primitive values of vendors' extensions; what certificates say is read by th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from attestation.errors import EvidenceFormatError
 
 SEQUENCE = 0x30
-_INTEGER = 0x02
-_OCTET_STRING = 0x04
+OBJECT_IDENTIFIER = 0x06
+INTEGER = 0x02
+OCTET_STRING = 0x04
+ENUMERATED = 0x0A
+BOOLEAN = 0x01
 _IA5_STRING = 0x16
 _EXPLICIT_0 = 0xA0
 _LONG_FORM = 0x80
@@ -51,12 +56,41 @@ def begins_with_explicit_version(structure: bytes, where: str) -> bool:
     return inner[:1] == bytes([_EXPLICIT_0])
 
 
+def elements(data: bytes, where: str) -> Iterator[tuple[int, bytes]]:
+    """
+    Yield (tag, contents) of the elements that `data` consists of, one after the other.
+
+    Raises:
+        EvidenceFormatError: an element that ends beyond the data.
+    """
+    while data:
+        header, length = _header(data, where)
+        if header + length > len(data):
+            raise EvidenceFormatError(where, "DER", f"{len(data)} bytes", f"{header + length} bytes", _SOURCE)
+        yield data[0], data[header : header + length]
+        data = data[header + length :]
+
+
+def object_identifier(contents: bytes) -> str:
+    """Return the dotted form of the contents of an OBJECT IDENTIFIER, "" if they are none."""
+    if not contents or contents[-1] & _LONG_FORM:
+        return ""
+    arcs, value = [], 0
+    for byte in contents:
+        value = value << 7 | byte & 0x7F
+        if not byte & _LONG_FORM:
+            arcs.append(value)
+            value = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
 def small_integer(data: bytes) -> int | None:
     """Return the value of `data` as exactly one INTEGER of 0 to 255, or None when it is anything else."""
     match tuple(data):
-        case (tag, 1, value) if tag == _INTEGER and value < 0x80:
+        case (tag, 1, value) if tag == INTEGER and value < 0x80:
             return value
-        case (tag, 2, 0, value) if tag == _INTEGER and value >= 0x80:
+        case (tag, 2, 0, value) if tag == INTEGER and value >= 0x80:
             return value
         case _:
             return None
@@ -64,7 +98,7 @@ def small_integer(data: bytes) -> int | None:
 
 def octet_string(data: bytes) -> bytes | None:
     """Return the contents of `data` as exactly one OCTET STRING below 128 bytes, or None."""
-    return _contents(data, _OCTET_STRING)
+    return _contents(data, OCTET_STRING)
 
 
 def ia5_string(data: bytes) -> str | None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from attestation import der
 from attestation.errors import EvidenceFormatError
+from attestation.intel import collateral
+from attestation.intel.collateral import SignedDocument
 from attestation.snp import certificate_table
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
@@ -31,15 +33,18 @@ class Endorsements:
     Attributes:
         certificates: X.509 certificates, DER.
         revocation_lists: X.509 certificate revocation lists, DER.
+        documents: What Intel signs about platforms and enclaves.
     """
 
     certificates: tuple[bytes, ...] = ()
     revocation_lists: tuple[bytes, ...] = ()
+    documents: tuple[SignedDocument, ...] = ()
 
     def __or__(self, other: Endorsements) -> Endorsements:
         return Endorsements(
             tuple(dict.fromkeys(self.certificates + other.certificates)),
             tuple(dict.fromkeys(self.revocation_lists + other.revocation_lists)),
+            tuple(dict.fromkeys(self.documents + other.documents)),
         )
 
 
@@ -56,8 +61,8 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     Return the certificates and revocation lists in `data`, recognised by its structure.
 
     Args:
-        data: PEM blocks with anything between them, DER structures one after the other, or the certificate
-            table of an extended report.
+        data: PEM blocks with anything between them, DER structures one after the other, the certificate
+            table of an extended report, or collateral of Intel as JSON.
         where: The name of the file, for errors.
 
     Raises:
@@ -66,13 +71,17 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     Not checked:
         What the structures say; that they belong together; any signature.
     """
+    if data.lstrip()[:1] == b"{":
+        return _parse_collateral(data, where)
     if _PEM_BEGIN in data:
         return _parse_pem(data, where)
     if certificate_table.looks_like_one(data):
         return from_certificate_table(data, where)
     if data[:1] == bytes([der.SEQUENCE]):
         return _parse_der(data, where)
-    raise EvidenceFormatError(where, "", "neither PEM nor DER nor a certificate table", "one of these")
+    raise EvidenceFormatError(
+        where, "", "neither PEM nor DER nor a certificate table nor JSON", "one of these"
+    )
 
 
 def from_certificate_table(data: bytes, where: str = "certificate table") -> Endorsements:
@@ -89,6 +98,14 @@ def from_certificate_table(data: bytes, where: str = "certificate table") -> End
         _parse_pem(entry.data, where) if _PEM_BEGIN in entry.data else _parse_der(entry.data, where)
         for entry in entries
         if entry.kind is not None and entry.data
+    )
+
+
+def _parse_collateral(data: bytes, where: str) -> Endorsements:
+    found = collateral.parse(data, where)
+    lists = union(_parse_der(one, where) for one in found.revocation_lists)
+    return union(
+        (lists, *(_parse_pem(one, where) for one in found.pem), Endorsements(documents=found.documents))
     )
 
 

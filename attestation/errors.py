@@ -89,6 +89,12 @@ class MissingEndorsementError(AuthenticationError):
     verdict = Verdict.CANNOT_TELL
 
 
+class TcbError(AuthenticationError):
+    """A platform, module or enclave that is older than everything that its vendor still has a word for."""
+
+    verdict = Verdict.TCB_TOO_LOW
+
+
 class AppraisalError(AttestationError):
     """
     Evidence that is not accepted.

@@ -8,40 +8,30 @@ can be accepted only by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import Any
 
 from attestation import endorsements
-from attestation.endorsements import Endorsements
+from attestation.intel import kind as intel
+from attestation.kind import Kind
 from attestation.simulated import roots as simulated
 from attestation.simulated.chain import PEM
-from attestation.snp import roots as snp
-from attestation.snp.roots import Roots
+from attestation.simulated.product import SIMULATED_PRODUCT
+from attestation.snp import kind as snp, roots as snp_roots
+from attestation.snp.products import PRODUCTS
 
+_KNOWN_PRODUCTS = (*PRODUCTS, SIMULATED_PRODUCT)
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """
-    A kind of evidence.
-
-    Attributes:
-        roots: The pinned root keys.
-        boots: How software can get into this kind's measurement, so that appraisal of this evidence alone
-            covers kernel, initrd and command line.
-        endorsements: Certificates that are the same for all evidence of the kind, and so stand in the source.
-        simulated: True when it proves nothing about any hardware.
-    """
-
-    roots: Roots
-    boots: tuple[str, ...]
-    endorsements: Endorsements = field(default_factory=Endorsements)
-    simulated: bool = False
-
-
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Kind[Any, Any, Any, Any]] = {
     # A report alone covers what was booted only where firmware measured the hashes of kernel, initrd and
     # command line.  With boot = "vtpm" a vTPM's quote would have to come with it, which is another kind.
-    "snp": Kind(snp.AMD, ("kernel-hashes",)),
-    "simulated": Kind(
-        simulated.SIMULATED, ("simulated",), endorsements.parse(PEM, "simulated chain"), simulated=True
+    "snp": snp.kind(snp_roots.AMD, ("kernel-hashes",), _KNOWN_PRODUCTS),
+    "tdx": intel.tdx(),
+    "sgx": intel.sgx(),
+    "simulated": snp.kind(
+        simulated.SIMULATED,
+        ("simulated",),
+        _KNOWN_PRODUCTS,
+        endorsements.parse(PEM, "simulated chain"),
+        simulated=True,
     ),
 }

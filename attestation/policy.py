@@ -14,8 +14,6 @@ from datetime import timedelta
 from attestation import kinds
 from attestation.policy_file import UNCHECKED, Section, open_file
 from attestation.policy_values import integer, one_of
-from attestation.snp import policy as snp
-from attestation.snp.policy import SnpPolicy
 
 _LONGEST_SKEW = 24 * 60 * 60
 
@@ -32,7 +30,7 @@ class Policy:
             `attestation.binding` combines them), "exact" (64 bytes that the caller gives), or "unchecked".
         max_clock_skew: By how much clocks may differ where validity is checked.
         crl: "required", or "unchecked": then a revocation list is used only if one was supplied.
-        snp: The rules for an SEV-SNP report.
+        rules: What evidence of this kind must say, as its `Kind.rules` read it.
         unchecked: The keys that say "unchecked".
         sha256: Digest of the text.
         where: The name of the file.
@@ -43,7 +41,7 @@ class Policy:
     binding: str
     max_clock_skew: timedelta
     crl: str
-    snp: SnpPolicy
+    rules: object
     unchecked: tuple[str, ...]
     sha256: bytes
     where: str
@@ -54,7 +52,7 @@ def load(text: str, where: str) -> Policy:
     Return the policy in `text`.
 
     Args:
-        text: TOML; `docs/examples/policy-snp.toml` explains every field.
+        text: TOML; `docs/examples/policy-*.toml` explain every field, each for one kind.
         where: The name of the file, for errors.
 
     Raises:
@@ -70,7 +68,7 @@ def load(text: str, where: str) -> Policy:
         binding=_or_unchecked(top, "binding", "shim", "exact"),
         max_clock_skew=timedelta(seconds=top.need("max_clock_skew", integer(0, _LONGEST_SKEW), 0)),
         crl=_or_unchecked(top, "crl", "required"),
-        snp=snp.read(top, kind.roots.products.values()),
+        rules=kind.rules(top),
         unchecked=tuple(top.problems.unchecked),
         sha256=hashlib.sha256(text.encode()).digest(),
         where=where,

@@ -35,6 +35,15 @@ def one_of(*names: str) -> Reader[str]:
     return read
 
 
+def some_of(*names: str) -> Reader[frozenset[str]]:
+    """Read an array with at least one of `names`."""
+
+    def read(value: object) -> frozenset[str]:
+        return frozenset(one_of(*names)(item) for item in _items(value))
+
+    return read
+
+
 def bit(value: object) -> bool:
     """Read what a bit must be: "set" or "clear"."""
     return one_of("set", "clear")(value) == "set"

@@ -26,6 +26,11 @@ class Roots:
     name: str
     products: Mapping[str, Product]
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """The SHA-256 of the SubjectPublicKeyInfo of each, hexadecimal."""
+        return frozenset(self.products)
+
 
 # SHA-256 of the SubjectPublicKeyInfo of ARK-Milan, ARK-Genoa and ARK-Turin.
 # https://kdsintf.amd.com/vcek/v1/{Milan,Genoa,Turin}/cert_chain, second certificate.

@@ -11,12 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from attestation.errors import AuthenticationError
+from attestation.kind import Claims
 from attestation.result import AttestationResult
 from attestation.simulated.product import SIMULATED_PRODUCT
-from attestation.snp import claims
-from attestation.snp.authenticate import Authenticated
-from attestation.snp.products import Product
-from attestation.snp.report import Report
 from attestation.verdict import Verdict
 from shim.canonical import JsonValue, canonical_bytes
 
@@ -47,25 +44,25 @@ def show_result(result: AttestationResult, output: str) -> None:
         console.print(f"[bold]unchecked[/bold]: {escape(', '.join(result.unchecked))}")
 
 
-def show_authentic(authenticated: Authenticated, output: str, *, simulated: bool) -> None:
+def show_authentic(tee: str, claimed: Claims, output: str, *, simulated: bool, lists_checked: bool) -> None:
     """Print claims that the hardware, or the simulation, made."""
-    claimed = claims.of_authenticated(authenticated)
     if output == "json":
-        tee: JsonValue = "SIMULATED" if simulated else "snp"
-        outcome = {"tee": tee, "simulated": simulated, "verdict": "authentic", "claims": claimed}
+        named: JsonValue = "SIMULATED" if simulated else tee
+        outcome = {"tee": named, "simulated": simulated, "verdict": "authentic", "claims": claimed}
         click.echo(canonical_bytes(outcome))
         return
     console = _console()
     _headline(console, Verdict.AFFIRMING, "authentic", simulated=simulated)
     console.print(_facts("claims", dict(_flat(claimed))))
-    if authenticated.revocation_list is None:
+    if not lists_checked:
         console.print("[bold]unchecked[/bold]: revocation, because no revocation list was supplied")
+    if "tcb" in claimed and claimed["tcb"] is None:
+        console.print("[bold]unchecked[/bold]: the TCB's status, because no collateral was supplied")
 
 
-def show_unproven(report: Report, product: Product | None, error: AuthenticationError, output: str) -> None:
+def show_unproven(claimed: Claims, error: AuthenticationError, output: str, *, simulated: bool) -> None:
     """Print claims that nothing proves, and why."""
-    claimed = claims.of_report(report, product)
-    simulated = product is SIMULATED_PRODUCT
+    simulated = simulated or claimed.get("product") == SIMULATED_PRODUCT.name
     if output == "json":
         reason: JsonValue = {
             "where": error.where,
@@ -77,7 +74,7 @@ def show_unproven(report: Report, product: Product | None, error: Authentication
             "simulated": simulated,
             "verdict": error.verdict.value,
             "reason": reason,
-            "unproven_claims": {"report": claimed},
+            "unproven_claims": claimed,
         }
         click.echo(canonical_bytes(outcome))
         return

@@ -17,7 +17,7 @@ from shim.cli.arguments import ENDORSEMENTS, EVIDENCE, FORMAT, TIME
 @FORMAT
 @click.option(
     "--tee",
-    type=click.Choice(["snp", "simulated"]),
+    type=click.Choice(["snp", "tdx", "sgx", "simulated"]),
     default="snp",
     help="Whose roots to trust; evidence never chooses that itself.",
 )
@@ -29,7 +29,7 @@ def command(
 
     Nothing is compared with a policy: authentic means that the hardware said it, not that it is good.
     Exit codes: 0 authentic; 10 malformed; 11 not authentic; 12 expired or not yet valid; 13 revoked;
-    14 cannot tell, because endorsements are missing.
+    14 cannot tell, because endorsements are missing; 16 older than everything that Intel has a level for.
     """
     from attestation import files  # --help must not load cryptography
 
@@ -37,19 +37,22 @@ def command(
 
     from attestation import kinds  # nor must the refusal of a file that is too large
     from attestation.errors import AuthenticationError
-    from attestation.snp import evidence as snp, products
-    from attestation.snp.authenticate import authenticate
     from shim.cli import attestation_output
 
-    evidence = snp.parse(data)
     kind = kinds.KINDS[tee]
+    evidence = kind.parse(data)
     try:
         endorsements = files.read_endorsements(endorsement_paths) | kind.endorsements
-        authenticated = authenticate(evidence, endorsements, kind.roots, now=at, skew=timedelta(0))
+        authenticated = kind.authenticate(
+            evidence, endorsements, kind.roots, now=at, skew=timedelta(0), crl_required=False, cache=None
+        )
     except AuthenticationError as error:
-        known = [product for kind in kinds.KINDS.values() for product in kind.roots.products.values()]
-        cpuid = evidence.report.cpuid
-        product = None if cpuid is None else products.with_cpuid(known, *cpuid[:2])
-        attestation_output.show_unproven(evidence.report, product, error, output)
+        attestation_output.show_unproven(kind.unproven(evidence), error, output, simulated=kind.simulated)
         raise
-    attestation_output.show_authentic(authenticated, output, simulated=kind.simulated)
+    attestation_output.show_authentic(
+        tee,
+        kind.claims(authenticated),
+        output,
+        simulated=kind.simulated,
+        lists_checked=kind.lists_checked(authenticated),
+    )

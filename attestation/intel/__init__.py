@@ -1,0 +1,1 @@
+"""Intel TDX and SGX: quotes of the data center attestation primitives (DCAP)."""

@@ -1,0 +1,182 @@
+"""
+Do we accept what a genuine Intel platform says?
+
+One line per rule; every rule adds its mismatches to the list, none ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from attestation.intel import bits
+from attestation.intel.authenticate import Authenticated
+from attestation.intel.policy import BitRules, PlatformRules, SgxPolicy, TcbRules, TdxPolicy, Values
+from attestation.intel.report import SGX_SOURCE, TDX_SOURCE, EnclaveReport, TdReport
+from attestation.intel.tcb import SOURCE as TCB_SOURCE
+from attestation.policy_file import UNCHECKED, Checked
+from attestation.policy_values import ReferenceValue
+from attestation.result import Mismatch
+from attestation.verdict import Verdict
+
+_PCK_SOURCE = "Intel SGX PCK Certificate and CRL Profile Specification, rev. 1.5, section 1.3.5"
+
+
+def appraise_tdx(authenticated: Authenticated, policy: TdxPolicy) -> tuple[Mismatch, ...]:
+    """
+    Return everything in which the quote of a trust domain differs from what `policy` accepts.
+
+    Not checked:
+        report_data: `attestation.appraise` compares it, for every kind of evidence in the same way.
+
+    Source:
+        Intel TDX DCAP Quoting Library API, revision 0.9, appendix A.3.2, "TD Report Body".
+    """
+    report = authenticated.evidence.report
+    if not isinstance(report, TdReport):
+        return (Mismatch("report", "of an enclave", "of a trust domain", TDX_SOURCE),)
+    xfam = int.from_bytes(report.xfam, "little")
+    service = report.mr_service_td if report.mr_service_td is not None else bytes(48)
+    return (
+        *_reference("mr_td", report.mr_td, policy.mr_td, TDX_SOURCE),
+        *(
+            mismatch
+            for number, (found, accepted) in enumerate(zip(report.rtmrs, policy.rtmrs, strict=True))
+            for mismatch in _among(f"report.rtmr{number}", found, accepted, TDX_SOURCE)
+        ),
+        *_among("report.mr_seam", report.mr_seam, policy.mr_seam, TDX_SOURCE),
+        *_among("report.mr_signer_seam", report.mr_signer_seam, policy.mr_signer_seam, TDX_SOURCE),
+        *_among("report.mr_config_id", report.mr_config_id, policy.mr_config_id, TDX_SOURCE),
+        *_among("report.mr_owner", report.mr_owner, policy.mr_owner, TDX_SOURCE),
+        *_among("report.mr_owner_config", report.mr_owner_config, policy.mr_owner_config, TDX_SOURCE),
+        *_among("report.mr_service_td", service, policy.mr_service_td, TDX_SOURCE),
+        *_bits("td_attributes", report.attributes, bits.TD_ATTRIBUTES, policy.td_attributes, TDX_SOURCE),
+        *_xfam(xfam, policy),
+        *_tcb(authenticated, policy.tcb),
+        *_platform(authenticated, policy.platform),
+    )
+
+
+def appraise_sgx(authenticated: Authenticated, policy: SgxPolicy) -> tuple[Mismatch, ...]:
+    """
+    Return everything in which the quote of an enclave differs from what `policy` accepts.
+
+    Not checked:
+        report_data: `attestation.appraise` compares it.  XFRM, the second half of the attributes.
+
+    Source:
+        Intel SGX DCAP ECDSA Quote Library API, revision 0.9, appendix A.4, "Enclave Report Body".
+    """
+    report = authenticated.evidence.report
+    if not isinstance(report, EnclaveReport):
+        return (Mismatch("report", "of a trust domain", "of an enclave", SGX_SOURCE),)
+    attributes = int.from_bytes(report.attributes[:8], "little")
+    return (
+        *_reference("mr_enclave", report.mr_enclave, policy.mr_enclave, SGX_SOURCE),
+        *_among("report.mr_signer", report.mr_signer, policy.mr_signer, SGX_SOURCE),
+        *_exactly("report.isv_prod_id", report.isv_prod_id, policy.isv_prod_id, SGX_SOURCE),
+        *_at_least("report.isv_svn", report.isv_svn, policy.isv_svn, SGX_SOURCE),
+        *_among("report.config_id", report.config_id, policy.config_id, SGX_SOURCE),
+        *_at_least("report.config_svn", report.config_svn, policy.config_svn, SGX_SOURCE),
+        *_bits("attributes", attributes, bits.ENCLAVE_ATTRIBUTES, policy.attributes, SGX_SOURCE),
+        *_exactly("report.misc_select", report.misc_select, policy.misc_select, SGX_SOURCE),
+        *_tcb(authenticated, policy.tcb),
+        *_platform(authenticated, policy.platform),
+    )
+
+
+def _reference(
+    field: str, found: bytes, accepted: tuple[ReferenceValue, ...], source: str
+) -> Iterator[Mismatch]:
+    if all(value.digest != found for value in accepted):
+        want = ", ".join(f"{value.digest.hex()} ({value.label})" for value in accepted)
+        yield Mismatch(f"report.{field}", found.hex(), want, source)
+
+
+def _among(field: str, found: bytes, accepted: Values, source: str) -> Iterator[Mismatch]:
+    if accepted is not UNCHECKED and found not in accepted:
+        want = " or ".join(sorted(value.hex() for value in accepted))
+        yield Mismatch(field, found.hex(), want, source)
+
+
+def _exactly(field: str, found: int, want: Checked[int], source: str) -> Iterator[Mismatch]:
+    if want is not UNCHECKED and found != want:
+        yield Mismatch(field, str(found), str(want), source)
+
+
+def _at_least(
+    field: str, found: int, least: Checked[int], source: str, verdict: Verdict = Verdict.POLICY_MISMATCH
+) -> Iterator[Mismatch]:
+    if least is not UNCHECKED and found < least:
+        yield Mismatch(field, str(found), f"at least {least}", source, verdict)
+
+
+def _bits(
+    section: str, value: int, names: Mapping[str, int], rules: BitRules, source: str
+) -> Iterator[Mismatch]:
+    for name, is_set in bits.flags(value, names).items():
+        rule = rules[name]
+        if rule is not UNCHECKED and is_set is not rule:
+            found = f"bit {names[name]} {_state(is_set)}"
+            yield Mismatch(f"{section}.{name}", found, _state(rule), source)
+    unnamed = bits.reserved(value, names)
+    if rules["reserved"] is not UNCHECKED and unnamed:
+        yield Mismatch(f"{section}.reserved", f"bits 0x{unnamed:x} set", "clear", source)
+
+
+def _xfam(found: int, policy: TdxPolicy) -> Iterator[Mismatch]:
+    if policy.xfam_required is not UNCHECKED and policy.xfam_required & ~found:
+        yield Mismatch("xfam.required", f"0x{found:x}", f"all of 0x{policy.xfam_required:x} set", TDX_SOURCE)
+    if policy.xfam_allowed is not UNCHECKED and found & ~policy.xfam_allowed:
+        yield Mismatch("xfam.allowed", f"0x{found:x}", f"none but 0x{policy.xfam_allowed:x} set", TDX_SOURCE)
+
+
+def _tcb(authenticated: Authenticated, rules: TcbRules) -> Iterator[Mismatch]:
+    evidence, low = authenticated.evidence, Verdict.TCB_TOO_LOW
+    yield from _at_least("tcb.qe_svn", evidence.signature.qe_report.isv_svn, rules.qe_svn, TCB_SOURCE, low)
+    yield from _at_least("tcb.pce_svn", authenticated.extensions.pce_svn, rules.pce_svn, TCB_SOURCE, low)
+    if isinstance(evidence.report, TdReport) and rules.tee_svn is not UNCHECKED:
+        for place, (found, least) in enumerate(zip(evidence.report.tee_tcb_svn, rules.tee_svn, strict=True)):
+            yield from _at_least(f"tcb.tee_svn[{place}]", found, least, TCB_SOURCE, low)
+    yield from _status(authenticated, rules)
+
+
+def _status(authenticated: Authenticated, rules: TcbRules) -> Iterator[Mismatch]:
+    """What only collateral can tell."""
+    tcb = authenticated.tcb
+    if tcb is None:
+        asked = {
+            "status": rules.status,
+            "rejected_advisories": rules.rejected_advisories,
+            "evaluation": rules.evaluation,
+        }
+        for name, rule in asked.items():
+            if rule is not UNCHECKED:
+                want = "TCB info and QE identity of the platform"
+                yield Mismatch(f"tcb.{name}", "no collateral", want, TCB_SOURCE, Verdict.CANNOT_TELL)
+        return
+    if rules.status is not UNCHECKED and tcb.status.value not in rules.status:
+        module = "" if tcb.module is None else f", TDX module {tcb.module.status.value}"
+        found = f"{tcb.status.value} (platform {tcb.platform.status.value}{module}, QE {tcb.qe.status.value})"
+        want = " or ".join(sorted(rules.status))
+        yield Mismatch("tcb.status", found, want, TCB_SOURCE, Verdict.TCB_TOO_LOW)
+    if rules.rejected_advisories is not UNCHECKED:
+        open_ones = sorted(rules.rejected_advisories.intersection(tcb.advisories))
+        if open_ones:
+            found, want = ", ".join(open_ones), "dealt with"
+            yield Mismatch("tcb.rejected_advisories", found, want, TCB_SOURCE, Verdict.TCB_TOO_LOW)
+    yield from _at_least("tcb.evaluation", tcb.evaluation, rules.evaluation, TCB_SOURCE, Verdict.TCB_TOO_LOW)
+
+
+def _platform(authenticated: Authenticated, rules: PlatformRules) -> Iterator[Mismatch]:
+    extensions = authenticated.extensions
+    yield from _among("platform.fmspc", extensions.fmspc, rules.fmspc, _PCK_SOURCE)
+    yield from _among("platform.ppid", extensions.ppid, rules.ppid, _PCK_SOURCE)
+    for name, rule in rules.flags.items():
+        found = extensions.flags.get(name)
+        if rule is not UNCHECKED and found is not rule:
+            said = "nothing in the PCK certificate" if found is None else _state(found)
+            yield Mismatch(f"platform.{name}", said, _state(rule), _PCK_SOURCE)
+
+
+def _state(is_set: bool) -> str:  # noqa: FBT001  # the one fact that it is about
+    return "set" if is_set else "clear"

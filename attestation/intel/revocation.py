@@ -1,0 +1,69 @@
+"""
+Has Intel taken back a certificate of a chain?
+
+The CA above the PCKs signs a list of them; the root signs one of everything right below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attestation.cache import Cache
+from attestation.certificate import Certificate, RevocationList
+from attestation.errors import MissingEndorsementError, NotAuthenticError, RevokedError, SignatureError
+
+SOURCE = 'RFC 5280, section 6.3, "CRL Validation"'
+
+
+def check(
+    certificates: Sequence[Certificate], issuer: Certificate, lists: Iterable[bytes], cache: Cache
+) -> RevocationList | None:
+    """
+    Return the newest list that `issuer` signed, or None when none of `lists` names it.
+
+    A certificate that any list of this issuer names is revoked, however old the list: revocation is final.
+
+    Args:
+        certificates: Those that `issuer` signed.
+        issuer: Whose lists count.
+        lists: Certificate revocation lists, DER; those of other issuers are ignored.
+        cache: Remembers lists and signatures.
+
+    Raises:
+        RevokedError: one of `certificates` is on a list.
+        NotAuthenticError: there are lists in the name of the issuer, and it signed none of them, or may not.
+        MissingEndorsementError: a list has a critical extension that is not known, so it cannot be read.
+        EvidenceFormatError: one of `lists` is malformed.
+
+    Not checked:
+        That the list is current at any time: the caller has the clock.
+    """
+    named = [one for one in map(cache.revocation_list, lists) if one.issuer == issuer.subject]
+    if not named:
+        return None
+    if not issuer.signs_revocations:
+        raise NotAuthenticError(issuer.common_name, "not allowed to sign lists", "cRLSign", SOURCE)
+    genuine = [one for one in named if _is_signed(one, issuer, cache)]
+    if not genuine:
+        raise SignatureError("revocation list", "a signature of another key", issuer.common_name, SOURCE)
+    for one in genuine:
+        _check_list(certificates, one)
+    return max(genuine, key=lambda one: one.this_update)
+
+
+def _is_signed(one: RevocationList, issuer: Certificate, cache: Cache) -> bool:
+    try:
+        cache.check_ecdsa(one.signed, issuer, "revocation list")
+    except SignatureError:
+        return False
+    return True
+
+
+def _check_list(certificates: Sequence[Certificate], one: RevocationList) -> None:
+    if one.unknown_critical:
+        found = f"critical extension {', '.join(one.unknown_critical)}"
+        raise MissingEndorsementError("revocation list", found, "none that is not known", SOURCE)
+    for certificate in certificates:
+        if (certificate.issuer, certificate.serial) in one.revoked:
+            found = f"serial number 0x{certificate.serial:x} on the list of {one.this_update:%Y-%m-%d}"
+            raise RevokedError(certificate.common_name, found, "not on the list", SOURCE)

@@ -1,0 +1,190 @@
+"""
+How old is the platform's trusted computing base, in Intel's words?
+
+The platform, the TDX module and the quoting enclave each have a level; the status of all is that of the
+platform, made worse by what is out of date of the other two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from attestation.errors import NotAuthenticError, TcbError
+from attestation.intel.endorsements import PckExtensions
+from attestation.intel.report import EnclaveReport, TdReport
+from attestation.intel.tcb_info import EnclaveIdentity, Level, ModuleIdentity, TcbInfo, TcbStatus
+
+SOURCE = 'Intel SGX and TDX Provisioning Certification Service, API version 4, "Determining TCB status"'
+_OUT_OF_DATE = {
+    TcbStatus.UP_TO_DATE: TcbStatus.OUT_OF_DATE,
+    TcbStatus.SW_HARDENING_NEEDED: TcbStatus.OUT_OF_DATE,
+    TcbStatus.CONFIGURATION_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
+    TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tcb:
+    """
+    The level of a platform's trusted computing base.
+
+    Attributes:
+        status: Of all together.
+        platform, module, qe: The level of each; None for a module of TDX 1.0 and for SGX.
+        advisories: What is not dealt with in any of them, sorted.
+        evaluation: The lower of the numbers of the TCB recoveries that the documents take into account.
+        relaunch_advised: Whether the module that the domain was launched under is out of date, but the one
+            that the platform runs by now is not (TDX 1.5).
+    """
+
+    status: TcbStatus
+    platform: Level
+    module: Level | None
+    qe: Level
+    advisories: tuple[str, ...]
+    evaluation: int
+    relaunch_advised: bool
+
+
+def evaluate(
+    report: EnclaveReport | TdReport,
+    qe_report: EnclaveReport,
+    pck: PckExtensions,
+    info: TcbInfo,
+    identity: EnclaveIdentity,
+) -> Tcb:
+    """
+    Return the level of the platform that made a quote.
+
+    Raises:
+        NotAuthenticError: the documents are not about this platform, its module or its quoting enclave.
+        TcbError: no level of Intel's is as low as this one.
+
+    Not checked:
+        That the documents are genuine and current.
+
+    Source:
+        Intel SGX and TDX Provisioning Certification Service, API version 4, "Get TCB Info", "Determining TCB
+        status".
+    """
+    _check_family(pck, info)
+    svn = report.tee_tcb_svn if isinstance(report, TdReport) else b""
+    module = _module_level(report, svn, info) if isinstance(report, TdReport) else None
+    platform = _platform_level(pck, svn, info)
+    qe = _qe_level(qe_report, identity)
+    levels = [level for level in (platform, module, qe) if level is not None]
+    return Tcb(
+        status=converged(platform.status, [level.status for level in levels[1:]]),
+        platform=platform,
+        module=module,
+        qe=qe,
+        advisories=tuple(sorted({advisory for level in levels for advisory in level.advisories})),
+        evaluation=min(info.evaluation, identity.evaluation),
+        relaunch_advised=_relaunch_advised(report, module, info),
+    )
+
+
+def converged(platform: TcbStatus, others: Iterable[TcbStatus]) -> TcbStatus:
+    """Return the status of a platform together with its module and quoting enclave."""
+    found = {platform, *others}
+    if TcbStatus.REVOKED in found:
+        return TcbStatus.REVOKED
+    return _OUT_OF_DATE.get(platform, platform) if TcbStatus.OUT_OF_DATE in found else platform
+
+
+def _check_family(pck: PckExtensions, info: TcbInfo) -> None:
+    for field, found, want in (("fmspc", info.fmspc, pck.fmspc), ("pceId", info.pce_id, pck.pce_id)):
+        if found != want:
+            raise NotAuthenticError(f"tcbInfo.{field}", found.hex(), f"{want.hex()} of the PCK", SOURCE)
+
+
+def _platform_level(pck: PckExtensions, svn: bytes, info: TcbInfo) -> Level:
+    first = 2 if svn and svn[1] > 0 else 0  # what counts of the module is in its own level then
+    for level in info.levels:
+        if (
+            _at_least(pck.components, level.components)
+            and pck.pce_svn >= level.pce_svn
+            and _at_least(svn[first:], level.tdx_components[first:])
+        ):
+            return level
+    lowest = info.levels[-1] if info.levels else None
+    raise TcbError("platform TCB", _svns(pck, svn), _lowest(lowest), SOURCE)
+
+
+def _at_least(found: Sequence[int], want: Sequence[int]) -> bool:
+    return all(one >= least for one, least in zip(found, want, strict=True))
+
+
+def _svns(pck: PckExtensions, svn: bytes) -> str:
+    components = ".".join(map(str, pck.components))
+    return f"components {components}, PCESVN {pck.pce_svn}" + (f", TEE TCB {svn.hex()}" if svn else "")
+
+
+def _lowest(level: Level | None) -> str:
+    if level is None:
+        return "some level"
+    components = ".".join(map(str, level.components))
+    tdx = f", TEE TCB {bytes(level.tdx_components).hex()}" if level.tdx_components else ""
+    return f"at least components {components}, PCESVN {level.pce_svn}{tdx}"
+
+
+def _module_level(report: TdReport, svn: bytes, info: TcbInfo) -> Level | None:
+    version = svn[1]
+    identity = _module(version, info)
+    for field, found, want in (
+        ("MRSIGNERSEAM", report.mr_signer_seam, identity.mr_signer),
+        ("SEAMATTRIBUTES", _masked(report.seam_attributes, identity.attributes_mask), identity.attributes),
+    ):
+        if found != want:
+            raise NotAuthenticError(f"report.{field}", found.hex(), f"{want.hex()} of {identity.id}", SOURCE)
+    return _enclave_level(svn[0], identity.levels, identity.id) if version else None
+
+
+def _module(version: int, info: TcbInfo) -> ModuleIdentity:
+    if version == 0 and info.module is not None:
+        return info.module
+    wanted = f"TDX_{version:02X}"
+    for identity in info.modules:
+        if identity.id == wanted and version:
+            return identity
+    known = ", ".join(identity.id for identity in info.modules) or "none"
+    raise TcbError("TDX module", wanted, f"one of the TCB info: {known}", SOURCE)
+
+
+def _masked(value: bytes, mask: bytes) -> bytes:
+    return bytes(one & bits for one, bits in zip(value, mask, strict=True))
+
+
+def _qe_level(report: EnclaveReport, identity: EnclaveIdentity) -> Level:
+    misc = report.misc_select & identity.misc_select_mask
+    for field, found, want in (
+        ("MISCSELECT", f"{misc:08x}", f"{identity.misc_select:08x}"),
+        ("ATTRIBUTES", _masked(report.attributes, identity.attributes_mask).hex(), identity.attributes.hex()),
+        ("MRSIGNER", report.mr_signer.hex(), identity.mr_signer.hex()),
+        ("ISVPRODID", str(report.isv_prod_id), str(identity.isv_prod_id)),
+    ):
+        if found != want:
+            raise NotAuthenticError(f"QE report.{field}", found, f"{want} of {identity.id}", SOURCE)
+    return _enclave_level(report.isv_svn, identity.levels, identity.id)
+
+
+def _enclave_level(svn: int, levels: Sequence[Level], name: str) -> Level:
+    for level in levels:
+        if svn >= level.components[0]:
+            return level
+    lowest = levels[-1].components[0] if levels else "some level"
+    raise TcbError(f"{name} ISVSVN", str(svn), f"at least {lowest}", SOURCE)
+
+
+def _relaunch_advised(report: EnclaveReport | TdReport, module: Level | None, info: TcbInfo) -> bool:
+    """Whether the platform's module has been updated since the domain was launched."""
+    if not isinstance(report, TdReport) or report.tee_tcb_svn2 is None or module is None:
+        return False
+    if module.status is not TcbStatus.OUT_OF_DATE:
+        return False
+    try:
+        now = _module_level(report, report.tee_tcb_svn2, info)
+    except (NotAuthenticError, TcbError):
+        return False
+    return now is not None and now.status is TcbStatus.UP_TO_DATE

@@ -1,0 +1,83 @@
+"""
+What has every kind of evidence in common?
+
+The same questions in the same order, each answered by the module of the same name in the kind's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Generic, Protocol, TypeVar
+
+from attestation.cache import Cache
+from attestation.endorsements import Endorsements
+from attestation.policy_file import Section
+from attestation.result import Mismatch
+from shim.canonical import JsonValue
+
+E = TypeVar("E")
+E_contra = TypeVar("E_contra", contravariant=True)
+A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
+R = TypeVar("R")
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+Claims = Mapping[str, JsonValue]
+
+
+class Authenticate(Protocol[E_contra, A_co, T_contra]):
+    """Returns what is proven to come from genuine hardware, or raises an AuthenticationError."""
+
+    def __call__(  # noqa: PLR0913  # what evidence is judged by, each apart
+        self,
+        evidence: E_contra,
+        endorsements: Endorsements,
+        roots: T_contra,
+        *,
+        now: datetime,
+        skew: timedelta,
+        crl_required: bool,
+        cache: Cache | None,
+    ) -> A_co:
+        """See the modules `authenticate`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[E, A, R, T]):
+    """
+    A kind of evidence.
+
+    Attributes:
+        roots: The pinned root keys.
+        boots: How software can get into this kind's measurement, so that appraisal of this evidence alone
+            covers what was booted.
+        parse: Reads the bytes.
+        authenticate: Did genuine hardware say it?
+        rules: Reads the part of a policy that is about this kind.
+        appraise: Every difference between what was said and the rules.
+        reference: The label of the reference value that the measurement is, or None.
+        claims: What was said, with what the endorsements add.
+        unproven: What was said, where nothing proves it.
+        report_data: What the guest put into it.
+        lists_checked: Whether revocation was looked up.
+        concerns: Whether a policy key that is left unchecked is about this evidence at all.
+        endorsements: Certificates that are the same for all evidence of the kind, and so stand in the source.
+        simulated: True when it proves nothing about any hardware.
+    """
+
+    roots: T
+    boots: tuple[str, ...]
+    parse: Callable[[bytes], E]
+    authenticate: Authenticate[E, A, T]
+    rules: Callable[[Section], R]
+    appraise: Callable[[A, R], tuple[Mismatch, ...]]
+    reference: Callable[[A, R], str | None]
+    claims: Callable[[A], Claims]
+    unproven: Callable[[E], Claims]
+    report_data: Callable[[A], bytes]
+    lists_checked: Callable[[A], bool]
+    concerns: Callable[[A, str], bool]
+    endorsements: Endorsements = field(default_factory=Endorsements)
+    simulated: bool = False

@@ -1,0 +1,70 @@
+"""Evidence of AMD SEV-SNP, or of what has its format, as one of the kinds."""
+
+from __future__ import annotations
+
+from attestation.endorsements import Endorsements
+from attestation.kind import Kind
+from attestation.policy_file import Section
+from attestation.snp import claims, evidence, policy
+from attestation.snp.appraise import appraise, matching_reference
+from attestation.snp.authenticate import Authenticated, authenticate
+from attestation.snp.evidence import Evidence
+from attestation.snp.policy import SnpPolicy
+from attestation.snp.products import Product, with_cpuid
+from attestation.snp.roots import Roots
+from shim.canonical import JsonValue
+
+SnpKind = Kind[Evidence, Authenticated, SnpPolicy, Roots]
+
+
+def kind(
+    roots: Roots,
+    boots: tuple[str, ...],
+    known: tuple[Product, ...],
+    endorsements: Endorsements = Endorsements(),  # noqa: B008  # an immutable value
+    *,
+    simulated: bool = False,
+) -> SnpKind:
+    """
+    Return the kind of evidence in the format of SEV-SNP that `roots` vouch for.
+
+    Of `known` products, whosever they are, the layout is used to show what nothing proves.
+    """
+    products = tuple(roots.products.values())
+
+    def rules(top: Section) -> SnpPolicy:
+        return policy.read(top, products)
+
+    def unproven(found: Evidence) -> dict[str, JsonValue]:
+        cpuid = found.report.cpuid  # which version 2 does not have
+        product = None if cpuid is None else with_cpuid(known, *cpuid[:2])
+        name = None if product is None else product.name
+        return {"report": claims.of_report(found.report, product), "product": name}
+
+    return Kind(
+        roots=roots,
+        boots=boots,
+        parse=evidence.parse,
+        authenticate=authenticate,
+        rules=rules,
+        appraise=appraise,
+        reference=_reference,
+        claims=claims.of_authenticated,
+        unproven=unproven,
+        report_data=lambda authenticated: authenticated.report.report_data,
+        lists_checked=lambda authenticated: authenticated.revocation_list is not None,
+        concerns=_concerns,
+        endorsements=endorsements,
+        simulated=simulated,
+    )
+
+
+def _reference(authenticated: Authenticated, rules: SnpPolicy) -> str | None:
+    found = matching_reference(authenticated.report, rules)
+    return None if found is None else found.label
+
+
+def _concerns(authenticated: Authenticated, key: str) -> bool:
+    """Minima for other products say nothing about this one."""
+    ours = f"tcb.{authenticated.chain.product.name}."
+    return key.startswith(ours) or not key.startswith("tcb.")
