@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509.oid import SignatureAlgorithmOID
 
-from attestation import validity
+from attestation import revocation, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, RevocationList, Signed
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
-from attestation.intel import chain, revocation, tcb
+from attestation.intel import chain, tcb
 from attestation.intel.collateral import SignedDocument
 from attestation.intel.endorsements import COMMON_NAME, PckExtensions, read_extensions
 from attestation.intel.evidence import SOURCE, Evidence

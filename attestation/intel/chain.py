@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attestation import path
 from attestation.cache import Cache
 from attestation.certificate import Certificate
-from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
+from attestation.errors import MissingEndorsementError, NotAuthenticError
 from attestation.intel.roots import Roots
 
 SOURCE = "Intel SGX PCK Certificate and CRL Profile Specification, rev. 1.5"
@@ -38,13 +39,13 @@ def pck_chain(
         RFC 5280, section 6.1, "Basic Path Validation".  Intel SGX PCK Certificate and CRL Profile
         Specification.
     """
-    intermediate = _issuer(leaf, certificates, cache)
+    intermediate = path.issuer(leaf, certificates, cache, SOURCE)
     root = _root(intermediate, certificates, roots, cache)
     if intermediate.common_name not in PCK_ISSUERS:
         want = " or ".join(sorted(PCK_ISSUERS))
         raise NotAuthenticError("issuer of the PCK", intermediate.common_name, want, SOURCE)
-    _check_authority(intermediate)
-    _check_critical(leaf)
+    path.check_authority(intermediate)
+    path.check_critical(leaf)
     return leaf, intermediate, root
 
 
@@ -62,55 +63,16 @@ def signing_chain(
     if not signing:
         raise MissingEndorsementError(f"{TCB_SIGNING} certificate", "none", "one", SOURCE)
     root = _root(signing[0], certificates, roots, cache)
-    _check_critical(signing[0])
+    path.check_critical(signing[0])
     return signing[0], root
 
 
 def _root(
     certificate: Certificate, certificates: Sequence[Certificate], roots: Roots, cache: Cache
 ) -> Certificate:
-    candidates = _issuers(certificate, certificates)
-    pinned = [one for one in candidates if one.key_sha256.hex() in roots.keys]
-    if not pinned:
-        found = f"{candidates[0].common_name} with key sha256:{candidates[0].key_sha256.hex()}"
-        raise NotAuthenticError("root of the chain", found, f"a root key of {roots.name}", SOURCE)
-    root = pinned[0]
+    candidates = path.issuers(certificate, certificates, SOURCE)
+    root = path.pinned(candidates, roots.keys, roots.name, SOURCE)
     for signed in (certificate, root):
         cache.check_ecdsa(signed.signed, root, signed.common_name)
-    _check_authority(root)
+    path.check_authority(root)
     return root
-
-
-def _issuer(certificate: Certificate, certificates: Sequence[Certificate], cache: Cache) -> Certificate:
-    candidates = _issuers(certificate, certificates)
-    for candidate in candidates[:-1]:
-        try:
-            cache.check_ecdsa(certificate.signed, candidate, certificate.common_name)
-        except SignatureError:
-            continue
-        return candidate
-    cache.check_ecdsa(certificate.signed, candidates[-1], certificate.common_name)
-    return candidates[-1]
-
-
-def _issuers(certificate: Certificate, certificates: Sequence[Certificate]) -> Sequence[Certificate]:
-    found = [one for one in certificates if one.subject == certificate.issuer]
-    if not found:
-        want = certificate.issuer.rfc4514_string()
-        raise MissingEndorsementError(f"issuer of {certificate.common_name}", "no certificate", want, SOURCE)
-    return found
-
-
-def _check_authority(certificate: Certificate) -> None:
-    if not certificate.signs_certificates:
-        source = 'RFC 5280, section 4.2.1.9, "Basic Constraints", and 4.2.1.3, "Key Usage"'
-        want = "a CA with keyCertSign"
-        raise NotAuthenticError(certificate.common_name, "may not sign certificates", want, source)
-    _check_critical(certificate)
-
-
-def _check_critical(certificate: Certificate) -> None:
-    if certificate.unknown_critical:
-        found = f"critical extension {', '.join(certificate.unknown_critical)}"
-        source = 'RFC 5280, section 4.2, "Certificate Extensions"'
-        raise NotAuthenticError(certificate.common_name, found, "none that is not known", source)

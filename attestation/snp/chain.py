@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attestation import path
 from attestation.cache import Cache
 from attestation.certificate import Certificate
-from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
+from attestation.errors import NotAuthenticError, SignatureError
 from attestation.snp.endorsements import COMMON_NAMES
 from attestation.snp.products import Product
 from attestation.snp.report import SigningKey
@@ -53,19 +54,20 @@ def build(leaf: Certificate, certificates: Sequence[Certificate], roots: Roots, 
         RFC 5280, section 6.1, "Basic Path Validation".  AMD publication 57230, certificate chain.
     """
     intermediate = _issuer(leaf, certificates, cache)
-    root = _pinned(_issuers(intermediate, certificates), roots)
+    candidates = path.issuers(intermediate, certificates, SOURCE)
+    root = path.pinned(candidates, roots.keys, roots.name, SOURCE)
     product = roots.products[root.key_sha256.hex()]
     for certificate in (intermediate, root):
         cache.check_rsa_pss_sha384(certificate.signed, root, certificate.common_name)
     kind = COMMON_NAMES[leaf.common_name]
     _check_place(intermediate, _INTERMEDIATE_NAMES[kind].format(product.name))
     _check_place(root, f"ARK-{product.name}")
-    _check_critical(leaf)
+    path.check_critical(leaf)
     return Chain(product, leaf, intermediate, root)
 
 
 def _issuer(certificate: Certificate, certificates: Sequence[Certificate], cache: Cache) -> Certificate:
-    candidates = _issuers(certificate, certificates)
+    candidates = path.issuers(certificate, certificates, SOURCE)
     for candidate in candidates[:-1]:
         try:
             cache.check_rsa_pss_sha384(certificate.signed, candidate, certificate.common_name)
@@ -76,33 +78,7 @@ def _issuer(certificate: Certificate, certificates: Sequence[Certificate], cache
     return candidates[-1]
 
 
-def _issuers(certificate: Certificate, certificates: Sequence[Certificate]) -> Sequence[Certificate]:
-    candidates = [candidate for candidate in certificates if candidate.subject == certificate.issuer]
-    if not candidates:
-        want = certificate.issuer.rfc4514_string()
-        raise MissingEndorsementError(f"issuer of {certificate.common_name}", "no certificate", want, SOURCE)
-    return candidates
-
-
-def _pinned(candidates: Sequence[Certificate], roots: Roots) -> Certificate:
-    for candidate in candidates:
-        if candidate.key_sha256.hex() in roots.products:
-            return candidate
-    found = f"{candidates[0].common_name} with key sha256:{candidates[0].key_sha256.hex()}"
-    raise NotAuthenticError("root of the chain", found, f"a root key of {roots.name}", SOURCE)
-
-
 def _check_place(certificate: Certificate, common_name: str) -> None:
     if certificate.common_name != common_name:
         raise NotAuthenticError("certificate name", certificate.common_name, common_name, SOURCE)
-    if not certificate.signs_certificates:
-        source = 'RFC 5280, section 4.2.1.9, "Basic Constraints", and 4.2.1.3, "Key Usage"'
-        raise NotAuthenticError(common_name, "may not sign certificates", "a CA with keyCertSign", source)
-    _check_critical(certificate)
-
-
-def _check_critical(certificate: Certificate) -> None:
-    if certificate.unknown_critical:
-        found = f"critical extension {', '.join(certificate.unknown_critical)}"
-        source = 'RFC 5280, section 4.2, "Certificate Extensions"'
-        raise NotAuthenticError(certificate.common_name, found, "none that is not known", source)
+    path.check_authority(certificate)

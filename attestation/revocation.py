@@ -1,7 +1,7 @@
 """
-Has Intel taken back a certificate of a chain?
+Has an issuer taken back certificates that it signed with ECDSA?
 
-The CA above the PCKs signs a list of them; the root signs one of everything right below it.
+AMD's lists are another matter: `attestation.snp.revocation`.
 """
 
 from __future__ import annotations
