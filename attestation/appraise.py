@@ -17,7 +17,7 @@ from attestation.binding import Exact, Shim
 from attestation.cache import Cache
 from attestation.endorsements import Endorsements
 from attestation.errors import AppraisalError, AuthenticationError
-from attestation.intel.roots import Roots as IntelRoots
+from attestation.path import Roots
 from attestation.policy import Policy
 from attestation.policy_file import UNCHECKED
 from attestation.result import AttestationResult, Mismatch
@@ -34,7 +34,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     *,
     binding: Shim | Exact | None,
     now: datetime,
-    roots: SnpRoots | IntelRoots | None = None,
+    roots: SnpRoots | Roots | None = None,
     cache: Cache | None = None,
 ) -> AttestationResult:
     """

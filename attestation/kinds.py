@@ -13,6 +13,7 @@ from typing import Any
 from attestation import endorsements
 from attestation.intel import kind as intel
 from attestation.kind import Kind
+from attestation.nitro import kind as nitro
 from attestation.simulated import roots as simulated
 from attestation.simulated.chain import PEM
 from attestation.simulated.product import SIMULATED_PRODUCT
@@ -27,6 +28,7 @@ KINDS: Mapping[str, Kind[Any, Any, Any, Any]] = {
     "snp": snp.kind(snp_roots.AMD, ("kernel-hashes",), _KNOWN_PRODUCTS),
     "tdx": intel.tdx(),
     "sgx": intel.sgx(),
+    "nitro": nitro.kind(),
     "simulated": snp.kind(
         simulated.SIMULATED,
         ("simulated",),

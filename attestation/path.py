@@ -8,10 +8,25 @@ vendor's own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from attestation.cache import Cache
 from attestation.certificate import Certificate
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """
+    Root keys that may stand at the top of a chain, and nothing else may.
+
+    Attributes:
+        name: Whose they are, for messages.
+        keys: The SHA-256 of the SubjectPublicKeyInfo of each, hexadecimal.
+    """
+
+    name: str
+    keys: frozenset[str]
 
 
 def issuers(certificate: Certificate, certificates: Sequence[Certificate], source: str) -> list[Certificate]:

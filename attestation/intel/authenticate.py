@@ -27,9 +27,9 @@ from attestation.intel import chain, tcb
 from attestation.intel.collateral import SignedDocument
 from attestation.intel.endorsements import COMMON_NAME, PckExtensions, read_extensions
 from attestation.intel.evidence import SOURCE, Evidence
-from attestation.intel.roots import Roots
 from attestation.intel.tcb import Tcb
 from attestation.intel.tcb_info import EnclaveIdentity, TcbInfo, read as read_document
+from attestation.path import Roots
 
 Document = TypeVar("Document", TcbInfo, EnclaveIdentity)
 _COORDINATE = 32

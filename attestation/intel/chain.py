@@ -13,7 +13,7 @@ from attestation import path
 from attestation.cache import Cache
 from attestation.certificate import Certificate
 from attestation.errors import MissingEndorsementError, NotAuthenticError
-from attestation.intel.roots import Roots
+from attestation.path import Roots
 
 SOURCE = "Intel SGX PCK Certificate and CRL Profile Specification, rev. 1.5"
 PCK_ISSUERS = frozenset({"Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attestation.certificate import Certificate
+from attestation.claims import certificate, revocation_list
 from attestation.intel import bits
 from attestation.intel.authenticate import Authenticated
 from attestation.intel.evidence import Evidence
@@ -51,11 +51,8 @@ def of_authenticated(authenticated: Authenticated) -> dict[str, JsonValue]:
             **extensions.flags,
         },
         "tcb": None if authenticated.tcb is None else _tcb(authenticated.tcb),
-        "chain": [_certificate(certificate) for certificate in authenticated.chain],
-        "revocation_lists": [
-            {"this_update": one.this_update.isoformat(), "next_update": one.next_update.isoformat()}
-            for one in authenticated.revocation_lists
-        ],
+        "chain": [certificate(one) for one in authenticated.chain],
+        "revocation_lists": [revocation_list(one) for one in authenticated.revocation_lists],
     }
 
 
@@ -122,14 +119,3 @@ def _tcb(tcb: Tcb) -> Mapping[str, JsonValue]:
 
 def _level(level: Level) -> Mapping[str, JsonValue]:
     return {"status": level.status.value, "date": f"{level.date:%Y-%m-%d}"}
-
-
-def _certificate(certificate: Certificate) -> Mapping[str, JsonValue]:
-    return {
-        "name": certificate.common_name,
-        "serial": hex(certificate.serial),
-        "not_before": certificate.not_before.isoformat(),
-        "not_after": certificate.not_after.isoformat(),
-        "sha256": certificate.sha256.hex(),
-        "key_sha256": certificate.key_sha256.hex(),
-    }

@@ -9,8 +9,9 @@ from attestation.intel.authenticate import Authenticated, authenticate
 from attestation.intel.evidence import Evidence
 from attestation.intel.policy import SgxPolicy, TdxPolicy, read_sgx, read_tdx
 from attestation.intel.report import EnclaveReport, TdReport
-from attestation.intel.roots import INTEL, Roots
+from attestation.intel.roots import INTEL
 from attestation.kind import Kind
+from attestation.path import Roots
 from attestation.policy_values import ReferenceValue
 
 

@@ -6,22 +6,7 @@ Pinned is the key, not the certificate: a root that is issued again with the sam
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Roots:
-    """
-    Root keys that may stand at the top of a chain, and nothing else may.
-
-    Attributes:
-        name: Whose they are, for messages.
-        keys: The SHA-256 of the SubjectPublicKeyInfo of each, hexadecimal.
-    """
-
-    name: str
-    keys: frozenset[str]
-
+from attestation.path import Roots
 
 # SHA-256 of the SubjectPublicKeyInfo of "Intel SGX Root CA".
 # https://certificates.trustedservices.intel.com/Intel_SGX_Provisioning_Certification_RootCA.cer

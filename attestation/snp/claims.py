@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attestation.certificate import Certificate
+from attestation.claims import certificate, revocation_list
 from attestation.snp import bits
 from attestation.snp.authenticate import Authenticated
 from attestation.snp.products import Product
@@ -63,21 +63,8 @@ def of_authenticated(authenticated: Authenticated) -> dict[str, JsonValue]:
         "signer": authenticated.chain.leaf.common_name,
         "chip_id": None if chip_id is None else chip_id.hex(),
         "csp_id": authenticated.extensions.csp_id,
-        "chain": [_certificate(certificate) for certificate in authenticated.chain.certificates],
-        "revocation_list": None
-        if crl is None
-        else {"this_update": crl.this_update.isoformat(), "next_update": crl.next_update.isoformat()},
-    }
-
-
-def _certificate(certificate: Certificate) -> Mapping[str, JsonValue]:
-    return {
-        "name": certificate.common_name,
-        "serial": hex(certificate.serial),
-        "not_before": certificate.not_before.isoformat(),
-        "not_after": certificate.not_after.isoformat(),
-        "sha256": certificate.sha256.hex(),
-        "key_sha256": certificate.key_sha256.hex(),
+        "chain": [certificate(one) for one in authenticated.chain.certificates],
+        "revocation_list": None if crl is None else revocation_list(crl),
     }
 
 

@@ -21,7 +21,7 @@ from shim.cli.arguments import ENDORSEMENTS, EVIDENCE, FORMAT, TIME, hexadecimal
     required=True,
     metavar="FILE",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="What is accepted; see docs/examples/policy-snp.toml, policy-tdx.toml, policy-sgx.toml.",
+    help="What is accepted; see docs/examples/policy-*.toml, one for each kind of evidence.",
 )
 @click.option(
     "--nonce", type=hexadecimal(32), metavar="HEX", help="The 32 bytes that were sent to the machine."

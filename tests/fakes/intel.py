@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from attestation.endorsements import Endorsements
 from attestation.intel.collateral import SignedDocument
-from attestation.intel.roots import Roots
+from attestation.path import Roots
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 NOW = datetime(2025, 6, 1, tzinfo=UTC)

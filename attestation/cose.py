@@ -1,0 +1,125 @@
+"""
+What was signed, and by which algorithm: COSE_Sign1.
+
+The bytes that a signature covers are put together from the bytes of the message; nothing that is signed is
+encoded again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cbor2
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from attestation.errors import EvidenceFormatError, SignatureError
+
+SOURCE = 'RFC 9052, section 4.2, "Signing with One Signer"'
+_TAG = 18
+_ALGORITHM = 1
+# RFC 9053, section 2.1, "ECDSA": name, curve, hash, bytes of r and of s.
+_ALGORITHMS: Mapping[int, tuple[str, ec.EllipticCurve, hashes.HashAlgorithm, int]] = {
+    -7: ("ES256", ec.SECP256R1(), hashes.SHA256(), 32),
+    -35: ("ES384", ec.SECP384R1(), hashes.SHA384(), 48),
+    -36: ("ES512", ec.SECP521R1(), hashes.SHA512(), 66),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sign1:
+    """
+    A message with one signature.
+
+    Attributes:
+        algorithm: Of the signature, a number of the IANA registry "COSE Algorithms", which is protected.
+        payload: What was signed.
+        signed_bytes: The Sig_structure, with no external data.
+        signature: r and s, big-endian.
+    """
+
+    algorithm: int
+    payload: bytes
+    signed_bytes: bytes
+    signature: bytes
+
+
+def cbor(data: bytes, where: str) -> object:
+    """
+    Return the one value that `data` encodes.
+
+    Raises:
+        EvidenceFormatError: it encodes none, or something follows.
+    """
+    stream = io.BytesIO(data)
+    try:
+        value: object = cbor2.CBORDecoder(stream).decode()
+    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise EvidenceFormatError(where, "", str(error)[:80], "CBOR", "RFC 8949") from error
+    if stream.tell() != len(data):
+        raise EvidenceFormatError(
+            where, "", f"{len(data) - stream.tell()} bytes behind it", "none", "RFC 8949"
+        )
+    return value
+
+
+def parse(data: bytes, where: str) -> Sign1:
+    """
+    Return the message in `data`, with or without its tag.
+
+    Raises:
+        EvidenceFormatError: it is none, says something about the signature without protection, or is signed
+            by an algorithm other than ECDSA.
+
+    Not checked:
+        The signature.
+
+    Source:
+        RFC 9052, section 4.2, "Signing with One Signer", and 4.4, "Signing and Verification Process".
+    """
+    value = cbor(data, where)
+    if isinstance(value, cbor2.CBORTag):
+        if value.tag != _TAG:
+            raise EvidenceFormatError(where, "tag", str(value.tag), f"{_TAG} (COSE_Sign1)", SOURCE)
+        value = value.value
+    if not isinstance(value, list | tuple) or len(value) != 4:
+        raise EvidenceFormatError(where, "", type(value).__name__, "an array of 4 elements", SOURCE)
+    protected, unprotected, payload, signature = value
+    for name, part in (("protected", protected), ("payload", payload), ("signature", signature)):
+        if not isinstance(part, bytes):
+            raise EvidenceFormatError(where, name, type(part).__name__, "a byte string", SOURCE)
+    if unprotected != {}:
+        raise EvidenceFormatError(where, "unprotected", repr(unprotected)[:60], "an empty map", SOURCE)
+    headers = cbor(protected, f"{where} protected")
+    algorithm = headers.get(_ALGORITHM) if isinstance(headers, Mapping) else None
+    if not isinstance(algorithm, int) or algorithm not in _ALGORITHMS:
+        names = ", ".join(name for name, *_ in _ALGORITHMS.values())
+        raise EvidenceFormatError(where, "algorithm", repr(algorithm)[:60], names, "RFC 9053, section 2.1")
+    signed = cbor2.dumps(["Signature1", protected, b"", payload])
+    return Sign1(algorithm, payload, signed, signature)
+
+
+def check(message: Sign1, key: PublicKeyTypes, where: str) -> None:
+    """
+    Check that `key` made the signature.
+
+    Raises:
+        SignatureError: it is of another kind than the algorithm, or did not.
+    """
+    name, curve, digest, size = _ALGORITHMS[message.algorithm]
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != curve.name:
+        raise SignatureError(where, "another kind of key", f"one for {name}", "RFC 9053, section 2.1")
+    if len(message.signature) != 2 * size:
+        raise SignatureError(
+            where, f"{len(message.signature)} bytes", f"{2 * size} bytes", "RFC 9053, section 2.1"
+        )
+    r, s = (int.from_bytes(part, "big") for part in (message.signature[:size], message.signature[size:]))
+    try:
+        key.verify(encode_dss_signature(r, s), message.signed_bytes, ec.ECDSA(digest))
+    except InvalidSignature as error:
+        raise SignatureError(where, "made by another key", "that of the certificate", SOURCE) from error
