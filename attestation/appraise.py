@@ -8,7 +8,7 @@ result is ever returned.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -84,7 +84,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         raise AppraisalError(replace(result, verdict=error.verdict, mismatches=(reason,))) from error
 
     mismatches = (
-        *_binding(kind.report_data(authenticated), policy, binding),
+        *_binding(kind.report_data(authenticated), kind.bound, policy, binding),
         *kind.appraise(authenticated, policy.rules),
     )
     reference = kind.reference(authenticated, policy.rules)
@@ -106,7 +106,9 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     return result
 
 
-def _binding(found: bytes, policy: Policy, binding: Shim | Exact | None) -> Iterator[Mismatch]:
+def _binding(
+    found: bytes, bound: Callable[[bytes], bytes], policy: Policy, binding: Shim | Exact | None
+) -> Iterator[Mismatch]:
     """The policy chooses the formula; a binding that the caller gives is held against it all the same."""
     if binding is None and policy.binding == UNCHECKED.value:
         return
@@ -114,6 +116,6 @@ def _binding(found: bytes, policy: Policy, binding: Shim | Exact | None) -> Iter
     if policy.binding not in {formula, UNCHECKED.value}:
         given = f"the binding given is {formula}"
         yield Mismatch("binding", given, f'"{policy.binding}", as the policy says', "", Verdict.WRONG_BINDING)
-    elif binding is not None and bindings.expected(binding) != found:
-        want = bindings.expected(binding).hex()
+    elif binding is not None and bound(bindings.expected(binding)) != found:
+        want = bound(bindings.expected(binding)).hex()
         yield Mismatch("report.report_data", found.hex(), want, _BINDING_SOURCE, Verdict.WRONG_BINDING)

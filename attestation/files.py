@@ -6,16 +6,17 @@ The only file access of a verifier; everything else takes bytes.
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from attestation import endorsements
+from attestation import endorsements, json_document
 from attestation.endorsements import Endorsements
 from attestation.errors import EvidenceFormatError, PolicyError, PolicyProblem
 
 MAXIMUM_SIZE = 1 << 20
-SUFFIXES = frozenset({".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".table"})
+SUFFIXES = frozenset({".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".table", ".json"})
 
 
 def read_limited(path: Path, what: str, limit: int = MAXIMUM_SIZE) -> bytes:
@@ -40,6 +41,30 @@ def read_limited(path: Path, what: str, limit: int = MAXIMUM_SIZE) -> bytes:
     if len(data) > limit:
         raise EvidenceFormatError(where, "", f"more than {limit} bytes", f"at most {limit} bytes")
     return data
+
+
+def read_evidence(path: Path) -> bytes:
+    """
+    Return the evidence in a file, or in a directory of parts, which together become one JSON object.
+
+    The parts are those of `attestation.azure.evidence`: `hcl_report.bin`, `tpm_quote.json`, and
+    `td_quote.bin` where there is one.
+
+    Raises:
+        EvidenceFormatError: a file is too large or cannot be read, or a part is no JSON.
+    """
+    if not path.is_dir():
+        return read_limited(path, "evidence")
+    quote = json_document.read(
+        read_limited(path / "tpm_quote.json", "evidence"), str(path / "tpm_quote.json")
+    )
+    parts: dict[str, object] = {
+        "hcl_report": read_limited(path / "hcl_report.bin", "evidence").hex(),
+        "tpm_quote": quote.members,
+    }
+    if (path / "td_quote.bin").exists():
+        parts["td_quote"] = read_limited(path / "td_quote.bin", "evidence").hex()
+    return json.dumps(parts).encode()
 
 
 def read_endorsements(paths: Iterable[Path]) -> Endorsements:

@@ -63,6 +63,7 @@ class Kind(Generic[E, A, R, T]):
         report_data: What the guest put into it.
         lists_checked: Whether revocation was looked up.
         concerns: Whether a policy key that is left unchecked is about this evidence at all.
+        bound: What of the 64 bytes that bind evidence goes into it.
         endorsements: Certificates that are the same for all evidence of the kind, and so stand in the source.
         simulated: True when it proves nothing about any hardware.
     """
@@ -79,5 +80,6 @@ class Kind(Generic[E, A, R, T]):
     report_data: Callable[[A], bytes]
     lists_checked: Callable[[A], bool]
     concerns: Callable[[A, str], bool]
+    bound: Callable[[bytes], bytes] = bytes
     endorsements: Endorsements = field(default_factory=Endorsements)
     simulated: bool = False

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attestation import endorsements
+from attestation.azure import kind as azure
 from attestation.intel import kind as intel
 from attestation.kind import Kind
 from attestation.nitro import kind as nitro
@@ -22,12 +23,21 @@ from attestation.snp.products import PRODUCTS
 
 _KNOWN_PRODUCTS = (*PRODUCTS, SIMULATED_PRODUCT)
 
-KINDS: Mapping[str, Kind[Any, Any, Any, Any]] = {
+_SNP = snp.kind(
     # A report alone covers what was booted only where firmware measured the hashes of kernel, initrd and
-    # command line.  With boot = "vtpm" a vTPM's quote would have to come with it, which is another kind.
-    "snp": snp.kind(snp_roots.AMD, ("kernel-hashes",), _KNOWN_PRODUCTS),
-    "tdx": intel.tdx(),
+    # command line.
+    snp_roots.AMD,
+    ("kernel-hashes",),
+    _KNOWN_PRODUCTS,
+)
+_TDX = intel.tdx()
+
+KINDS: Mapping[str, Kind[Any, Any, Any, Any]] = {
+    "snp": _SNP,
+    "tdx": _TDX,
     "sgx": intel.sgx(),
+    "azure-snp": azure.kind("snp", _SNP),
+    "azure-tdx": azure.kind("tdx", _TDX),
     "nitro": nitro.kind(),
     "simulated": snp.kind(
         simulated.SIMULATED,

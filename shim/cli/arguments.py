@@ -33,16 +33,14 @@ def moment(text: str) -> datetime:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-EVIDENCE = click.argument(
-    "evidence_path", metavar="EVIDENCE", type=click.Path(path_type=Path, exists=True, dir_okay=False)
-)
+EVIDENCE = click.argument("evidence_path", metavar="EVIDENCE", type=click.Path(path_type=Path, exists=True))
 ENDORSEMENTS = click.option(
     "--endorsements",
     "endorsement_paths",
     multiple=True,
     metavar="PATH",
     type=click.Path(path_type=Path, exists=True),
-    help="Certificates and revocation lists: PEM, DER, certificate table, or a directory; repeatable.",
+    help="Certificates, lists and collateral: PEM, DER, certificate table, JSON, or a directory; repeatable.",
 )
 TIME = click.option(
     "--at",

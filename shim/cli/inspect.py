@@ -17,7 +17,7 @@ from shim.cli.arguments import ENDORSEMENTS, EVIDENCE, FORMAT, TIME
 @FORMAT
 @click.option(
     "--tee",
-    type=click.Choice(["snp", "tdx", "sgx", "nitro", "simulated"]),
+    type=click.Choice(["snp", "tdx", "sgx", "azure-snp", "azure-tdx", "nitro", "simulated"]),
     default="snp",
     help="Whose roots to trust; evidence never chooses that itself.",
 )
@@ -33,7 +33,7 @@ def command(
     """
     from attestation import files  # --help must not load cryptography
 
-    data = files.read_limited(evidence_path, "evidence")
+    data = files.read_evidence(evidence_path)
 
     from attestation import kinds  # nor must the refusal of a file that is too large
     from attestation.errors import AuthenticationError

@@ -62,7 +62,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     """
     from attestation import files  # --help must not load cryptography
 
-    evidence = files.read_limited(evidence_path, "evidence")
+    evidence = files.read_evidence(evidence_path)
 
     from attestation import appraise, policy  # nor must the refusal of a large file
     from attestation.binding import Exact, Shim

@@ -1,0 +1,66 @@
+"""Evidence of Azure's confidential VMs, on SEV-SNP and on TDX, as two of the kinds."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, TypeVar
+
+from attestation.azure import claims, evidence, policy
+from attestation.azure.appraise import appraise
+from attestation.azure.authenticate import Authenticated, authenticate
+from attestation.azure.evidence import Evidence
+from attestation.azure.policy import AzurePolicy
+from attestation.errors import EvidenceFormatError
+from attestation.kind import Kind
+from attestation.policy_file import Section
+from attestation.result import Mismatch
+
+H = TypeVar("H")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated, AzurePolicy[R], T]:
+    """Return the kind of evidence of confidential VMs on `hardware`, which is called `tee`."""
+
+    def parse(data: bytes) -> Evidence:
+        found = evidence.parse(data)
+        if found.hcl.tee != tee:
+            raise EvidenceFormatError("HCL report", "report type", found.hcl.tee, tee)
+        return found
+
+    def rules(top: Section) -> AzurePolicy[R]:
+        return policy.read(top, hardware.rules)
+
+    def mismatches(authenticated: Authenticated, accepted: AzurePolicy[R]) -> tuple[Mismatch, ...]:
+        proven: Any = authenticated.hardware
+        return (*hardware.appraise(proven, accepted.hardware), *appraise(authenticated, accepted))
+
+    def reference(authenticated: Authenticated, accepted: AzurePolicy[R]) -> str | None:
+        proven: Any = authenticated.hardware
+        return hardware.reference(proven, accepted.hardware)
+
+    def lists_checked(authenticated: Authenticated) -> bool:
+        proven: Any = authenticated.hardware
+        return hardware.lists_checked(proven)
+
+    def concerns(authenticated: Authenticated, key: str) -> bool:
+        proven: Any = authenticated.hardware
+        return hardware.concerns(proven, key)
+
+    verify: Any = authenticate  # its roots are those of either hardware
+    return Kind(
+        roots=hardware.roots,
+        boots=("vtpm",),
+        parse=parse,
+        authenticate=verify,
+        rules=rules,
+        appraise=mismatches,
+        reference=reference,
+        claims=claims.of_authenticated,
+        unproven=claims.of_evidence,
+        report_data=lambda authenticated: authenticated.evidence.quote.extra_data,
+        lists_checked=lists_checked,
+        concerns=concerns,
+        bound=lambda data: hashlib.sha256(data).digest(),
+    )

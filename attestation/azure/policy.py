@@ -1,0 +1,66 @@
+"""
+Which confidential VMs of Azure are accepted?
+
+What the hardware must say, as for the hardware alone; and the registers of the vTPM, which say what was
+booted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from attestation.policy_file import UNCHECKED, Checked, Section
+from attestation.policy_values import bit, hexadecimal, nonempty, strings
+
+REGISTERS = range(16)
+CONFIGURATION = {
+    "secure_boot": "secure-boot",
+    "tpm_enabled": "tpm-enabled",
+    "console_enabled": "console-enabled",
+}
+# A unified kernel image is one program of the firmware; otherwise a boot loader measures what it loads.
+_COVERING = ((4, 11), (4, 8, 9))
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class AzurePolicy(Generic[R]):
+    """
+    What a confidential VM must say; `docs/examples/policy-azure-*.toml` explain each field.
+
+    Attributes:
+        hardware: The rules for the hardware's report.
+        pcrs: Registers of the SHA-256 bank, by number.
+        configuration: What the host says of the VM.
+        vm_id: Single VMs.
+    """
+
+    hardware: R
+    pcrs: Mapping[int, Checked[frozenset[bytes]]]
+    configuration: Mapping[str, Checked[bool]]
+    vm_id: Checked[frozenset[str]]
+
+
+def read(top: Section, hardware: Callable[[Section], R]) -> AzurePolicy[R]:
+    """
+    Return the rules for a confidential VM; problems are left in `top`, which the caller closes.
+
+    Registers that leave open what was booted are a problem: 4 and 11 tell it of a unified kernel image, 4, 8
+    and 9 of a boot loader with kernel, ramdisk and command line.
+    """
+    registers, vm = top.section("pcrs"), top.section("vm")
+    pcrs = {number: registers.take(f"pcr{number}", nonempty(hexadecimal(32))) for number in REGISTERS}
+    if not any(all(pcrs[number] is not UNCHECKED for number in some) for some in _COVERING):
+        found = "registers that leave open what was booted"
+        top.problems.add("pcrs", found, "values for pcr4 and pcr11, or for pcr4, pcr8 and pcr9")
+    policy = AzurePolicy(
+        hardware=hardware(top),
+        pcrs=pcrs,
+        configuration={name: vm.take(name, bit) for name in CONFIGURATION},
+        vm_id=vm.take("id", strings),
+    )
+    registers.close()
+    vm.close()
+    return policy
