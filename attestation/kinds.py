@@ -15,6 +15,7 @@ from attestation.azure import kind as azure
 from attestation.intel import kind as intel
 from attestation.kind import Kind
 from attestation.nitro import kind as nitro
+from attestation.nvidia import kind as nvidia
 from attestation.simulated import roots as simulated
 from attestation.simulated.chain import PEM
 from attestation.simulated.product import SIMULATED_PRODUCT
@@ -39,6 +40,7 @@ KINDS: Mapping[str, Kind[Any, Any, Any, Any]] = {
     "azure-snp": azure.kind("snp", _SNP),
     "azure-tdx": azure.kind("tdx", _TDX),
     "nitro": nitro.kind(),
+    "nvidia": nvidia.kind(),
     "simulated": snp.kind(
         simulated.SIMULATED,
         ("simulated",),

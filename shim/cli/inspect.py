@@ -17,7 +17,7 @@ from shim.cli.arguments import ENDORSEMENTS, EVIDENCE, FORMAT, TIME
 @FORMAT
 @click.option(
     "--tee",
-    type=click.Choice(["snp", "tdx", "sgx", "azure-snp", "azure-tdx", "nitro", "simulated"]),
+    type=click.Choice(["snp", "tdx", "sgx", "azure-snp", "azure-tdx", "nitro", "nvidia", "simulated"]),
     default="snp",
     help="Whose roots to trust; evidence never chooses that itself.",
 )

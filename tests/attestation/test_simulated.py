@@ -66,7 +66,7 @@ def test_roots_of_hardware_and_simulation_have_nothing_in_common() -> None:
     assert not set(AMD.products) & set(SIMULATED.products)
     assert not set(AMD.products.values()) & set(SIMULATED.products.values())
     assert [name for name, kind in kinds.KINDS.items() if kind.simulated] == ["simulated"]
-    assert len({pin for kind in kinds.KINDS.values() for pin in kind.roots.keys}) == 6
+    assert len({pin for kind in kinds.KINDS.values() for pin in kind.roots.keys}) == 7
     real = {pin for kind in kinds.KINDS.values() if not kind.simulated for pin in kind.roots.keys}
     assert real.isdisjoint(kinds.KINDS["simulated"].roots.keys)
 

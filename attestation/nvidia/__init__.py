@@ -1,0 +1,1 @@
+"""NVIDIA GPUs and switches in confidential computing mode: measurements by SPDM."""

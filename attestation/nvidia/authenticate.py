@@ -1,0 +1,137 @@
+"""
+Did a genuine device of NVIDIA say this?
+
+Whether we like what it says is the question of `appraise`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from attestation import path, revocation, validity
+from attestation.cache import Cache
+from attestation.certificate import Certificate, RevocationList
+from attestation.endorsements import Endorsements
+from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
+from attestation.nvidia.evidence import SOURCE, Evidence
+from attestation.path import Roots
+
+_SCALAR = 48
+_LONGEST = 8
+_FWID = 20
+_TCB_INFO = "2.23.133.5.4.1"
+_DICE = 'TCG DICE Attestation Architecture, version 1.1, section 6.1.1, "TCB Info"'
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """
+    Measurements that a genuine device signed.
+
+    Attributes:
+        evidence: What it said.
+        chain: From the certificate of the key that signed it to the root.
+        revocation_lists: Those on which nothing of the chain stands.
+    """
+
+    evidence: Evidence
+    chain: tuple[Certificate, ...]
+    revocation_lists: tuple[RevocationList, ...]
+
+
+def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
+    evidence: Evidence,
+    endorsements: Endorsements,
+    roots: Roots,
+    *,
+    now: datetime,
+    skew: timedelta = timedelta(0),
+    crl_required: bool = False,
+    cache: Cache | None = None,
+) -> Authenticated:
+    """
+    Return the measurements, proven to be signed by a device that one of `roots` vouches for.
+
+    Args:
+        evidence: From `attestation.nvidia.evidence.parse`.
+        endorsements: The device's certificates, and revocation lists.
+        roots: The only keys that may stand at the top.
+        now: The time to judge at, with its time zone.
+        skew: By how much clocks may differ.
+        crl_required: Refuse when a list of an issuer in the chain is missing.  NVIDIA tells the state of a
+            device by OCSP, which is not looked at.
+        cache: Remembers what certificates say between calls.
+
+    Raises:
+        EvidenceFormatError, NotAuthenticError, RevokedError, ValidityError, MissingEndorsementError.
+
+    Not checked:
+        Everything that a policy is for; the state of the certificates by OCSP.
+
+    Source:
+        DMTF DSP0274, version 1.1.3, section 10.11.  RFC 5280, section 6.1, "Basic Path Validation".
+    """
+    cache = cache if cache is not None else Cache()
+    certificates = [cache.certificate(one) for one in endorsements.certificates]
+    leaf = _signer(evidence, certificates)
+    chain = [leaf]
+    while chain[-1].subject != chain[-1].issuer:
+        if len(chain) > _LONGEST:
+            raise NotAuthenticError("chain", f"more than {_LONGEST} certificates", "fewer", SOURCE)
+        chain.append(path.issuer(chain[-1], certificates, cache, SOURCE))
+        path.check_authority(chain[-1])
+    root = path.pinned(chain[-1:], roots.keys, roots.name, SOURCE)
+    cache.check_ecdsa(root.signed, root, root.common_name)
+    path.check_critical(leaf)
+    _check_firmware(evidence, leaf)
+
+    found = [
+        revocation.check([one], issuer, endorsements.revocation_lists, cache)
+        for one, issuer in pairwise(chain)
+    ]
+    lists = tuple(one for one in found if one is not None)
+    for certificate in chain:
+        validity.check(certificate.not_before, certificate.not_after, now, skew, certificate.common_name)
+    for one in lists:
+        validity.check(one.this_update, one.next_update, now, skew, "revocation list")
+    if crl_required and None in found:
+        want = "one of each issuer in the chain"
+        raise MissingEndorsementError("revocation lists", f"{len(lists)}", want, revocation.SOURCE)
+    return Authenticated(evidence, tuple(chain), lists)
+
+
+def _signer(evidence: Evidence, certificates: Sequence[Certificate]) -> Certificate:
+    """Return the certificate whose key signed the measurements; it issues none."""
+    devices = [one for one in certificates if not one.signs_certificates]
+    if not devices:
+        raise MissingEndorsementError("certificate of the device", "none", "one", SOURCE)
+    r, s = (
+        int.from_bytes(part, "big") for part in (evidence.signature[:_SCALAR], evidence.signature[_SCALAR:])
+    )
+    for one in devices:
+        key = one.public_key
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+            continue
+        try:
+            key.verify(encode_dss_signature(r, s), evidence.signed_bytes, ec.ECDSA(hashes.SHA384()))
+        except InvalidSignature:
+            continue
+        return one
+    want = f"that of {devices[0].common_name}"
+    raise SignatureError("measurements' signature", "made by another key", want, SOURCE)
+
+
+def _check_firmware(evidence: Evidence, leaf: Certificate) -> None:
+    """Check that the key was made for the firmware that answers."""
+    fwid, stated = evidence.opaque.get(_FWID), leaf.extensions.get(_TCB_INFO)
+    if fwid is not None and (stated is None or not stated.endswith(fwid)):
+        found = "nothing" if stated is None else stated[-len(fwid) :].hex()
+        raise NotAuthenticError(f"{leaf.common_name}.FWID", found, f"{fwid.hex()} as measured", _DICE)

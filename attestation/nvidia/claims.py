@@ -1,0 +1,32 @@
+"""What does a device of NVIDIA claim, in words?  A JSON value for people, tokens and logs."""
+
+from __future__ import annotations
+
+from attestation.claims import certificate, revocation_list
+from attestation.nvidia.authenticate import Authenticated
+from attestation.nvidia.evidence import OPAQUE, Evidence
+from shim.canonical import JsonValue
+
+
+def of_evidence(evidence: Evidence) -> dict[str, JsonValue]:
+    """Return what was said, authentic or not."""
+    facts: dict[str, JsonValue] = {
+        name: evidence.opaque[number].hex() if name == "fwid" else evidence.text(number)
+        for number, name in OPAQUE.items()
+        if number in evidence.opaque
+    }
+    return {
+        "nonce": evidence.nonce.hex(),
+        "device": {**facts, "vbios_version": evidence.vbios_version},
+        "measurements": {str(index): value.hex() for index, value in evidence.measurements.items()},
+    }
+
+
+def of_authenticated(authenticated: Authenticated) -> dict[str, JsonValue]:
+    """Return what was said and by whom it is signed."""
+    return {
+        **of_evidence(authenticated.evidence),
+        "name": authenticated.chain[0].common_name,
+        "chain": [certificate(one) for one in authenticated.chain],
+        "revocation_lists": [revocation_list(one) for one in authenticated.revocation_lists],
+    }
