@@ -11,18 +11,24 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from attestation import binding as bindings, kinds
 from attestation.binding import Exact, Shim
 from attestation.cache import Cache
 from attestation.endorsements import Endorsements
-from attestation.errors import AppraisalError, AuthenticationError
+from attestation.errors import AppraisalError, AuthenticationError, EvidenceFormatError
+from attestation.eventlog.claims import of_log
+from attestation.eventlog.log import parse as parse_log
+from attestation.eventlog.replay import check as check_log
+from attestation.kind import Kind
 from attestation.path import Roots
 from attestation.policy import Policy
 from attestation.policy_file import UNCHECKED
 from attestation.result import AttestationResult, Mismatch
 from attestation.snp.roots import Roots as SnpRoots
 from attestation.verdict import Verdict, most_fundamental
+from shim.canonical import JsonValue
 
 _BINDING_SOURCE = "attestation.binding.report_data"
 
@@ -36,6 +42,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     now: datetime,
     roots: SnpRoots | Roots | None = None,
     cache: Cache | None = None,
+    event_log: bytes | None = None,
 ) -> AttestationResult:
     """
     Return an affirming result, or raise one that is not.
@@ -48,6 +55,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         now: The time to judge at, with its time zone.
         roots: Instead of the pinned roots of the policy's kind; for tests and private hierarchies.
         cache: Remembers what certificates say between calls.
+        event_log: What explains the registers; if given, it has to.
 
     Raises:
         AppraisalError: with the full result: the verdict and every mismatch.
@@ -79,6 +87,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
             crl_required=policy.crl == "required",
             cache=cache,
         )
+        explained = {} if event_log is None else explain(kind, authenticated, event_log)
     except AuthenticationError as error:
         reason = Mismatch(error.where, error.found, error.want, error.source, error.verdict)
         raise AppraisalError(replace(result, verdict=error.verdict, mismatches=(reason,))) from error
@@ -91,7 +100,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     result = replace(
         result,
         verdict=most_fundamental(mismatch.verdict for mismatch in mismatches),
-        claims={**kind.claims(authenticated), "boot": policy.boot, "reference": reference},
+        claims={**kind.claims(authenticated), **explained, "boot": policy.boot, "reference": reference},
         mismatches=mismatches,
         unchecked=tuple(
             key
@@ -104,6 +113,21 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     if result.verdict is not Verdict.AFFIRMING:
         raise AppraisalError(result)
     return result
+
+
+def explain(kind: Kind[Any, Any, Any, Any], authenticated: object, event_log: bytes) -> dict[str, JsonValue]:
+    """
+    Return what a log says that explains the registers of authentic evidence.
+
+    Raises:
+        EvidenceFormatError: it is none, or the evidence has no registers.
+        NotAuthenticError: it leads to other values than those that were signed.
+    """
+    if kind.registers is None:
+        raise EvidenceFormatError("event log", "", "one", "none: this kind of evidence has no registers")
+    log, registers = parse_log(event_log), kind.registers(authenticated)
+    check_log(log, registers)
+    return {"event_log": of_log(log, registers)}
 
 
 def _binding(

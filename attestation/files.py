@@ -14,6 +14,7 @@ from pathlib import Path
 from attestation import endorsements, json_document
 from attestation.endorsements import Endorsements
 from attestation.errors import EvidenceFormatError, PolicyError, PolicyProblem
+from attestation.eventlog import log
 
 MAXIMUM_SIZE = 1 << 20
 SUFFIXES = frozenset({".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".table", ".json"})
@@ -65,6 +66,16 @@ def read_evidence(path: Path) -> bytes:
     if (path / "td_quote.bin").exists():
         parts["td_quote"] = read_limited(path / "td_quote.bin", "evidence").hex()
     return json.dumps(parts).encode()
+
+
+def read_event_log(path: Path) -> bytes:
+    """
+    Return the contents of an event log.
+
+    Raises:
+        EvidenceFormatError: the file is too large or cannot be read.
+    """
+    return read_limited(path, "event log", log.MAXIMUM_SIZE)
 
 
 def read_endorsements(paths: Iterable[Path]) -> Endorsements:

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from attestation.cache import Cache
 from attestation.endorsements import Endorsements
+from attestation.eventlog.replay import Registers
 from attestation.policy_file import Section
 from attestation.result import Mismatch
 from shim.canonical import JsonValue
@@ -63,6 +64,7 @@ class Kind(Generic[E, A, R, T]):
         report_data: What the guest put into it.
         lists_checked: Whether revocation was looked up.
         concerns: Whether a policy key that is left unchecked is about this evidence at all.
+        registers: The signed registers that an event log may explain; None where there are none.
         bound: What of the 64 bytes that bind evidence goes into it.
         endorsements: Certificates that are the same for all evidence of the kind, and so stand in the source.
         simulated: True when it proves nothing about any hardware.
@@ -80,6 +82,7 @@ class Kind(Generic[E, A, R, T]):
     report_data: Callable[[A], bytes]
     lists_checked: Callable[[A], bool]
     concerns: Callable[[A, str], bool]
+    registers: Callable[[A], Registers] | None = None
     bound: Callable[[bytes], bytes] = bytes
     endorsements: Endorsements = field(default_factory=Endorsements)
     simulated: bool = False

@@ -11,10 +11,13 @@ from attestation.azure.authenticate import Authenticated, authenticate
 from attestation.azure.evidence import Evidence
 from attestation.azure.policy import AzurePolicy
 from attestation.errors import EvidenceFormatError
+from attestation.eventlog.replay import Registers
 from attestation.kind import Kind
 from attestation.policy_file import Section
 from attestation.result import Mismatch
 
+# Those of the firmware and of a boot loader that uses its log; others the system extends itself.
+_OF_THE_LOG = frozenset({*range(10), 14})
 H = TypeVar("H")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -62,5 +65,11 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
         report_data=lambda authenticated: authenticated.evidence.quote.extra_data,
         lists_checked=lists_checked,
         concerns=concerns,
+        registers=_registers,
         bound=lambda data: hashlib.sha256(data).digest(),
     )
+
+
+def _registers(authenticated: Authenticated) -> Registers:
+    pcrs = authenticated.evidence.quote.pcrs
+    return Registers("sha256", pcrs, {number: f"pcr{number}" for number in pcrs}, _OF_THE_LOG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attestation.errors import EvidenceFormatError
+from attestation.eventlog.replay import Registers
 from attestation.intel import claims, evidence
 from attestation.intel.appraise import appraise_sgx, appraise_tdx
 from attestation.intel.authenticate import Authenticated, authenticate
@@ -20,6 +21,7 @@ def tdx() -> Kind[Evidence, Authenticated, TdxPolicy, Roots]:
     return Kind(
         roots=INTEL,
         boots=("rtmr",),
+        registers=_registers,
         parse=_parse_tdx,
         authenticate=authenticate,
         rules=read_tdx,
@@ -63,6 +65,19 @@ def _of(found: Evidence, tee: str) -> Evidence:
     if found.tee != tee:
         raise EvidenceFormatError("quote", "TEE type", found.tee, tee, evidence.SOURCE)
     return found
+
+
+def _registers(authenticated: Authenticated) -> Registers:
+    """A log calls MRTD 0 and the RTMRs 1 to 4; the last is for the running system, which keeps none."""
+    report = authenticated.evidence.report
+    rtmrs = report.rtmrs if isinstance(report, TdReport) else ()
+    return Registers(
+        "sha384",
+        dict(enumerate(rtmrs, 1)),
+        {number: f"rtmr{number - 1}" for number in range(1, 5)},
+        frozenset({1, 2, 3}),
+        dynamic=False,
+    )
 
 
 def _lists_checked(authenticated: Authenticated) -> bool:

@@ -42,6 +42,13 @@ ENDORSEMENTS = click.option(
     type=click.Path(path_type=Path, exists=True),
     help="Certificates, lists and collateral: PEM, DER, certificate table, JSON, or a directory; repeatable.",
 )
+EVENT_LOG = click.option(
+    "--event-log",
+    "event_log_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="What was measured into the registers; it has to lead to the values that are signed.",
+)
 TIME = click.option(
     "--at",
     metavar="TIME",

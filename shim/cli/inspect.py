@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from shim.cli.arguments import ENDORSEMENTS, EVIDENCE, FORMAT, TIME
+from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME
 
 
 @click.command("inspect")
 @EVIDENCE
 @ENDORSEMENTS
+@EVENT_LOG
 @TIME
 @FORMAT
 @click.option(
@@ -22,7 +23,13 @@ from shim.cli.arguments import ENDORSEMENTS, EVIDENCE, FORMAT, TIME
     help="Whose roots to trust; evidence never chooses that itself.",
 )
 def command(
-    *, evidence_path: Path, endorsement_paths: tuple[Path, ...], at: datetime, output: str, tee: str
+    *,
+    evidence_path: Path,
+    endorsement_paths: tuple[Path, ...],
+    event_log_path: Path | None,
+    at: datetime,
+    output: str,
+    tee: str,
 ) -> None:
     """
     Show what EVIDENCE claims, and whether it is authentic.
@@ -36,6 +43,7 @@ def command(
     data = files.read_evidence(evidence_path)
 
     from attestation import kinds  # nor must the refusal of a file that is too large
+    from attestation.appraise import explain
     from attestation.errors import AuthenticationError
     from shim.cli import attestation_output
 
@@ -46,12 +54,15 @@ def command(
         authenticated = kind.authenticate(
             evidence, endorsements, kind.roots, now=at, skew=timedelta(0), crl_required=False, cache=None
         )
+        explained = {}
+        if event_log_path is not None:
+            explained = explain(kind, authenticated, files.read_event_log(event_log_path))
     except AuthenticationError as error:
         attestation_output.show_unproven(kind.unproven(evidence), error, output, simulated=kind.simulated)
         raise
     attestation_output.show_authentic(
         tee,
-        kind.claims(authenticated),
+        {**kind.claims(authenticated), **explained},
         output,
         simulated=kind.simulated,
         lists_checked=kind.lists_checked(authenticated),

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from shim.cli.arguments import ENDORSEMENTS, EVIDENCE, FORMAT, TIME, hexadecimal
+from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME, hexadecimal
 
 
 @click.command("verify")
 @EVIDENCE
 @ENDORSEMENTS
+@EVENT_LOG
 @TIME
 @FORMAT
 @click.option(
@@ -45,6 +46,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     *,
     evidence_path: Path,
     endorsement_paths: tuple[Path, ...],
+    event_log_path: Path | None,
     at: datetime,
     output: str,
     policy_path: Path,
@@ -79,8 +81,9 @@ def command(  # noqa: PLR0913  # one parameter per option
 
     rules = policy.load(files.read_policy(policy_path), str(policy_path))
     endorsements = files.read_endorsements(endorsement_paths)
+    log = None if event_log_path is None else files.read_event_log(event_log_path)
     try:
-        result = appraise.appraise(evidence, endorsements, rules, binding=binding, now=at)
+        result = appraise.appraise(evidence, endorsements, rules, binding=binding, now=at, event_log=log)
     except AppraisalError as error:
         attestation_output.show_result(error.result, output)
         raise

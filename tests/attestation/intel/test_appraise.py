@@ -295,3 +295,39 @@ def test_a_strict_policy_on_real_quotes(case: Case) -> None:
     else:
         assert result.verdict is Verdict.AFFIRMING
         assert case.expected == "valid: UpToDate"
+
+
+def test_an_event_log_has_to_lead_to_the_registers() -> None:
+    from tests.attestation.eventlog.test_log import event, extended, header  # noqa: PLC0415  # used once
+
+    log = header() + event(1, b"a") + event(2, b"b") + event(3, b"c")
+    raw = bytearray(intel.td())
+    for number, data in enumerate((b"a", b"b", b"c")):
+        raw[328 + 48 * number : 376 + 48 * number] = extended(data)
+    fake, values = Intel(report=bytes(raw)), TDX
+    for number, data in enumerate((b"a", b"b", b"c")):
+        values = changed(f"report.rtmr{number}", [extended(data).hex()], values)
+    settings: Any = {"binding": EXACT, "now": NOW, "roots": fake.roots()}
+    result = appraise(fake.quote(), fake.endorsements(), policy(values), event_log=log, **settings)
+    assert result.claims is not None
+    told: Any = result.claims["event_log"]
+    assert (told["explained"], told["unexplained"]) == (["rtmr0", "rtmr1", "rtmr2"], ["rtmr3"])
+    assert [one["data"] for one in told["events"]] == ["61", "62", "63"]
+
+
+def test_a_log_that_leads_elsewhere_is_refused() -> None:
+    from tests.attestation.eventlog.test_log import event, header  # noqa: PLC0415  # used once
+
+    fake = Intel()
+    with pytest.raises(AppraisalError) as caught:
+        appraise(
+            fake.quote(),
+            fake.endorsements(),
+            policy(TDX),
+            binding=EXACT,
+            now=NOW,
+            roots=fake.roots(),
+            event_log=header() + event(1, b"a"),
+        )
+    assert caught.value.result.verdict is Verdict.NOT_AUTHENTIC
+    assert [mismatch.field for mismatch in caught.value.mismatches] == ["event log.rtmr0"]

@@ -1,0 +1,1 @@
+"""Event logs of firmware and boot loaders: what was extended into which register, and why."""
