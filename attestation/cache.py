@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
@@ -26,6 +26,7 @@ from attestation.certificate import (
 
 _LIMIT = 4096
 Fact = TypeVar("Fact")
+Argument = TypeVar("Argument")
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Cache:
     _certificates: dict[bytes, Certificate] = field(default_factory=dict)
     _revocation_lists: dict[bytes, RevocationList] = field(default_factory=dict)
     _signatures: dict[bytes, None] = field(default_factory=dict)
+    _others: dict[object, dict[bytes, Any]] = field(default_factory=dict)
 
     def certificate(self, der: bytes) -> Certificate:
         """Return what `attestation.certificate.read_certificate` returns, and raise what it raises."""
@@ -51,6 +53,18 @@ class Cache:
         digest = hashlib.sha256(der).digest()
         known = self._revocation_lists.get(digest)
         return known or _remember(self._revocation_lists, digest, read_revocation_list(der))
+
+    def fact(self, read: Callable[[Argument], Fact], digest: bytes, argument: Argument) -> Fact:
+        """
+        Return what `read` returns for an argument, and raise what it raises.
+
+        `digest` is one of all that the answer depends on; `read` depends on nothing else.
+        """
+        known = self._others.setdefault(read, {})
+        if digest not in known:
+            _remember(known, digest, read(argument))
+        found: Fact = known[digest]
+        return found
 
     def check_rsa_pss_sha384(self, signed: Signed, issuer: Certificate, where: str) -> None:
         """Check what `attestation.certificate.check_rsa_pss_sha384` checks; only success is remembered."""

@@ -111,7 +111,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
 
     leaf = _signing_certificate(evidence, certificates)
     proven = chain.pck_chain(leaf, certificates, roots, cache)
-    extensions = read_extensions(leaf)
+    extensions = cache.fact(read_extensions, leaf.sha256, leaf)
     _check_attestation_key(evidence)
     _check_quote(evidence)
     signing = chain.signing_chain(certificates, roots, cache) if supplied.documents else None
@@ -189,7 +189,7 @@ def _check_quote(evidence: Evidence) -> None:
 
 def _signed(one: SignedDocument, signing: Certificate, cache: Cache) -> TcbInfo | EnclaveIdentity:
     """Return what a document says, which the key of `signing` has signed."""
-    document = read_document(one.body)
+    document = cache.fact(read_document, hashlib.sha256(one.body).digest(), one.body)
     r, s = (int.from_bytes(part, "big") for part in (one.signature[:32], one.signature[32:]))
     signed = Signed(one.body, encode_dss_signature(r, s), _ECDSA_SHA256)
     cache.check_ecdsa(signed, signing, f"collateral {document.id}")
