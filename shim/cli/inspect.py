@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def command(
     from shim.cli import attestation_output
 
     kind = kinds.KINDS[tee]
-    evidence = kind.parse(data)
+    evidence = _parsed(data, tee)
     try:
         endorsements = files.read_endorsements(endorsement_paths) | kind.endorsements
         authenticated = kind.authenticate(
@@ -67,3 +68,19 @@ def command(
         simulated=kind.simulated,
         lists_checked=kind.lists_checked(authenticated),
     )
+
+
+def _parsed(data: bytes, tee: str) -> object:
+    """Return the evidence; where it is of another kind, the error says of which."""
+    from attestation import kinds
+    from attestation.errors import AuthenticationError, EvidenceFormatError
+
+    try:
+        evidence: object = kinds.KINDS[tee].parse(data)
+    except EvidenceFormatError as error:
+        for name, kind in kinds.KINDS.items():
+            with contextlib.suppress(AuthenticationError):
+                kind.parse(data)
+                raise click.UsageError(f"{error}; it can be read as {name}: --tee {name}") from error
+        raise
+    return evidence

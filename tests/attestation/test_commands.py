@@ -189,3 +189,70 @@ def test_directory_of_endorsements_is_searched(case: Case) -> None:
     arguments = ("--endorsements", roots, "--endorsements", folder, "--at", case.time.isoformat())
     code = run(inspect.command, case.files["report"], *arguments)[0]
     assert (code == 0) == case.expected.startswith("valid")
+
+
+@pytest.mark.parametrize("case", vectors.cases("dcap", "nitro", "nvidia"))
+def test_inspect_says_of_which_kind_evidence_is(case: Case) -> None:
+    role = next(role for role in ("quote", "doc", "evidence") if role in case.files)
+    code, _, message = run(inspect.command, case.files[role])
+    kind = {"dcap": case.id.split("/")[0]}.get(case.kind, case.kind)
+    assert code == 2
+    assert f"it can be read as {kind}: --tee {kind}" in message
+
+
+@pytest.mark.parametrize("case", vectors.cases("dcap", role="collateral"))
+def test_inspect_tells_how_old_a_platform_is(case: Case) -> None:
+    arguments = (
+        "--tee",
+        case.id.split("/")[0],
+        "--endorsements",
+        case.files["collateral"],
+        "--format",
+        "json",
+    )
+    assert case.time is not None
+    code, output, _ = run(inspect.command, case.files["quote"], "--at", case.time.isoformat(), *arguments)
+    found = json.loads(output)
+    if case.expected.startswith("valid"):
+        assert (code, found["verdict"]) == (0, "authentic")
+        assert found["claims"]["tcb"]["status"] in case.expected
+        assert found["claims"]["report"]["debug"] == ("DEBUG" in case.expected)
+    else:
+        assert (
+            code
+            == {"no TCB": 16, "tcbInfo": 12}[
+                next(text for text in ("no TCB", "tcbInfo") if text in case.expected)
+            ]
+        )
+        assert found["unproven_claims"]["tee"] == "TDX"
+
+
+@pytest.mark.parametrize("case", vectors.cases("azure", role="quote"))
+def test_inspect_takes_a_directory_of_parts(case: Case, tmp_path: Path) -> None:
+    for role, name in (("hcl", "hcl_report.bin"), ("tpm_quote", "tpm_quote.json"), ("quote", "td_quote.bin")):
+        (tmp_path / name).write_bytes(case.read(role))
+    assert case.time is not None
+    at = case.time.isoformat()
+    code, output, _ = run(inspect.command, tmp_path, "--tee", "azure-tdx", "--at", at, "--format", "json")
+    assert (code, json.loads(output)["claims"]["vm"]["secure_boot"]) == (0, True)
+    (tmp_path / "tpm_quote.json").unlink()
+    assert run(inspect.command, tmp_path, "--tee", "azure-tdx", "--at", at)[0] == 10
+
+
+@pytest.mark.parametrize("case", vectors.cases("ccel", role="quote"))
+def test_inspect_holds_an_event_log_against_the_registers(case: Case) -> None:
+    log = (
+        "--event-log",
+        case.files["log"],
+        "--tee",
+        "tdx",
+        "--at",
+        "2026-05-01T00:00:00Z",
+        "--format",
+        "json",
+    )
+    code, output, message = run(inspect.command, case.files["quote"], *log)
+    if "[True, True, True, True]" in case.expected:
+        assert (code, json.loads(output)["claims"]["event_log"]["unexplained"]) == (0, [])
+    else:
+        assert (code, message[:15]) == (11, "event log.rtmr2")
