@@ -214,7 +214,17 @@ def _revocation_list(crl: x509.CertificateRevocationList, where: str) -> Revocat
         next_update=crl.next_update_utc,
         signed=Signed(crl.tbs_certlist_bytes, crl.signature, crl.signature_algorithm_oid.dotted_string),
         revoked=frozenset(revoked),
-        unknown_critical=_unknown_critical(crl.extensions, _KNOWN_CRITICAL_IN_CRL),
+        unknown_critical=(
+            *_unknown_critical(crl.extensions, _KNOWN_CRITICAL_IN_CRL),
+            *(extension.oid.dotted_string for extension in crl.extensions if _covers_some(extension.value)),
+        ),
+    )
+
+
+def _covers_some(value: x509.ExtensionType) -> bool:
+    """Whether a distribution point leaves out certificates or reasons: such a list settles nothing."""
+    return isinstance(value, x509.IssuingDistributionPoint) and bool(
+        value.only_contains_attribute_certs or value.only_contains_user_certs or value.only_some_reasons
     )
 
 

@@ -21,8 +21,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from attestation.errors import EvidenceFormatError, SignatureError
 
 SOURCE = 'RFC 9052, section 4.2, "Signing with One Signer"'
-_TAG = 18
+_TAGGED = b"\xd2"  # tag 18
 _ALGORITHM = 1
+# RFC 8949, section 3, "Specification of the CBOR Encoding".
+_ARGUMENT_SIZES = {24: 1, 25: 2, 26: 4, 27: 8}
+_FIRST_SIZE, _INDEFINITE = 24, 31
+_MAJOR_STRINGS, _MAJOR_TAG = (2, 3), 6
 # RFC 9053, section 2.1, "ECDSA": name, curve, hash, bytes of r and of s.
 _ALGORITHMS: Mapping[int, tuple[str, ec.EllipticCurve, hashes.HashAlgorithm, int]] = {
     -7: ("ES256", ec.SECP256R1(), hashes.SHA256(), 32),
@@ -54,8 +58,10 @@ def cbor(data: bytes, where: str) -> object:
     Return the one value that `data` encodes.
 
     Raises:
-        EvidenceFormatError: it encodes none, or something follows.
+        EvidenceFormatError: it encodes none, something follows, or a part of it has a tag: those make other
+            values of values, some at great cost, and no evidence has any.
     """
+    _check_plain(data, where)
     stream = io.BytesIO(data)
     try:
         value: object = cbor2.CBORDecoder(stream).decode()
@@ -66,6 +72,18 @@ def cbor(data: bytes, where: str) -> object:
             where, "", f"{len(data) - stream.tell()} bytes behind it", "none", "RFC 8949"
         )
     return value
+
+
+def _check_plain(data: bytes, where: str) -> None:
+    """Look at the head of every item, wherever it is nested: they stand one after the other."""
+    at = 0
+    while at < len(data):
+        major, low = data[at] >> 5, data[at] & 0x1F
+        size = _ARGUMENT_SIZES.get(low, 0)
+        argument = low if low < _FIRST_SIZE else int.from_bytes(data[at + 1 : at + 1 + size], "big")
+        if major == _MAJOR_TAG:
+            raise EvidenceFormatError(where, "tag", str(argument), "none", "RFC 8949, section 3.4", offset=at)
+        at += 1 + size + (argument if major in _MAJOR_STRINGS and low != _INDEFINITE else 0)
 
 
 def parse(data: bytes, where: str) -> Sign1:
@@ -82,11 +100,7 @@ def parse(data: bytes, where: str) -> Sign1:
     Source:
         RFC 9052, section 4.2, "Signing with One Signer", and 4.4, "Signing and Verification Process".
     """
-    value = cbor(data, where)
-    if isinstance(value, cbor2.CBORTag):
-        if value.tag != _TAG:
-            raise EvidenceFormatError(where, "tag", str(value.tag), f"{_TAG} (COSE_Sign1)", SOURCE)
-        value = value.value
+    value = cbor(data.removeprefix(_TAGGED), where)
     if not isinstance(value, list | tuple) or len(value) != 4:
         raise EvidenceFormatError(where, "", type(value).__name__, "an array of 4 elements", SOURCE)
     protected, unprotected, payload, signature = value
@@ -94,7 +108,7 @@ def parse(data: bytes, where: str) -> Sign1:
         if not isinstance(part, bytes):
             raise EvidenceFormatError(where, name, type(part).__name__, "a byte string", SOURCE)
     if unprotected != {}:
-        raise EvidenceFormatError(where, "unprotected", repr(unprotected)[:60], "an empty map", SOURCE)
+        raise EvidenceFormatError(where, "unprotected", type(unprotected).__name__, "an empty map", SOURCE)
     headers = cbor(protected, f"{where} protected")
     algorithm = headers.get(_ALGORITHM) if isinstance(headers, Mapping) else None
     if not isinstance(algorithm, int) or algorithm not in _ALGORITHMS:

@@ -20,6 +20,7 @@ BOOLEAN = 0x01
 _IA5_STRING = 0x16
 _EXPLICIT_0 = 0xA0
 _LONG_FORM = 0x80
+_LONGEST_HEADER = 6
 _PADDING = b"\x00\r\n"  # what hosts and editors leave after the last structure
 _SOURCE = 'X.690, section 8.1.3, "Length octets"'
 
@@ -32,15 +33,15 @@ def split(data: bytes, where: str) -> tuple[bytes, ...]:
         EvidenceFormatError: something other than a SEQUENCE, or one that ends beyond the data.
     """
     structures = []
-    rest = data
-    while rest.strip(_PADDING):
-        if rest[0] != SEQUENCE:
-            raise EvidenceFormatError(where, "DER", f"tag 0x{rest[0]:02x}", "a SEQUENCE", _SOURCE)
-        header, length = _header(rest, where)
-        if header + length > len(rest):
-            raise EvidenceFormatError(where, "DER", f"{len(rest)} bytes", f"{header + length} bytes", _SOURCE)
-        structures.append(rest[: header + length])
-        rest = rest[header + length :]
+    at = 0
+    while at < len(data):
+        if data[at] != SEQUENCE:
+            if not data[at:].strip(_PADDING):
+                break
+            raise EvidenceFormatError(where, "DER", f"tag 0x{data[at]:02x}", "a SEQUENCE", _SOURCE)
+        end = _end(data, at, where)
+        structures.append(data[at:end])
+        at = end
     return tuple(structures)
 
 
@@ -63,12 +64,21 @@ def elements(data: bytes, where: str) -> Iterator[tuple[int, bytes]]:
     Raises:
         EvidenceFormatError: an element that ends beyond the data.
     """
-    while data:
-        header, length = _header(data, where)
-        if header + length > len(data):
-            raise EvidenceFormatError(where, "DER", f"{len(data)} bytes", f"{header + length} bytes", _SOURCE)
-        yield data[0], data[header : header + length]
-        data = data[header + length :]
+    at = 0
+    while at < len(data):
+        header, _ = _header(data[at : at + _LONGEST_HEADER], where)
+        end = _end(data, at, where)
+        yield data[at], data[at + header : end]
+        at = end
+
+
+def _end(data: bytes, at: int, where: str) -> int:
+    """Return where the element at `at` ends, inside the data."""
+    header, length = _header(data[at : at + _LONGEST_HEADER], where)
+    end = at + header + length
+    if end > len(data):
+        raise EvidenceFormatError(where, "DER", f"{len(data) - at} bytes", f"{end - at} bytes", _SOURCE)
+    return end
 
 
 def object_identifier(contents: bytes) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from attestation import der
@@ -19,8 +19,13 @@ from attestation.intel import collateral
 from attestation.intel.collateral import SignedDocument
 from attestation.snp import certificate_table
 
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _PEM_BEGIN = b"-----BEGIN "
+_PEM_DASHES = b"-----"
+_LONGEST_LABEL = 64
+_MOST = 512
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_HEXADECIMAL = re.compile(rb"(?:[0-9a-fA-F]{2})+")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/\s]+={0,2}")
 _CERTIFICATE_LABELS = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE"})
 _REVOCATION_LABELS = frozenset({b"X509 CRL", b"CRL"})
 
@@ -61,8 +66,8 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     Return the certificates and revocation lists in `data`, recognised by its structure.
 
     Args:
-        data: PEM blocks with anything between them, DER structures one after the other, the certificate
-            table of an extended report, or collateral of Intel as JSON.
+        data: PEM blocks with anything between them, DER structures one after the other, also in hexadecimal
+            or base64, the certificate table of an extended report, or collateral of Intel as JSON.
         where: The name of the file, for errors.
 
     Raises:
@@ -71,6 +76,7 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     Not checked:
         What the structures say; that they belong together; any signature.
     """
+    data = data.removeprefix(_BYTE_ORDER_MARK)
     if data.lstrip()[:1] == b"{":
         return _parse_collateral(data, where)
     if _PEM_BEGIN in data:
@@ -79,6 +85,11 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
         return from_certificate_table(data, where)
     if data[:1] == bytes([der.SEQUENCE]):
         return _parse_der(data, where)
+    text = data.strip()
+    if _HEXADECIMAL.fullmatch(text):
+        return _parse_der(bytes.fromhex(text.decode("ascii")), where)
+    if _BASE64.fullmatch(text):
+        return _parse_der(_decode(text, where), where)
     raise EvidenceFormatError(
         where, "", "neither PEM nor DER nor a certificate table nor JSON", "one of these"
     )
@@ -112,18 +123,38 @@ def _parse_collateral(data: bytes, where: str) -> Endorsements:
 def _parse_pem(data: bytes, where: str) -> Endorsements:
     certificates: list[bytes] = []
     revocation_lists: list[bytes] = []
-    blocks = list(_PEM.finditer(data))
-    if len(blocks) != data.count(_PEM_BEGIN):
-        raise EvidenceFormatError(where, "PEM", "BEGIN without END", "both", "RFC 7468")
-    for block in blocks:
-        label, body = block.groups()
+    for label, body in _pem_blocks(data, where):
         if label in _CERTIFICATE_LABELS:
             certificates.append(_decode(body, where))
         elif label in _REVOCATION_LABELS:
             revocation_lists.append(_decode(body, where))
         else:
-            found = label.decode("ascii")
+            found = label.decode("ascii", "replace")
             raise EvidenceFormatError(where, "PEM", found, "CERTIFICATE or X509 CRL", "RFC 7468")
+    return _limited(certificates, revocation_lists, where)
+
+
+def _pem_blocks(data: bytes, where: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield label and contents of each block; what stands between blocks is for people."""
+    begin = data.find(_PEM_BEGIN)
+    while begin >= 0:
+        start = begin + len(_PEM_BEGIN)
+        dashes = data.find(_PEM_DASHES, start, start + _LONGEST_LABEL)
+        label = data[start:dashes] if dashes >= 0 else b""
+        following = data.find(_PEM_BEGIN, start)
+        marker = b"-----END " + label + _PEM_DASHES
+        end = data.find(marker, start, following if following >= 0 else len(data))
+        if dashes < 0 or end < 0:
+            raise EvidenceFormatError(where, "PEM", "BEGIN without END", "both", "RFC 7468")
+        yield label, data[dashes + len(_PEM_DASHES) : end]
+        begin = following
+
+
+def _limited(certificates: list[bytes], revocation_lists: list[bytes], where: str) -> Endorsements:
+    """Return them together, unless they are so many that looking for issuers would take long."""
+    if len(certificates) + len(revocation_lists) > _MOST:
+        found = f"{len(certificates) + len(revocation_lists)} certificates and lists"
+        raise EvidenceFormatError(where, "", found, f"at most {_MOST}")
     return Endorsements(tuple(certificates), tuple(revocation_lists))
 
 
@@ -141,4 +172,4 @@ def _parse_der(data: bytes, where: str) -> Endorsements:
         # The first element of a TBSCertificate of version 3 is the explicit tag [0]; a TBSCertList has none.
         is_certificate = der.begins_with_explicit_version(structure, where)
         (certificates if is_certificate else revocation_lists).append(structure)
-    return Endorsements(tuple(certificates), tuple(revocation_lists))
+    return _limited(certificates, revocation_lists, where)

@@ -27,6 +27,8 @@ def read(text: bytes, where: str) -> JsonObject:
     """
     try:
         value = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refused)
+        if b"\\u" in text:  # half a surrogate pair is no character, and cannot be written again
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise EvidenceFormatError(where, "", str(error) or "nested too deeply", "JSON", "RFC 8259") from error
     return _object(value, where)

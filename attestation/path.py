@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from attestation.cache import Cache
 from attestation.certificate import Certificate
@@ -62,6 +63,15 @@ def issuer(
         return candidate
     cache.check_ecdsa(certificate.signed, candidates[-1], certificate.common_name)
     return candidates[-1]
+
+
+def best_first(certificates: Sequence[Certificate], now: datetime) -> list[Certificate]:
+    """Return those that are valid at `now` first, newest first: keys are certified more than once."""
+    return sorted(
+        certificates,
+        key=lambda one: (one.not_before <= now <= one.not_after, one.not_after),
+        reverse=True,
+    )
 
 
 def pinned(candidates: Sequence[Certificate], keys: frozenset[str], whose: str, source: str) -> Certificate:

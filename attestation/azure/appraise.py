@@ -49,5 +49,5 @@ def _configuration(authenticated: Authenticated, policy: AzurePolicy[R]) -> Iter
             shown = ("set" if found else "clear") if isinstance(found, bool) else "not said"
             yield Mismatch(f"vm.{name}", shown, "set" if rule else "clear", SOURCE)
     identifier = members.get("vmUniqueId")
-    if policy.vm_id is not UNCHECKED and identifier not in policy.vm_id:
+    if policy.vm_id is not UNCHECKED and (not isinstance(identifier, str) or identifier not in policy.vm_id):
         yield Mismatch("vm.id", str(identifier)[:60], " or ".join(sorted(policy.vm_id)), SOURCE)

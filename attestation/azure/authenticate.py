@@ -16,7 +16,7 @@ from attestation.endorsements import Endorsements
 from attestation.errors import NotAuthenticError
 from attestation.intel import authenticate as intel, evidence as intel_evidence
 from attestation.intel.report import TdReport
-from attestation.path import Roots
+from attestation.intel.roots import IntelRoots
 from attestation.snp import authenticate as snp, evidence as snp_evidence
 from attestation.snp.roots import Roots as SnpRoots
 from attestation.tpm import quote as tpm
@@ -51,7 +51,7 @@ class Authenticated:
 def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     evidence: Evidence,
     endorsements: Endorsements,
-    roots: SnpRoots | Roots,
+    roots: SnpRoots | IntelRoots,
     *,
     now: datetime,
     skew: timedelta = timedelta(0),
@@ -86,7 +86,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
             evidence.hardware, endorsements, roots, now=now, skew=skew, crl_required=crl_required, cache=cache
         )
         report_data = hardware.report.report_data
-    elif isinstance(evidence.hardware, intel_evidence.Evidence) and isinstance(roots, Roots):
+    elif isinstance(evidence.hardware, intel_evidence.Evidence) and isinstance(roots, IntelRoots):
         hardware = intel.authenticate(
             evidence.hardware, endorsements, roots, now=now, skew=skew, crl_required=crl_required, cache=cache
         )

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from attestation.policy_file import UNCHECKED, Checked, Section
 from attestation.policy_values import bit, hexadecimal, nonempty, strings
+from attestation.snp.policy import SnpPolicy
 
 REGISTERS = range(16)
 CONFIGURATION = {
@@ -22,6 +23,7 @@ CONFIGURATION = {
 }
 # A unified kernel image is one program of the firmware; otherwise a boot loader measures what it loads.
 _COVERING = ((4, 11), (4, 8, 9))
+_PARAVISOR = frozenset({0})
 R = TypeVar("R")
 
 
@@ -55,8 +57,12 @@ def read(top: Section, hardware: Callable[[Section], R]) -> AzurePolicy[R]:
     if not any(all(pcrs[number] is not UNCHECKED for number in some) for some in _COVERING):
         found = "registers that leave open what was booted"
         top.problems.add("pcrs", found, "values for pcr4 and pcr11, or for pcr4, pcr8 and pcr9")
+    rules = hardware(top)
+    if isinstance(rules, SnpPolicy) and rules.vmpl != _PARAVISOR:
+        want = "[0]: only the paravisor may have asked for the report that vouches for the vTPM"
+        top.problems.add("report.vmpl", "other levels", want)
     policy = AzurePolicy(
-        hardware=hardware(top),
+        hardware=rules,
         pcrs=pcrs,
         configuration={name: vm.take(name, bit) for name in CONFIGURATION},
         vm_id=vm.take("id", strings),

@@ -45,6 +45,7 @@ def appraise_tdx(authenticated: Authenticated, policy: TdxPolicy) -> tuple[Misma
         ),
         *_among("report.mr_seam", report.mr_seam, policy.mr_seam, TDX_SOURCE),
         *_among("report.mr_signer_seam", report.mr_signer_seam, policy.mr_signer_seam, TDX_SOURCE),
+        *_among("report.seam_attributes", report.seam_attributes, policy.seam_attributes, TDX_SOURCE),
         *_among("report.mr_config_id", report.mr_config_id, policy.mr_config_id, TDX_SOURCE),
         *_among("report.mr_owner", report.mr_owner, policy.mr_owner, TDX_SOURCE),
         *_among("report.mr_owner_config", report.mr_owner_config, policy.mr_owner_config, TDX_SOURCE),

@@ -10,40 +10,25 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.x509.oid import SignatureAlgorithmOID
 
-from attestation import revocation, validity
+from attestation import path, revocation, validity
 from attestation.cache import Cache
-from attestation.certificate import Certificate, RevocationList, Signed
+from attestation.certificate import Certificate, RevocationList
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
-from attestation.intel import chain, tcb
-from attestation.intel.collateral import SignedDocument
+from attestation.intel import applicable, chain, tcb
+from attestation.intel.applicable import Collateral
 from attestation.intel.endorsements import COMMON_NAME, PckExtensions, read_extensions
 from attestation.intel.evidence import SOURCE, Evidence
+from attestation.intel.roots import IntelRoots
 from attestation.intel.tcb import Tcb
-from attestation.intel.tcb_info import EnclaveIdentity, TcbInfo, read as read_document
-from attestation.path import Roots
 
-Document = TypeVar("Document", TcbInfo, EnclaveIdentity)
 _COORDINATE = 32
-_ECDSA_SHA256 = SignatureAlgorithmOID.ECDSA_WITH_SHA256.dotted_string
-_COLLATERAL_SOURCE = "Intel SGX and TDX Provisioning Certification Service, API version 4"
-
-
-@dataclass(frozen=True, slots=True)
-class Collateral:
-    """The signed documents that tell how old a platform is, and by whom they are signed."""
-
-    info: TcbInfo
-    identity: EnclaveIdentity
-    chain: tuple[Certificate, Certificate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +56,7 @@ class Authenticated:
 def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     evidence: Evidence,
     endorsements: Endorsements,
-    roots: Roots,
+    roots: IntelRoots,
     *,
     now: datetime,
     skew: timedelta = timedelta(0),
@@ -107,19 +92,20 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     """
     cache = cache if cache is not None else Cache()
     supplied = endorsements | evidence.endorsements
-    certificates = _best_first([cache.certificate(one) for one in supplied.certificates], now)
+    certificates = path.best_first([cache.certificate(one) for one in supplied.certificates], now)
 
     leaf = _signing_certificate(evidence, certificates)
     proven = chain.pck_chain(leaf, certificates, roots, cache)
     extensions = cache.fact(read_extensions, leaf.sha256, leaf)
     _check_attestation_key(evidence)
     _check_quote(evidence)
-    signing = chain.signing_chain(certificates, roots, cache) if supplied.documents else None
-    documents = [_signed(one, signing[0], cache) for one in supplied.documents] if signing else []
-    collateral = _collateral(evidence, extensions, documents, signing, now)
+    collateral = applicable.find(evidence, extensions, supplied.documents, certificates, roots, cache, now)
+    if collateral is None:
+        _check_quoting_enclave(evidence, roots)
 
     lists = _revocation_lists(proven, collateral, supplied.revocation_lists, cache)
-    _check_validity((*proven, *(collateral.chain if collateral else ())), lists, collateral, now, skew)
+    signing = [one for signer in collateral.chains for one in signer] if collateral else []
+    _check_validity((*proven, *signing), lists, collateral, now, skew)
     if crl_required and len(lists) < 2:
         want = f"one of {proven[1].common_name} and one of {proven[2].common_name}"
         raise MissingEndorsementError("revocation lists", f"{len(lists)}", want, revocation.SOURCE)
@@ -128,15 +114,6 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         qe = evidence.signature.qe_report
         level = tcb.evaluate(evidence.report, qe, extensions, collateral.info, collateral.identity)
     return Authenticated(evidence, proven, extensions, level, collateral, lists)
-
-
-def _best_first(certificates: Sequence[Certificate], now: datetime) -> list[Certificate]:
-    """Return those that are valid at `now` first, newest first: keys are certified more than once."""
-    return sorted(
-        certificates,
-        key=lambda one: (one.not_before <= now <= one.not_after, one.not_after),
-        reverse=True,
-    )
 
 
 def _verifies(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
@@ -176,6 +153,16 @@ def _check_attestation_key(evidence: Evidence) -> None:
         raise NotAuthenticError("QE report.ATTRIBUTES", "DEBUG", "a quoting enclave for production", SOURCE)
 
 
+def _check_quoting_enclave(evidence: Evidence, roots: IntelRoots) -> None:
+    """Check that it is a quoting enclave at all, where no collateral says which enclaves are."""
+    report = evidence.signature.qe_report
+    signer, product = roots.quoting[evidence.tee]
+    if (report.mr_signer, report.isv_prod_id) != (signer, product):
+        found = f"signer {report.mr_signer.hex()}, product {report.isv_prod_id}"
+        want = f"signer {signer.hex()}, product {product}: the quoting enclave for {evidence.tee}"
+        raise NotAuthenticError("QE report", found, want, SOURCE)
+
+
 def _check_quote(evidence: Evidence) -> None:
     key = evidence.signature.key
     x, y = int.from_bytes(key[:_COORDINATE], "big"), int.from_bytes(key[_COORDINATE:], "big")
@@ -187,43 +174,6 @@ def _check_quote(evidence: Evidence) -> None:
         raise SignatureError("quote signature", "made by another key", "that of the attestation key", SOURCE)
 
 
-def _signed(one: SignedDocument, signing: Certificate, cache: Cache) -> TcbInfo | EnclaveIdentity:
-    """Return what a document says, which the key of `signing` has signed."""
-    document = cache.fact(read_document, hashlib.sha256(one.body).digest(), one.body)
-    r, s = (int.from_bytes(part, "big") for part in (one.signature[:32], one.signature[32:]))
-    signed = Signed(one.body, encode_dss_signature(r, s), _ECDSA_SHA256)
-    cache.check_ecdsa(signed, signing, f"collateral {document.id}")
-    return document
-
-
-def _collateral(
-    evidence: Evidence,
-    extensions: PckExtensions,
-    documents: Sequence[TcbInfo | EnclaveIdentity],
-    signing: tuple[Certificate, Certificate] | None,
-    now: datetime,
-) -> Collateral | None:
-    """Return what is about this platform among the collateral, or None where there is no collateral."""
-    if signing is None:
-        return None
-    infos = [one for one in documents if isinstance(one, TcbInfo) and one.id == evidence.tee]
-    ours = [one for one in infos if (one.fmspc, one.pce_id) == (extensions.fmspc, extensions.pce_id)]
-    if not ours:
-        found = ", ".join(one.fmspc.hex() for one in infos) or "none"
-        want = f"one for {evidence.tee} with FMSPC {extensions.fmspc.hex()}"
-        raise MissingEndorsementError("TCB info", found, want, _COLLATERAL_SOURCE)
-    name = "TD_QE" if evidence.tee == "TDX" else "QE"
-    identities = [one for one in documents if isinstance(one, EnclaveIdentity) and one.id == name]
-    if not identities:
-        raise MissingEndorsementError("QE identity", "none", name, _COLLATERAL_SOURCE)
-    return Collateral(_current(ours, now), _current(identities, now), signing)
-
-
-def _current(documents: Sequence[Document], now: datetime) -> Document:
-    """Return the one to judge by: valid at `now`, of the newest TCB recovery, issued last."""
-    return max(documents, key=lambda one: (one.issued <= now <= one.next_update, one.evaluation, one.issued))
-
-
 def _revocation_lists(
     proven: tuple[Certificate, Certificate, Certificate],
     collateral: Collateral | None,
@@ -231,7 +181,9 @@ def _revocation_lists(
     cache: Cache,
 ) -> tuple[RevocationList, ...]:
     leaf, intermediate, root = proven
-    below_root = [intermediate, *([collateral.chain[0]] if collateral else [])]
+    below_root = [intermediate]
+    if collateral is not None:
+        below_root += [signer for signer, _ in collateral.chains]
     found = (
         revocation.check([leaf], intermediate, lists, cache),
         revocation.check(below_root, root, lists, cache),

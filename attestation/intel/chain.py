@@ -49,22 +49,31 @@ def pck_chain(
     return leaf, intermediate, root
 
 
-def signing_chain(
+def signing_chains(
     certificates: Sequence[Certificate], roots: Roots, cache: Cache
-) -> tuple[Certificate, Certificate]:
+) -> list[tuple[Certificate, Certificate]]:
     """
-    Return the certificate of the key that signs collateral, and the root's.
+    Return the certificate of each key that may sign collateral, with the root's.
 
     Raises:
-        MissingEndorsementError: one of them was not supplied.
-        NotAuthenticError: as `pck_chain`.
+        MissingEndorsementError: none was supplied.
+        NotAuthenticError: as `pck_chain`, for the first, where none of them is right.
     """
-    signing = [one for one in certificates if one.common_name == TCB_SIGNING]
-    if not signing:
-        raise MissingEndorsementError(f"{TCB_SIGNING} certificate", "none", "one", SOURCE)
-    root = _root(signing[0], certificates, roots, cache)
-    path.check_critical(signing[0])
-    return signing[0], root
+    found, wrong = [], []
+    for one in certificates:
+        if one.common_name != TCB_SIGNING:
+            continue
+        try:
+            root = _root(one, certificates, roots, cache)
+            path.check_critical(one)
+        except (MissingEndorsementError, NotAuthenticError) as error:
+            wrong.append(error)
+        else:
+            found.append((one, root))
+    if not found:
+        missing = MissingEndorsementError(f"{TCB_SIGNING} certificate", "none", "one", SOURCE)
+        raise next(iter(wrong), missing)
+    return found
 
 
 def _root(

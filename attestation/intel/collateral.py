@@ -7,10 +7,13 @@ certification service answers, or all together with certificates and lists, as v
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from attestation import json_document
 from attestation.errors import EvidenceFormatError
@@ -75,24 +78,41 @@ def parse(data: bytes, where: str = "collateral") -> Collateral:
             body = _exact(data.decode("utf-8"), name)
             return Collateral((SignedDocument(body, whole.octets("signature", _SIGNATURE_SIZE)),))
     documents = tuple(
-        SignedDocument(whole.text(name).encode(), whole.octets(signature, _SIGNATURE_SIZE))
+        SignedDocument(whole.text(name).rstrip("\0").encode(), whole.octets(signature, _SIGNATURE_SIZE))
         for name, signature in _TOGETHER
         if name in whole
     )
     if not documents:
         want = "tcbInfo, enclaveIdentity, tcb_info or qe_identity"
         raise EvidenceFormatError(where, "", _shown(whole.members), want, SOURCE)
-    texts = [whole.text(name) for name in (*_CHAINS, *_LISTS) if whole.members.get(name) is not None]
-    pem = tuple(text.encode() for text in texts if text.startswith(_PEM))
-    return Collateral(documents, pem, tuple(_lists(whole)))
+    pem = tuple(_chain(whole, name) for name in _CHAINS if whole.members.get(name) is not None)
+    lists = [(name, whole.text(name).strip()) for name in _LISTS if whole.members.get(name) is not None]
+    return Collateral(
+        documents,
+        (*pem, *(text.encode() for _, text in lists if text.startswith(_PEM))),
+        tuple(_list(whole, name, text) for name, text in lists if not text.startswith(_PEM)),
+    )
 
 
-def _lists(whole: JsonObject) -> list[bytes]:
-    return [
-        whole.octets(name)
-        for name in _LISTS
-        if whole.members.get(name) is not None and not whole.text(name).startswith(_PEM)
-    ]
+def _chain(whole: JsonObject, name: str) -> bytes:
+    """Return PEM text, which the service sends in a header, URL-encoded."""
+    text = whole.text(name)
+    found = unquote(text) if "%" in text else text
+    if _PEM not in found:
+        raise whole.wrong(name, text, "certificates as PEM text")
+    return found.encode()
+
+
+def _list(whole: JsonObject, name: str, text: str) -> bytes:
+    """Return DER that is written in hexadecimal or base64."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        pass
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise whole.wrong(name, text, "a list as PEM, hexadecimal or base64") from error
 
 
 def _exact(text: str, name: str) -> bytes:

@@ -10,13 +10,12 @@ from attestation.intel.authenticate import Authenticated, authenticate
 from attestation.intel.evidence import Evidence
 from attestation.intel.policy import SgxPolicy, TdxPolicy, read_sgx, read_tdx
 from attestation.intel.report import EnclaveReport, TdReport
-from attestation.intel.roots import INTEL
+from attestation.intel.roots import INTEL, IntelRoots
 from attestation.kind import Kind
-from attestation.path import Roots
 from attestation.policy_values import ReferenceValue
 
 
-def tdx() -> Kind[Evidence, Authenticated, TdxPolicy, Roots]:
+def tdx() -> Kind[Evidence, Authenticated, TdxPolicy, IntelRoots]:
     """Return the kind of evidence that trust domains give."""
     return Kind(
         roots=INTEL,
@@ -35,7 +34,7 @@ def tdx() -> Kind[Evidence, Authenticated, TdxPolicy, Roots]:
     )
 
 
-def sgx() -> Kind[Evidence, Authenticated, SgxPolicy, Roots]:
+def sgx() -> Kind[Evidence, Authenticated, SgxPolicy, IntelRoots]:
     """Return the kind of evidence that enclaves give."""
     return Kind(
         roots=INTEL,

@@ -70,6 +70,7 @@ class TdxPolicy:
     rtmrs: tuple[Values, ...]
     mr_seam: Values
     mr_signer_seam: Values
+    seam_attributes: Values
     mr_config_id: Values
     mr_owner: Values
     mr_owner_config: Values
@@ -106,6 +107,7 @@ def read_tdx(top: Section) -> TdxPolicy:
         rtmrs=tuple(_register(report, f"rtmr{number}") for number in _REGISTERS),
         mr_seam=report.take("mr_seam", digests),
         mr_signer_seam=report.take("mr_signer_seam", digests),
+        seam_attributes=report.take("seam_attributes", nonempty(hexadecimal(8))),
         mr_config_id=report.take("mr_config_id", digests),
         mr_owner=report.take("mr_owner", digests),
         mr_owner_config=report.take("mr_owner_config", digests),

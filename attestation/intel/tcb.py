@@ -23,6 +23,9 @@ _OUT_OF_DATE = {
     TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
 }
 
+# Nothing says how others would count for all together.
+_OF_ENCLAVES = (TcbStatus.UP_TO_DATE, TcbStatus.OUT_OF_DATE, TcbStatus.REVOKED)
+
 
 @dataclass(frozen=True, slots=True)
 class Tcb:
@@ -73,6 +76,10 @@ def evaluate(
     module = _module_level(report, svn, info) if isinstance(report, TdReport) else None
     platform = _platform_level(pck, svn, info)
     qe = _qe_level(qe_report, identity)
+    for name, level in (("TDX module", module), (identity.id, qe)):
+        if level is not None and level.status not in _OF_ENCLAVES:
+            want = ", ".join(status.value for status in _OF_ENCLAVES)
+            raise TcbError(f"{name} status", level.status.value, want, SOURCE)
     levels = [level for level in (platform, module, qe) if level is not None]
     return Tcb(
         status=converged(platform.status, [level.status for level in levels[1:]]),

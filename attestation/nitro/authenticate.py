@@ -96,6 +96,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     lists = tuple(one for one in found if one is not None)
     for certificate in chain:
         validity.check(certificate.not_before, certificate.not_after, now, skew, certificate.common_name)
+    validity.check(document.timestamp, chain[0].not_after, now, skew, "document")
     for one in lists:
         validity.check(one.this_update, one.next_update, now, skew, "revocation list")
     if crl_required and None in found:

@@ -27,6 +27,7 @@ from attestation.path import Roots
 _SCALAR = 48
 _LONGEST = 8
 _FWID = 20
+_FWID_SIZE = 48
 _TCB_INFO = "2.23.133.5.4.1"
 _DICE = 'TCG DICE Attestation Architecture, version 1.1, section 6.1.1, "TCB Info"'
 
@@ -80,7 +81,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         DMTF DSP0274, version 1.1.3, section 10.11.  RFC 5280, section 6.1, "Basic Path Validation".
     """
     cache = cache if cache is not None else Cache()
-    certificates = [cache.certificate(one) for one in endorsements.certificates]
+    certificates = path.best_first([cache.certificate(one) for one in endorsements.certificates], now)
     leaf = _signer(evidence, certificates)
     chain = [leaf]
     while chain[-1].subject != chain[-1].issuer:
@@ -132,6 +133,6 @@ def _signer(evidence: Evidence, certificates: Sequence[Certificate]) -> Certific
 def _check_firmware(evidence: Evidence, leaf: Certificate) -> None:
     """Check that the key was made for the firmware that answers."""
     fwid, stated = evidence.opaque.get(_FWID), leaf.extensions.get(_TCB_INFO)
-    if fwid is not None and (stated is None or not stated.endswith(fwid)):
-        found = "nothing" if stated is None else stated[-len(fwid) :].hex()
+    if fwid is not None and (len(fwid) != _FWID_SIZE or stated is None or not stated.endswith(fwid)):
+        found = "nothing" if stated is None else stated[-_FWID_SIZE:].hex()
         raise NotAuthenticError(f"{leaf.common_name}.FWID", found, f"{fwid.hex()} as measured", _DICE)

@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from attestation.endorsements import Endorsements
 from attestation.intel.collateral import SignedDocument
-from attestation.path import Roots
+from attestation.intel.roots import IntelRoots
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -164,12 +164,24 @@ def revocation_list(
     *,
     start: datetime = START,
     end: datetime = END,
+    only: str = "",
 ) -> bytes:
     builder = x509.CertificateRevocationListBuilder().issuer_name(_name(issuer))
     builder = builder.last_update(start).next_update(end)
     for serial in serials:
         entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(start).build()
         builder = builder.add_revoked_certificate(entry)
+    if only:
+        point = x509.IssuingDistributionPoint(
+            full_name=None,
+            relative_name=None,
+            only_contains_user_certs=only == "user_certs",
+            only_contains_ca_certs=False,
+            only_some_reasons=None,
+            indirect_crl=False,
+            only_contains_attribute_certs=only == "attribute_certs",
+        )
+        builder = builder.add_extension(point, critical=True)
     return builder.sign(key(issuer_key), hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
@@ -337,10 +349,11 @@ class Intel:
     def endorsements(self) -> Endorsements:
         return Endorsements((self.signing.der(), self.root.der()), self.lists, self.documents())
 
-    def roots(self) -> Roots:
+    def roots(self) -> IntelRoots:
         encoded = (
             key("root")
             .public_key()
             .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         )
-        return Roots("the fake Intel", frozenset({hashlib.sha256(encoded).hexdigest()}))
+        quoting = {"SGX": (b"\xdc" * 32, 2), "TDX": (b"\xdc" * 32, 2)}
+        return IntelRoots("the fake Intel", frozenset({hashlib.sha256(encoded).hexdigest()}), quoting)

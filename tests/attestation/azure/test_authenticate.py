@@ -265,3 +265,21 @@ def test_replacing_one_part_of_the_fake_is_noticed() -> None:
     good = Azure()
     assert good.evidence() != replace(good, user_data="01" * 64).evidence()
     assert azure.key("ak") is azure.key("ak")
+
+
+@pytest.mark.parametrize("levels", ["unchecked", [1], [0, 1, 2, 3]])
+def test_only_the_paravisor_may_have_asked_for_the_report(levels: object) -> None:
+    with pytest.raises(PolicyError) as caught:
+        policy(changed("report.vmpl", levels, SNP))
+    assert [problem.key for problem in caught.value.problems] == ["report.vmpl"]
+
+
+@pytest.mark.parametrize("identifier", [["ONE"], {"ONE": 1}, 1, None])
+def test_a_name_that_is_none(identifier: object) -> None:
+    fake = Azure(configuration={**CONFIGURATION, "vmUniqueId": identifier})
+    assert refused(fake, SNP) == {"vm.id": Verdict.POLICY_MISMATCH}
+
+
+def test_half_a_character_is_malformed() -> None:
+    with pytest.raises(EvidenceFormatError):
+        judge(Azure(configuration={**CONFIGURATION, "vmUniqueId": "\ud800"}))

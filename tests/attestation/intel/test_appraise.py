@@ -34,6 +34,7 @@ TDX: dict[str, object] = {
         **{f"rtmr{number}": [f"{5 + number:02x}" * 48] for number in range(4)},
         "mr_seam": ["5e" * 48],
         "mr_signer_seam": ["00" * 48],
+        "seam_attributes": ["00" * 8],
         "mr_config_id": ["02" * 48],
         "mr_owner": ["03" * 48],
         "mr_owner_config": ["04" * 48],
@@ -126,6 +127,7 @@ ONE_WRONG_TD: dict[str, tuple[dict[str, bytes], str]] = {
     "perfmon": ({"td_attributes": attributes(1 << 63)}, "td_attributes.perfmon"),
     "no SSE": ({"xfam": (1).to_bytes(8, "little")}, "xfam.required"),
     "more state": ({"xfam": (0x702E7).to_bytes(8, "little")}, "xfam.allowed"),
+    "SEAM attributes": ({"seam_attributes": b"\1" + bytes(7)}, "report.seam_attributes"),
     "service TD": ({"mr_service_td": b"\1" * 48}, "report.mr_service_td"),
     "report data": ({"report_data": b"\1" * 64}, "report.report_data"),
 }
@@ -135,6 +137,12 @@ ONE_WRONG_TD: dict[str, tuple[dict[str, bytes], str]] = {
 def test_one_wrong_field_of_a_trust_domain(name: str) -> None:
     fields, mismatch = ONE_WRONG_TD[name]
     verdict = Verdict.WRONG_BINDING if "report_data" in fields else Verdict.POLICY_MISMATCH
+    # Its module's identity has them as well: what only a policy looks at is seen without collateral.
+    if "seam_attributes" in fields:
+        values = changed("tcb", {**dict.fromkeys(TDX["tcb"], "unchecked")}, TDX)  # type: ignore[call-overload]
+        fake = Intel(report=intel.td(**fields))
+        assert refused(fake, values, Endorsements(revocation_lists=fake.lists)) == {mismatch: verdict}
+        return
     assert refused(Intel(report=intel.td(**fields)), TDX) == {mismatch: verdict}
 
 

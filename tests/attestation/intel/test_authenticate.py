@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -23,6 +26,7 @@ from attestation.errors import (
 )
 from attestation.intel import evidence
 from attestation.intel.authenticate import Authenticated, authenticate
+from attestation.intel.collateral import SignedDocument
 from attestation.intel.tcb_info import TcbStatus
 from tests.fakes import intel
 from tests.fakes.intel import NOW, PLATFORM_CA, QE_IDENTITY, ROOT, TCB_INFO, Intel, Platform
@@ -381,11 +385,10 @@ MALFORMED: dict[str, tuple[str, Any]] = {
     "another version": ("version", 2),
     "a version in words": ("version", "3"),
     "true is no number": ("version", True),
-    "another id": ("id", "TPM"),
     "no time": ("issueDate", "yesterday"),
     "a time without its zone": ("nextUpdate", "2025-06-14T00:00:00"),
-    "too short": ("fmspc", "00"),
-    "no digits": ("fmspc", "zz" * 6),
+    "too short": ("pceId", "00"),
+    "no digits": ("pceId", "zz" * 2),
     "a negative number": ("tcbEvaluationDataNumber", -1),
     "a broken number": ("tcbEvaluationDataNumber", 1.5),
     "another type": ("tcbType", 1),
@@ -469,3 +472,132 @@ def test_a_quote_of_another_format(name: str) -> None:
 def test_a_file_that_is_too_large() -> None:
     with pytest.raises(EvidenceFormatError):
         evidence.parse(bytes((1 << 20) + 1))
+
+
+@pytest.mark.parametrize("qe", [{"mr_signer": b"\xbb" * 32}, {"isv_prod_id": 1}], ids=["signer", "product"])
+def test_an_enclave_of_somebody_else_is_no_quoting_enclave(qe: dict[str, Any]) -> None:
+    """A platform's key certifies any enclave that asks for it, so without collateral it has to be Intel's."""
+    for fake in (Intel(qe=qe), sgx(qe=qe)):
+        with pytest.raises(NotAuthenticError) as caught:
+            judge(fake, more=Endorsements(revocation_lists=fake.lists))
+        assert caught.value.where == "QE report"
+
+
+@pytest.mark.parametrize(
+    "status", ["SWHardeningNeeded", "ConfigurationNeeded", "OutOfDateConfigurationNeeded"]
+)
+@pytest.mark.parametrize("whose", ["module", "QE"])
+def test_a_status_that_no_enclave_has(status: str, whose: str) -> None:
+    level = intel.enclave_level(status, 1)
+    fake = (
+        Intel(tcb_info=info(tdxModuleIdentities=[intel.module("TDX_01", level)]))
+        if whose == "module"
+        else Intel(qe_identity=identity(tcbLevels=[level]))
+    )
+    with pytest.raises(TcbError):
+        judge(fake)
+
+
+@pytest.mark.parametrize("kind", ["attribute_certs", "user_certs"])
+def test_a_list_that_leaves_certificates_out_settles_nothing(kind: str) -> None:
+    lists = [
+        intel.revocation_list(PLATFORM_CA, "ca", only=kind),
+        intel.revocation_list(ROOT, "root", only=kind),
+    ]
+    with pytest.raises(MissingEndorsementError):
+        judge(Intel(lists=tuple(lists)), crl_required=True)
+
+
+OTHERS = {
+    "of another kind": b'{"id":"QVE","version":2}',
+    "of another platform": json.dumps({**TCB_INFO, "fmspc": "00" * 6}).encode(),
+    "of an older version, for another platform": b'{"id":"TDX","version":2,"fmspc":"000000000000"}',
+    "for the other kind of TEE": json.dumps(SGX_INFO).encode(),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_documents_about_something_else_do_no_harm(name: str) -> None:
+    other = Endorsements(documents=(SignedDocument(OTHERS[name], bytes(64)),))
+    assert judge(Intel(), more=other | Intel().endorsements()).tcb
+
+
+def test_another_key_that_may_sign_collateral_does_no_harm() -> None:
+    fake = Intel()
+    for other in (
+        replace(fake.signing, key="rotated", end=fake.signing.end.replace(year=2031)),
+        replace(fake.signing, key="foreign", issuer_key="foreign", end=fake.signing.end.replace(year=2032)),
+    ):
+        assert judge(fake, more=Endorsements((other.der(),)) | fake.endorsements()).tcb
+
+
+# Signed once: each signature is another.
+DOCUMENTS, LIST, SIGNING = Intel().documents(), Intel().lists[0], Intel().signing.der()
+
+
+def whole(**changes: str) -> bytes:
+    tcb, identity_ = DOCUMENTS
+    members = {
+        "tcb_info": tcb.body.decode(),
+        "tcb_info_signature": tcb.signature.hex(),
+        "qe_identity": identity_.body.decode(),
+        "qe_identity_signature": identity_.signature.hex(),
+        "pck_crl": LIST.hex(),
+    }
+    return json.dumps({**members, **changes}).encode()
+
+
+PEM_TEXT = "-----BEGIN CERTIFICATE-----\n" + base64.b64encode(SIGNING).decode() + "\n-----END CERTIFICATE-----\n"  # fmt: skip
+SPELLINGS = {
+    "base64": whole(pck_crl=base64.b64encode(LIST).decode()),
+    "a byte order mark": b"\xef\xbb\xbf" + whole(),
+    "a string of C": whole(tcb_info=DOCUMENTS[0].body.decode() + "\0"),
+    "URL-encoded": whole(tcb_info_issuer_chain=quote(PEM_TEXT)),
+    "a line before it": whole(tcb_info_issuer_chain="\n" + PEM_TEXT),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_collateral_as_others_write_it(name: str) -> None:
+    parsed = endorsements.parse(SPELLINGS[name])
+    assert [one.body for one in parsed.documents] == [one.body for one in DOCUMENTS]
+    assert parsed.revocation_lists == (LIST,)
+    if "chain" in SPELLINGS[name].decode("utf-8-sig"):
+        assert parsed.certificates == (SIGNING,)
+
+
+def test_lists_in_files_of_their_own() -> None:
+    one = LIST
+    for data in (one, one.hex().encode() + b"\n", base64.encodebytes(one)):
+        assert endorsements.parse(data).revocation_lists == (one,)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tcb_info": "\ud800"},
+        {"pck_crl": "-----BEGIN\ud800"},
+        {"pck_crl": "zz"},
+        {"tcb_info_issuer_chain": "none"},
+    ],
+)
+def test_collateral_with_parts_that_are_none(changes: dict[str, str]) -> None:
+    with pytest.raises(EvidenceFormatError):
+        endorsements.parse(whole(**changes))
+
+
+COSTLY = {
+    "PEM that never ends": b"-----BEGIN A-----" * (1 << 15),
+    "labels without an end": b"-----BEGIN " * (1 << 16),
+    "empty structures": b"\x30\0" * (1 << 18),
+    "structures and no more": b"\x30\0" * (1 << 17) + b"\x31",
+    "certificates without end": (b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n") * 513,
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_endorsements_that_cost_much_elsewhere(name: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(EvidenceFormatError):
+        endorsements.parse(COSTLY[name])
+    assert time.perf_counter() - start < 2

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
+import cbor2
 import pytest
 
 from attestation.endorsements import Endorsements
@@ -178,3 +180,39 @@ def test_a_message_of_another_kind(name: str) -> None:
 def test_bytes_that_are_no_message(data: bytes) -> None:
     with pytest.raises(EvidenceFormatError):
         evidence.parse(data)
+
+
+def test_a_document_of_the_future_is_refused() -> None:
+    late = int((NOW + timedelta(minutes=1)).timestamp() * 1000)
+    with pytest.raises(ValidityError):
+        judge(Nitro(members={"timestamp": late}))
+    assert judge(Nitro(members={"timestamp": late}), skew=timedelta(minutes=2)).document
+
+
+def laughs(count: int) -> bytes:
+    """Lists of lists that are all the same one, by shared references: each doubles what there is."""
+    items = [b"\xd8\x1c\x82\x01\x01"]
+    for number in range(count):
+        reference = b"\xd8\x1d" + cbor2.dumps(number)
+        items.append(b"\xd8\x1c\x82" + reference + reference)
+    return bytes([0x98, len(items)]) + b"".join(items)
+
+
+EMPTY, PROTECTED, SIGNATURE = cbor2.dumps(b"\xa0"), cbor2.dumps(cbor2.dumps({1: -35})), cbor2.dumps(bytes(96))
+COSTLY = {
+    "shared references": b"\x84" + PROTECTED + laughs(40) + EMPTY + SIGNATURE,
+    "a large number": b"\x84" + PROTECTED + cbor2.dumps(1 << 40000) + EMPTY + SIGNATURE,
+    "a large number of an algorithm": b"\x84" + cbor2.dumps(cbor2.dumps({1: 1 << 40000})) + b"\xa0" + EMPTY + SIGNATURE,
+    "a regular expression": b"\x84" + PROTECTED + cbor2.dumps(cbor2.CBORTag(35, "(?i)" + "[\1-\uffff]x" * 200)) + EMPTY + SIGNATURE,
+    "a large number inside": Nitro(members={"timestamp": 1 << 40000}).document(),
+    "shared references inside": b"\x84" + PROTECTED + b"\xa0" + cbor2.dumps(laughs(40)) + SIGNATURE,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_tags_are_refused_before_anything_is_made_of_them(name: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(EvidenceFormatError) as caught:
+        evidence.parse(COSTLY[name])
+    assert caught.value.field == "tag"
+    assert time.perf_counter() - start < 1

@@ -118,6 +118,7 @@ BROKEN: dict[str, tuple[Device, type[AuthenticationError], str]] = {
         NotAuthenticError,
         "leaf.FWID",
     ),
+    "firmware without a name": (Device(opaque={**OPAQUE, 20: b""}), NotAuthenticError, "leaf.FWID"),
     "key made for no firmware": (
         replaced(0, certificate("leaf", "instance")),
         NotAuthenticError,

@@ -1,0 +1,123 @@
+"""
+Which of the collateral that was supplied is about this platform, and who signed it?
+
+Folders hold collateral of many platforms: what is about others, or of a kind that is not asked for, is not
+looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.x509.oid import SignatureAlgorithmOID
+
+from attestation import json_document
+from attestation.cache import Cache
+from attestation.certificate import Certificate, Signed
+from attestation.errors import MissingEndorsementError, SignatureError
+from attestation.intel import chain
+from attestation.intel.collateral import SOURCE, SignedDocument
+from attestation.intel.endorsements import PckExtensions
+from attestation.intel.evidence import Evidence
+from attestation.intel.tcb_info import EnclaveIdentity, TcbInfo, read
+from attestation.path import Roots
+
+Signer: TypeAlias = tuple[Certificate, Certificate]
+Document = TypeVar("Document", TcbInfo, EnclaveIdentity)
+_QE_NAMES = {"TDX": "TD_QE", "SGX": "QE"}
+_ECDSA_SHA256 = SignatureAlgorithmOID.ECDSA_WITH_SHA256.dotted_string
+
+
+@dataclass(frozen=True, slots=True)
+class Collateral:
+    """The signed documents that tell how old a platform is, and the chains of the keys that signed them."""
+
+    info: TcbInfo
+    identity: EnclaveIdentity
+    chains: tuple[Signer, ...]
+
+
+def find(  # noqa: PLR0913, PLR0917  # what collateral is chosen by
+    evidence: Evidence,
+    extensions: PckExtensions,
+    documents: Sequence[SignedDocument],
+    certificates: Sequence[Certificate],
+    roots: Roots,
+    cache: Cache,
+    now: datetime,
+) -> Collateral | None:
+    """
+    Return what to judge a platform by, None where there are no documents at all.
+
+    Raises:
+        EvidenceFormatError: a document that is about this platform cannot be read.
+        SignatureError: none of the keys that may sign collateral signed it.
+        MissingEndorsementError: there is none about this platform, or no certificate of such a key.
+        NotAuthenticError: no chain of such a key is right.
+
+    Not checked:
+        Validity and revocation.
+    """
+    if not documents:
+        return None
+    about = [one for one in documents if _is_about(one, evidence, extensions, cache)]
+    signers = chain.signing_chains(certificates, roots, cache) if about else []
+    signed = [_signed(one, signers, cache) for one in about]
+    infos = [
+        (one, signer)
+        for one, signer in signed
+        if isinstance(one, TcbInfo) and (one.fmspc, one.pce_id) == (extensions.fmspc, extensions.pce_id)
+    ]
+    if not infos:
+        want = f"one for {evidence.tee} with FMSPC {extensions.fmspc.hex()}, PCE-ID {extensions.pce_id.hex()}"
+        raise MissingEndorsementError("TCB info", "none", want, SOURCE)
+    identities = [(one, signer) for one, signer in signed if isinstance(one, EnclaveIdentity)]
+    if not identities:
+        raise MissingEndorsementError("QE identity", "none", _QE_NAMES[evidence.tee], SOURCE)
+    info, info_signer = _current(infos, now)
+    identity, identity_signer = _current(identities, now)
+    chains = (info_signer,) if info_signer is identity_signer else (info_signer, identity_signer)
+    return Collateral(info, identity, chains)
+
+
+def _is_about(one: SignedDocument, evidence: Evidence, extensions: PckExtensions, cache: Cache) -> bool:
+    """Whether a document says of itself that it is about this platform, or its kind of quoting enclave."""
+    members = cache.fact(_members, hashlib.sha256(one.body).digest(), one.body)
+    if members.get("id") == evidence.tee:
+        return str(members.get("fmspc")).lower() == extensions.fmspc.hex()
+    return members.get("id") == _QE_NAMES[evidence.tee]
+
+
+def _members(body: bytes) -> Mapping[str, object]:
+    return json_document.read(body, "collateral").members
+
+
+def _signed(
+    one: SignedDocument, signers: Sequence[Signer], cache: Cache
+) -> tuple[TcbInfo | EnclaveIdentity, Signer]:
+    """Return what a document says, with the chain of the key that signed it."""
+    document = cache.fact(read, hashlib.sha256(one.body).digest(), one.body)
+    r, s = (int.from_bytes(part, "big") for part in (one.signature[:32], one.signature[32:]))
+    signed = Signed(one.body, encode_dss_signature(r, s), _ECDSA_SHA256)
+    for signer in signers[:-1]:
+        with contextlib.suppress(SignatureError):
+            cache.check_ecdsa(signed, signer[0], f"collateral {document.id}")
+            return document, signer
+    cache.check_ecdsa(signed, signers[-1][0], f"collateral {document.id}")
+    return document, signers[-1]
+
+
+def _current(documents: Sequence[tuple[Document, Signer]], now: datetime) -> tuple[Document, Signer]:
+    """Return the one to judge by: valid at `now`, of the newest TCB recovery, issued last."""
+
+    def rank(pair: tuple[Document, Signer]) -> tuple[bool, int, datetime]:
+        one = pair[0]
+        return one.issued <= now <= one.next_update, one.evaluation, one.issued
+
+    return max(documents, key=rank)
