@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from attestation import der
+from attestation import der, json_web_key
 from attestation.errors import EvidenceFormatError
 from attestation.intel import collateral
 from attestation.intel.collateral import SignedDocument
@@ -39,17 +39,20 @@ class Endorsements:
         certificates: X.509 certificates, DER.
         revocation_lists: X.509 certificate revocation lists, DER.
         documents: What Intel signs about platforms and enclaves.
+        keys: Public keys that stand for themselves, SubjectPublicKeyInfo.
     """
 
     certificates: tuple[bytes, ...] = ()
     revocation_lists: tuple[bytes, ...] = ()
     documents: tuple[SignedDocument, ...] = ()
+    keys: tuple[bytes, ...] = ()
 
     def __or__(self, other: Endorsements) -> Endorsements:
         return Endorsements(
             tuple(dict.fromkeys(self.certificates + other.certificates)),
             tuple(dict.fromkeys(self.revocation_lists + other.revocation_lists)),
             tuple(dict.fromkeys(self.documents + other.documents)),
+            tuple(dict.fromkeys(self.keys + other.keys)),
         )
 
 
@@ -78,6 +81,9 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     """
     data = data.removeprefix(_BYTE_ORDER_MARK)
     if data.lstrip()[:1] == b"{":
+        key = json_web_key.read(data, where)
+        if key is not None:
+            return Endorsements(keys=(key,))
         return _parse_collateral(data, where)
     if _PEM_BEGIN in data:
         return _parse_pem(data, where)

@@ -12,6 +12,7 @@ from typing import Any
 
 from attestation import endorsements
 from attestation.azure import kind as azure
+from attestation.cca import kind as cca
 from attestation.intel import kind as intel
 from attestation.kind import Kind
 from attestation.nitro import kind as nitro
@@ -39,6 +40,7 @@ KINDS: Mapping[str, Kind[Any, Any, Any, Any]] = {
     "sgx": intel.sgx(),
     "azure-snp": azure.kind("snp", _SNP),
     "azure-tdx": azure.kind("tdx", _TDX),
+    "cca": cca.kind(),
     "nitro": nitro.kind(),
     "nvidia": nvidia.kind(),
     "simulated": snp.kind(

@@ -110,13 +110,13 @@ def strings(value: object) -> frozenset[str]:
     return frozenset(str(item) for item in items)
 
 
-def reference_values(size: int) -> Reader[tuple[ReferenceValue, ...]]:
-    """Read an array with at least one table of `digest` (`size` bytes) and `label`."""
+def reference_values(*sizes: int) -> Reader[tuple[ReferenceValue, ...]]:
+    """Read an array with at least one table of `digest` (of one of `sizes` bytes) and `label`."""
 
     def read(value: object) -> tuple[ReferenceValue, ...]:
         if value == "unchecked":
             raise UnfitError(show(value), "reference values: nothing else covers what was booted")
-        return tuple(_reference_value(item, size) for item in _items(value))
+        return tuple(_reference_value(item, sizes) for item in _items(value))
 
     return read
 
@@ -150,10 +150,10 @@ def abi(value: object) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _reference_value(item: object, size: int) -> ReferenceValue:
+def _reference_value(item: object, sizes: tuple[int, ...]) -> ReferenceValue:
     if not isinstance(item, dict) or set(item) != {"digest", "label"} or not isinstance(item["label"], str):
         raise UnfitError(show(item), "a table of digest and label")
-    return ReferenceValue(hexadecimal(size)(item["digest"]), item["label"])
+    return ReferenceValue(hexadecimal(*sizes)(item["digest"]), item["label"])
 
 
 def _items(value: object) -> list[object]:

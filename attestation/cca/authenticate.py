@@ -1,0 +1,102 @@
+"""
+Did a platform whose key was supplied say this?
+
+Arm has no root: whoever made the platform publishes its key (CPAK), and a policy names those that it trusts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from attestation import cose
+from attestation.cache import Cache
+from attestation.cca.evidence import SOURCE, Evidence
+from attestation.endorsements import Endorsements
+from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
+from attestation.path import Roots
+
+_POINT_SIZES = {65: ec.SECP256R1(), 97: ec.SECP384R1(), 133: ec.SECP521R1()}
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """
+    Tokens that belong together, of a platform with a key that was supplied.
+
+    Attributes:
+        evidence: What they say.
+        key_sha256: Digest of the SubjectPublicKeyInfo of the platform's key.
+    """
+
+    evidence: Evidence
+    key_sha256: bytes
+
+
+def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
+    evidence: Evidence,
+    endorsements: Endorsements,
+    roots: Roots,  # noqa: ARG001  # there are none: a policy names keys
+    *,
+    now: datetime,  # noqa: ARG001  # the tokens have no time
+    skew: timedelta = timedelta(0),  # noqa: ARG001
+    crl_required: bool = False,
+    cache: Cache | None = None,  # noqa: ARG001
+) -> Authenticated:
+    """
+    Return the tokens, proven to be signed by a platform whose key was supplied.
+
+    Args:
+        evidence: From `attestation.cca.evidence.parse`.
+        endorsements: The platform's key, as a JSON web key.
+        roots: Not used.
+        now: Not used.
+        skew: Not used.
+        crl_required: There are no lists: always an error.
+        cache: Not used.
+
+    Raises:
+        NotAuthenticError: the realm's key did not sign, or the platform does not vouch for it, or did not
+            sign.
+        MissingEndorsementError: no key was supplied, or a list is required.
+
+    Not checked:
+        That the platform's key is trusted: `appraise` holds it against the policy.
+
+    Source:
+        Realm Management Monitor Specification, DEN0137, 1.0, section A7.2.
+    """
+    if crl_required:
+        raise MissingEndorsementError("revocation list", "none", "none exists for these keys", SOURCE)
+    cose.check(evidence.realm_message, _realm_key(evidence), "realm token's signature")
+    found = evidence.platform.challenge
+    want = hashlib.new(evidence.realm.key_hash, evidence.realm.key).digest()
+    if found != want:
+        raise NotAuthenticError("platform token.10", found.hex(), f"{want.hex()} of the realm's key", SOURCE)
+    if not endorsements.keys:
+        raise MissingEndorsementError("key of the platform (CPAK)", "none", "one", SOURCE)
+    for encoded in endorsements.keys:
+        key = serialization.load_der_public_key(encoded)
+        try:
+            cose.check(evidence.platform_message, key, "platform token's signature")
+        except SignatureError:
+            continue
+        return Authenticated(evidence, hashlib.sha256(encoded).digest())
+    raise SignatureError("platform token's signature", "made by another key", "that of the CPAK", SOURCE)
+
+
+def _realm_key(evidence: Evidence) -> ec.EllipticCurvePublicKey:
+    raw = evidence.realm.key
+    curve = _POINT_SIZES.get(len(raw))
+    try:
+        if curve is not None:
+            return ec.EllipticCurvePublicKey.from_encoded_point(curve, raw)
+    except ValueError as error:
+        raise NotAuthenticError("realm token.44237", raw.hex(), "a point", SOURCE) from error
+    raise NotAuthenticError(
+        "realm token.44237", f"{len(raw)} bytes", "a point of P-256, P-384 or P-521", SOURCE
+    )

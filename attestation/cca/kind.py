@@ -1,0 +1,29 @@
+"""Evidence of Arm's realms, as one of the kinds."""
+
+from __future__ import annotations
+
+from attestation.cca import claims, evidence, policy
+from attestation.cca.appraise import appraise, reference
+from attestation.cca.authenticate import Authenticated, authenticate
+from attestation.cca.evidence import Evidence
+from attestation.cca.policy import CcaPolicy
+from attestation.kind import Kind
+from attestation.path import Roots
+
+
+def kind() -> Kind[Evidence, Authenticated, CcaPolicy, Roots]:
+    """Return the kind of evidence that realms give."""
+    return Kind(
+        roots=Roots("the policy", frozenset()),
+        boots=("realm",),
+        parse=evidence.parse,
+        authenticate=authenticate,
+        rules=policy.read,
+        appraise=appraise,
+        reference=reference,
+        claims=claims.of_authenticated,
+        unproven=claims.of_evidence,
+        report_data=lambda authenticated: authenticated.evidence.realm.challenge,
+        lists_checked=lambda _: False,
+        concerns=lambda _, __: True,
+    )
