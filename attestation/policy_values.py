@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from attestation.policy_file import Reader, UnfitError, show
+from attestation.policy_file import Checked, Reader, Section, UnfitError, show
 
+BitRules: TypeAlias = Mapping[str, Checked[bool]]
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 _ABI = re.compile(r"(\d{1,3})\.(\d{1,3})")
 
@@ -52,6 +54,12 @@ def bit(value: object) -> bool:
 def clear_bit(value: object) -> bool:
     """Read what a bit without a known meaning may be: "clear"."""
     return one_of("clear")(value) == "set"
+
+
+def bit_rules(section: Section, names: Iterable[str]) -> BitRules:
+    """Take from a table what each of `names` must be, and whether bits without a name may be set."""
+    rules = {name: section.take(name, bit) for name in names}
+    return rules | {"reserved": section.take("reserved", clear_bit)}
 
 
 def integer(low: int, high: int) -> Reader[int]:

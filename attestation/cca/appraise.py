@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from attestation.cca.authenticate import Authenticated
 from attestation.cca.evidence import SOURCE
 from attestation.cca.policy import CcaPolicy
-from attestation.policy_file import UNCHECKED, Checked
+from attestation.policy_file import UNCHECKED
 from attestation.result import Mismatch
+from attestation.rules import among, label, measurement
 from attestation.verdict import Verdict
 
 _SECURED = range(0x3000, 0x3100)
@@ -31,28 +32,27 @@ def appraise(authenticated: Authenticated, policy: CcaPolicy) -> tuple[Mismatch,
     realm, platform = authenticated.evidence.realm, authenticated.evidence.platform
     return (
         *_key(authenticated, policy),
-        *_initial(realm.initial, policy),
+        *measurement("realm.rim", realm.initial, policy.initial, SOURCE),
         *(
             mismatch
             for number, (found, accepted) in enumerate(zip(realm.extensible, policy.extensible, strict=True))
-            for mismatch in _among(f"realm.rem{number}", found, accepted)
+            for mismatch in among(f"realm.rem{number}", found, accepted, SOURCE)
         ),
-        *_among("realm.rpv", realm.personalization, policy.personalization),
+        *among("realm.rpv", realm.personalization, policy.personalization, SOURCE),
         *_lifecycle(platform.lifecycle, policy),
-        *_among("platform.implementation_id", platform.implementation, policy.implementation),
-        *_among("platform.instance_id", platform.instance, policy.instance),
+        *among("platform.implementation_id", platform.implementation, policy.implementation, SOURCE),
+        *among("platform.instance_id", platform.instance, policy.instance, SOURCE),
         *(
             mismatch
             for one in platform.components
-            for mismatch in _among(f"platform.software.{one.name}", one.measurement, policy.components)
+            for mismatch in among(f"platform.software.{one.name}", one.measurement, policy.components, SOURCE)
         ),
     )
 
 
 def reference(authenticated: Authenticated, policy: CcaPolicy) -> str | None:
     """Return the label of the reference value that the initial measurement is, or None."""
-    found = authenticated.evidence.realm.initial
-    return next((value.label for value in policy.initial if value.digest == found), None)
+    return label(authenticated.evidence.realm.initial, policy.initial)
 
 
 def _key(authenticated: Authenticated, policy: CcaPolicy) -> Iterator[Mismatch]:
@@ -63,18 +63,6 @@ def _key(authenticated: Authenticated, policy: CcaPolicy) -> Iterator[Mismatch]:
         yield Mismatch("platform.cpak", found, want, SOURCE, Verdict.NOT_AUTHENTIC)
 
 
-def _initial(found: bytes, policy: CcaPolicy) -> Iterator[Mismatch]:
-    if all(value.digest != found for value in policy.initial):
-        want = ", ".join(f"{value.digest.hex()} ({value.label})" for value in policy.initial)
-        yield Mismatch("realm.rim", found.hex(), want, SOURCE)
-
-
 def _lifecycle(found: int, policy: CcaPolicy) -> Iterator[Mismatch]:
     if policy.lifecycle is not UNCHECKED and found not in _SECURED:
         yield Mismatch("platform.lifecycle", f"0x{found:04x}", "0x3000 to 0x30ff: secured", SOURCE)
-
-
-def _among(field: str, found: bytes, accepted: Checked[frozenset[bytes]]) -> Iterator[Mismatch]:
-    if accepted is not UNCHECKED and found not in accepted:
-        want = " or ".join(sorted(value.hex() for value in accepted))
-        yield Mismatch(field, found.hex(), want, SOURCE)

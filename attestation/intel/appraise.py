@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from attestation.bits import reserved
 from attestation.intel import bits
 from attestation.intel.authenticate import Authenticated
-from attestation.intel.policy import BitRules, PlatformRules, SgxPolicy, TcbRules, TdxPolicy, Values
+from attestation.intel.policy import PlatformRules, SgxPolicy, TcbRules, TdxPolicy
 from attestation.intel.report import SGX_SOURCE, TDX_SOURCE, EnclaveReport, TdReport
 from attestation.intel.tcb import SOURCE as TCB_SOURCE
 from attestation.policy_file import UNCHECKED, Checked
-from attestation.policy_values import ReferenceValue
+from attestation.policy_values import BitRules
 from attestation.result import Mismatch
+from attestation.rules import among, measurement, named_bits, reserved_bits, state
 from attestation.verdict import Verdict
 
 _PCK_SOURCE = "Intel SGX PCK Certificate and CRL Profile Specification, rev. 1.5, section 1.3.5"
@@ -37,19 +39,19 @@ def appraise_tdx(authenticated: Authenticated, policy: TdxPolicy) -> tuple[Misma
     xfam = int.from_bytes(report.xfam, "little")
     service = report.mr_service_td if report.mr_service_td is not None else bytes(48)
     return (
-        *_reference("mr_td", report.mr_td, policy.mr_td, TDX_SOURCE),
+        *measurement("report.mr_td", report.mr_td, policy.mr_td, TDX_SOURCE),
         *(
             mismatch
             for number, (found, accepted) in enumerate(zip(report.rtmrs, policy.rtmrs, strict=True))
-            for mismatch in _among(f"report.rtmr{number}", found, accepted, TDX_SOURCE)
+            for mismatch in among(f"report.rtmr{number}", found, accepted, TDX_SOURCE)
         ),
-        *_among("report.mr_seam", report.mr_seam, policy.mr_seam, TDX_SOURCE),
-        *_among("report.mr_signer_seam", report.mr_signer_seam, policy.mr_signer_seam, TDX_SOURCE),
-        *_among("report.seam_attributes", report.seam_attributes, policy.seam_attributes, TDX_SOURCE),
-        *_among("report.mr_config_id", report.mr_config_id, policy.mr_config_id, TDX_SOURCE),
-        *_among("report.mr_owner", report.mr_owner, policy.mr_owner, TDX_SOURCE),
-        *_among("report.mr_owner_config", report.mr_owner_config, policy.mr_owner_config, TDX_SOURCE),
-        *_among("report.mr_service_td", service, policy.mr_service_td, TDX_SOURCE),
+        *among("report.mr_seam", report.mr_seam, policy.mr_seam, TDX_SOURCE),
+        *among("report.mr_signer_seam", report.mr_signer_seam, policy.mr_signer_seam, TDX_SOURCE),
+        *among("report.seam_attributes", report.seam_attributes, policy.seam_attributes, TDX_SOURCE),
+        *among("report.mr_config_id", report.mr_config_id, policy.mr_config_id, TDX_SOURCE),
+        *among("report.mr_owner", report.mr_owner, policy.mr_owner, TDX_SOURCE),
+        *among("report.mr_owner_config", report.mr_owner_config, policy.mr_owner_config, TDX_SOURCE),
+        *among("report.mr_service_td", service, policy.mr_service_td, TDX_SOURCE),
         *_bits("td_attributes", report.attributes, bits.TD_ATTRIBUTES, policy.td_attributes, TDX_SOURCE),
         *_xfam(xfam, policy),
         *_tcb(authenticated, policy.tcb),
@@ -72,31 +74,17 @@ def appraise_sgx(authenticated: Authenticated, policy: SgxPolicy) -> tuple[Misma
         return (Mismatch("report", "of a trust domain", "of an enclave", SGX_SOURCE),)
     attributes = int.from_bytes(report.attributes[:8], "little")
     return (
-        *_reference("mr_enclave", report.mr_enclave, policy.mr_enclave, SGX_SOURCE),
-        *_among("report.mr_signer", report.mr_signer, policy.mr_signer, SGX_SOURCE),
+        *measurement("report.mr_enclave", report.mr_enclave, policy.mr_enclave, SGX_SOURCE),
+        *among("report.mr_signer", report.mr_signer, policy.mr_signer, SGX_SOURCE),
         *_exactly("report.isv_prod_id", report.isv_prod_id, policy.isv_prod_id, SGX_SOURCE),
         *_at_least("report.isv_svn", report.isv_svn, policy.isv_svn, SGX_SOURCE),
-        *_among("report.config_id", report.config_id, policy.config_id, SGX_SOURCE),
+        *among("report.config_id", report.config_id, policy.config_id, SGX_SOURCE),
         *_at_least("report.config_svn", report.config_svn, policy.config_svn, SGX_SOURCE),
         *_bits("attributes", attributes, bits.ENCLAVE_ATTRIBUTES, policy.attributes, SGX_SOURCE),
         *_exactly("report.misc_select", report.misc_select, policy.misc_select, SGX_SOURCE),
         *_tcb(authenticated, policy.tcb),
         *_platform(authenticated, policy.platform),
     )
-
-
-def _reference(
-    field: str, found: bytes, accepted: tuple[ReferenceValue, ...], source: str
-) -> Iterator[Mismatch]:
-    if all(value.digest != found for value in accepted):
-        want = ", ".join(f"{value.digest.hex()} ({value.label})" for value in accepted)
-        yield Mismatch(f"report.{field}", found.hex(), want, source)
-
-
-def _among(field: str, found: bytes, accepted: Values, source: str) -> Iterator[Mismatch]:
-    if accepted is not UNCHECKED and found not in accepted:
-        want = " or ".join(sorted(value.hex() for value in accepted))
-        yield Mismatch(field, found.hex(), want, source)
 
 
 def _exactly(field: str, found: int, want: Checked[int], source: str) -> Iterator[Mismatch]:
@@ -114,14 +102,8 @@ def _at_least(
 def _bits(
     section: str, value: int, names: Mapping[str, int], rules: BitRules, source: str
 ) -> Iterator[Mismatch]:
-    for name, is_set in bits.flags(value, names).items():
-        rule = rules[name]
-        if rule is not UNCHECKED and is_set is not rule:
-            found = f"bit {names[name]} {_state(is_set)}"
-            yield Mismatch(f"{section}.{name}", found, _state(rule), source)
-    unnamed = bits.reserved(value, names)
-    if rules["reserved"] is not UNCHECKED and unnamed:
-        yield Mismatch(f"{section}.reserved", f"bits 0x{unnamed:x} set", "clear", source)
+    yield from named_bits(section, value, names, rules, source)
+    yield from reserved_bits(section, reserved(value, names), rules, source)
 
 
 def _xfam(found: int, policy: TdxPolicy) -> Iterator[Mismatch]:
@@ -170,14 +152,10 @@ def _status(authenticated: Authenticated, rules: TcbRules) -> Iterator[Mismatch]
 
 def _platform(authenticated: Authenticated, rules: PlatformRules) -> Iterator[Mismatch]:
     extensions = authenticated.extensions
-    yield from _among("platform.fmspc", extensions.fmspc, rules.fmspc, _PCK_SOURCE)
-    yield from _among("platform.ppid", extensions.ppid, rules.ppid, _PCK_SOURCE)
+    yield from among("platform.fmspc", extensions.fmspc, rules.fmspc, _PCK_SOURCE)
+    yield from among("platform.ppid", extensions.ppid, rules.ppid, _PCK_SOURCE)
     for name, rule in rules.flags.items():
         found = extensions.flags.get(name)
         if rule is not UNCHECKED and found is not rule:
-            said = "nothing in the PCK certificate" if found is None else _state(found)
-            yield Mismatch(f"platform.{name}", said, _state(rule), _PCK_SOURCE)
-
-
-def _state(is_set: bool) -> str:  # noqa: FBT001  # the one fact that it is about
-    return "set" if is_set else "clear"
+            said = "nothing in the PCK certificate" if found is None else state(found)
+            yield Mismatch(f"platform.{name}", said, state(rule), _PCK_SOURCE)

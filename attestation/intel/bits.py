@@ -34,13 +34,3 @@ ENCLAVE_ATTRIBUTES: Mapping[str, int] = {
 
 # What a PCK certificate says of its platform, by the names of `PckExtensions.flags`.
 PLATFORM = ("dynamic_platform", "cached_keys", "smt")
-
-
-def flags(value: int, names: Mapping[str, int]) -> dict[str, bool]:
-    """Return every named bit of `value`."""
-    return {name: bool(value >> bit & 1) for name, bit in names.items()}
-
-
-def reserved(value: int, names: Mapping[str, int]) -> int:
-    """Return `value` with every bit cleared that has a name."""
-    return value & ~sum(1 << bit for bit in names.values())

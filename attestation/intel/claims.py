@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from attestation.bits import flags, reserved
 from attestation.claims import certificate, revocation_list
 from attestation.intel import bits
 from attestation.intel.authenticate import Authenticated
@@ -64,8 +65,8 @@ def _td(report: TdReport) -> Mapping[str, JsonValue]:
         "seam_attributes": report.seam_attributes.hex(),
         "td_attributes": {
             "value": f"0x{report.attributes:x}",
-            **bits.flags(report.attributes, bits.TD_ATTRIBUTES),
-            "reserved": f"0x{bits.reserved(report.attributes, bits.TD_ATTRIBUTES):x}",
+            **flags(report.attributes, bits.TD_ATTRIBUTES),
+            "reserved": f"0x{reserved(report.attributes, bits.TD_ATTRIBUTES):x}",
         },
         "debug": report.debug,
         "xfam": f"0x{int.from_bytes(report.xfam, 'little'):x}",
@@ -89,8 +90,8 @@ def _enclave(report: EnclaveReport) -> Mapping[str, JsonValue]:
         "misc_select": report.misc_select,
         "attributes": {
             "value": report.attributes.hex(),
-            **bits.flags(attributes, bits.ENCLAVE_ATTRIBUTES),
-            "reserved": f"0x{bits.reserved(attributes, bits.ENCLAVE_ATTRIBUTES):x}",
+            **flags(attributes, bits.ENCLAVE_ATTRIBUTES),
+            "reserved": f"0x{reserved(attributes, bits.ENCLAVE_ATTRIBUTES):x}",
         },
         "debug": report.debug,
         "mr_enclave": report.mr_enclave.hex(),

@@ -7,7 +7,6 @@ but for the measurements that say what runs: without them nothing could be affir
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,9 +14,10 @@ from attestation.intel import bits
 from attestation.intel.tcb_info import TcbStatus
 from attestation.policy_file import Checked, Section
 from attestation.policy_values import (
+    BitRules,
     ReferenceValue,
     bit,
-    clear_bit,
+    bit_rules,
     hexadecimal,
     integer,
     mask,
@@ -27,7 +27,6 @@ from attestation.policy_values import (
     strings,
 )
 
-BitRules: TypeAlias = Mapping[str, Checked[bool]]
 Values: TypeAlias = Checked[frozenset[bytes]]
 _REGISTERS = range(4)
 
@@ -112,7 +111,7 @@ def read_tdx(top: Section) -> TdxPolicy:
         mr_owner=report.take("mr_owner", digests),
         mr_owner_config=report.take("mr_owner_config", digests),
         mr_service_td=report.take("mr_service_td", digests),
-        td_attributes=_bit_rules(attributes, bits.TD_ATTRIBUTES),
+        td_attributes=bit_rules(attributes, bits.TD_ATTRIBUTES),
         xfam_required=xfam.take("required", mask),
         xfam_allowed=xfam.take("allowed", mask),
         tcb=_tcb_rules(top, has_module=True),
@@ -140,7 +139,7 @@ def read_sgx(top: Section) -> SgxPolicy:
         isv_svn=report.take("isv_svn", integer(0, 0xFFFF)),
         config_id=report.take("config_id", nonempty(hexadecimal(64))),
         config_svn=report.take("config_svn", integer(0, 0xFFFF)),
-        attributes=_bit_rules(attributes, bits.ENCLAVE_ATTRIBUTES),
+        attributes=bit_rules(attributes, bits.ENCLAVE_ATTRIBUTES),
         misc_select=report.take("misc_select", integer(0, 0xFFFFFFFF)),
         tcb=_tcb_rules(top, has_module=False),
         platform=_platform_rules(top),
@@ -148,11 +147,6 @@ def read_sgx(top: Section) -> SgxPolicy:
     for section in (report, attributes):
         section.close()
     return policy
-
-
-def _bit_rules(section: Section, names: Iterable[str]) -> BitRules:
-    rules = {name: section.take(name, bit) for name in names}
-    return rules | {"reserved": section.take("reserved", clear_bit)}
 
 
 def _tcb_rules(top: Section, *, has_module: bool) -> TcbRules:

@@ -14,6 +14,7 @@ from attestation.nitro.policy import NitroPolicy
 from attestation.nitro.report import SOURCE, Document
 from attestation.policy_file import UNCHECKED
 from attestation.result import Mismatch
+from attestation.rules import label
 from attestation.verdict import Verdict
 
 
@@ -40,8 +41,7 @@ def appraise(authenticated: Authenticated, policy: NitroPolicy) -> tuple[Mismatc
 
 def reference(authenticated: Authenticated, policy: NitroPolicy) -> str | None:
     """Return the label of the reference value that register 0 is, or None when it is none of them."""
-    found = authenticated.document.pcrs.get(0)
-    return next((value.label for value in policy.pcr0 if value.digest == found), None)
+    return label(authenticated.document.pcrs.get(0), policy.pcr0)
 
 
 def _debug(document: Document, policy: NitroPolicy) -> Iterator[Mismatch]:

@@ -6,16 +6,17 @@ One line per rule; every rule adds its mismatches to the list, none ends it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from attestation.policy_file import UNCHECKED, Checked
-from attestation.policy_values import ReferenceValue
+from attestation.policy_values import BitRules
 from attestation.result import Mismatch
+from attestation.rules import among, label, measurement, named_bits, reserved_bits
 from attestation.snp import bits
 from attestation.snp.appraise_firmware import appraise_firmware
 from attestation.snp.authenticate import Authenticated
 from attestation.snp.claims import HOST_VMPL
-from attestation.snp.policy import BitRules, SnpPolicy
+from attestation.snp.policy import SnpPolicy
 from attestation.snp.report import SOURCE, Report
 
 _GUEST_POLICY_SOURCE = 'AMD 56860 r1.58, section 4.3, "Guest Policy"'
@@ -38,30 +39,22 @@ def appraise(authenticated: Authenticated, policy: SnpPolicy) -> tuple[Mismatch,
     """
     report = authenticated.report
     return (
-        *_measurement(report, policy),
+        *measurement("report.measurement", report.measurement, policy.measurement, SOURCE),
         *_digests(report, policy),
         *_author_key(report, policy),
         *_guest_svn(report, policy),
         *_vmpl(report, policy),
         *_machine(authenticated, policy),
         *_abi(report, policy),
-        *_bits("guest_policy", report.policy, bits.GUEST_POLICY, policy.guest_policy),
-        *_reserved("guest_policy", bits.reserved_guest_policy(report.policy), policy.guest_policy),
-        *_bits("platform_info", report.platform_info, bits.PLATFORM_INFO, policy.platform_info),
-        *_reserved("platform_info", bits.reserved_platform_info(report.platform_info), policy.platform_info),
+        *_guest_policy(report.policy, policy.guest_policy),
+        *_platform_info(report.platform_info, policy.platform_info),
         *appraise_firmware(report, authenticated.chain.product, policy),
     )
 
 
-def matching_reference(report: Report, policy: SnpPolicy) -> ReferenceValue | None:
-    """Return the reference value that the measurement is, or None when it is none of them."""
-    return next((value for value in policy.measurement if value.digest == report.measurement), None)
-
-
-def _measurement(report: Report, policy: SnpPolicy) -> Iterator[Mismatch]:
-    if matching_reference(report, policy) is None:
-        want = ", ".join(f"{value.digest.hex()} ({value.label})" for value in policy.measurement)
-        yield Mismatch("report.measurement", report.measurement.hex(), want, SOURCE)
+def reference(authenticated: Authenticated, policy: SnpPolicy) -> str | None:
+    """Return the label of the reference value that the measurement is, or None when it is none of them."""
+    return label(authenticated.report.measurement, policy.measurement)
 
 
 def _digests(report: Report, policy: SnpPolicy) -> Iterator[Mismatch]:
@@ -112,29 +105,20 @@ def _abi(report: Report, policy: SnpPolicy) -> Iterator[Mismatch]:
         yield Mismatch("guest_policy.abi", f"{major}.{minor}", want, _GUEST_POLICY_SOURCE)
 
 
-def _bits(section: str, value: int, names: Mapping[str, int], rules: BitRules) -> Iterator[Mismatch]:
-    source = _GUEST_POLICY_SOURCE if section == "guest_policy" else SOURCE
-    for name, is_set in bits.flags(value, names).items():
-        rule = rules[name]
-        if rule is not UNCHECKED and is_set is not rule:
-            found = f"bit {names[name]} {_state(is_set)}"
-            yield Mismatch(f"{section}.{name}", found, _state(rule), source)
+def _guest_policy(value: int, rules: BitRules) -> Iterator[Mismatch]:
+    yield from named_bits("guest_policy", value, bits.GUEST_POLICY, rules, _GUEST_POLICY_SOURCE)
+    unnamed = bits.reserved_guest_policy(value)
+    yield from reserved_bits("guest_policy", unnamed, rules, _GUEST_POLICY_SOURCE)
 
 
-def _reserved(section: str, value: int, rules: BitRules) -> Iterator[Mismatch]:
-    if rules["reserved"] is not UNCHECKED and value:
-        source = _GUEST_POLICY_SOURCE if section == "guest_policy" else SOURCE
-        yield Mismatch(f"{section}.reserved", f"bits 0x{value:x} set", "clear", source)
+def _platform_info(value: int, rules: BitRules) -> Iterator[Mismatch]:
+    yield from named_bits("platform_info", value, bits.PLATFORM_INFO, rules, SOURCE)
+    yield from reserved_bits("platform_info", bits.reserved_platform_info(value), rules, SOURCE)
 
 
 def _among(field: str, found: bytes, accepted: Checked[frozenset[bytes]]) -> Iterator[Mismatch]:
-    if accepted is not UNCHECKED and found not in accepted:
-        yield Mismatch(f"report.{field}", found.hex(), _any_of(accepted), SOURCE)
+    return among(f"report.{field}", found, accepted, SOURCE)
 
 
 def _any_of(accepted: frozenset[bytes]) -> str:
     return " or ".join(sorted(value.hex() for value in accepted))
-
-
-def _state(is_set: bool) -> str:  # noqa: FBT001  # the one fact that it is about
-    return "set" if is_set else "clear"

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from attestation.bits import flags, reserved
+
+__all__ = ["flags", "reserved_guest_policy", "reserved_platform_info"]
+
 # Section 4.3, "Guest Policy".  Bits 7:0 and 15:8 are the minor and major ABI version, bit 17 is always one.
 GUEST_POLICY: Mapping[str, int] = {
     "smt": 16,
@@ -36,16 +40,6 @@ PLATFORM_INFO: Mapping[str, int] = {
     "iommu_write_safe": 6,
     "tio_en": 7,
 }
-
-
-def flags(value: int, names: Mapping[str, int]) -> dict[str, bool]:
-    """Return every named bit of `value`."""
-    return {name: bool(value >> bit & 1) for name, bit in names.items()}
-
-
-def reserved(value: int, names: Mapping[str, int], also_known: int = 0) -> int:
-    """Return `value` with every bit cleared that has a name or stands in `also_known`."""
-    return value & ~sum(1 << bit for bit in names.values()) & ~also_known
 
 
 def reserved_guest_policy(value: int) -> int:

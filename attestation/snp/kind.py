@@ -6,7 +6,7 @@ from attestation.endorsements import Endorsements
 from attestation.kind import Kind
 from attestation.policy_file import Section
 from attestation.snp import claims, evidence, policy
-from attestation.snp.appraise import appraise, matching_reference
+from attestation.snp.appraise import appraise, reference
 from attestation.snp.authenticate import Authenticated, authenticate
 from attestation.snp.evidence import Evidence
 from attestation.snp.policy import SnpPolicy
@@ -48,7 +48,7 @@ def kind(
         authenticate=authenticate,
         rules=rules,
         appraise=appraise,
-        reference=_reference,
+        reference=reference,
         claims=claims.of_authenticated,
         unproven=unproven,
         report_data=lambda authenticated: authenticated.report.report_data,
@@ -57,11 +57,6 @@ def kind(
         endorsements=endorsements,
         simulated=simulated,
     )
-
-
-def _reference(authenticated: Authenticated, rules: SnpPolicy) -> str | None:
-    found = matching_reference(authenticated.report, rules)
-    return None if found is None else found.label
 
 
 def _concerns(authenticated: Authenticated, key: str) -> bool:

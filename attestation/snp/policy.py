@@ -13,10 +13,10 @@ from typing import TypeAlias
 
 from attestation.policy_file import UNCHECKED, Checked, Section, table
 from attestation.policy_values import (
+    BitRules,
     ReferenceValue,
     abi,
-    bit,
-    clear_bit,
+    bit_rules,
     components,
     hexadecimal,
     integer,
@@ -32,7 +32,6 @@ from attestation.snp import bits
 from attestation.snp.products import Product
 
 TCB_KINDS = ("reported", "committed", "current", "launch")
-BitRules: TypeAlias = Mapping[str, Checked[bool]]
 # By product, then by one of TCB_KINDS: the lowest accepted value of each component.
 TcbRules: TypeAlias = Mapping[str, Mapping[str, Checked[Mapping[str, int]]]]
 
@@ -108,8 +107,8 @@ def read(top: Section, products: Iterable[Product]) -> SnpPolicy:
         chip_id=report.take("chip_id", nonempty(hexadecimal(64, 8))),
         csp_id=report.take("csp_id", strings),
         abi=guest_policy.take("abi", abi),
-        guest_policy=_bit_rules(guest_policy, bits.GUEST_POLICY),
-        platform_info=_bit_rules(platform_info, bits.PLATFORM_INFO),
+        guest_policy=bit_rules(guest_policy, bits.GUEST_POLICY),
+        platform_info=bit_rules(platform_info, bits.PLATFORM_INFO),
         firmware=_firmware_rules(firmware),
         mitigations=_mitigation_rules(mitigations),
         tcb=_tcb_rules(top, products),
@@ -117,11 +116,6 @@ def read(top: Section, products: Iterable[Product]) -> SnpPolicy:
     for section in (report, guest_policy, platform_info, firmware, mitigations):
         section.close()
     return policy
-
-
-def _bit_rules(section: Section, names: Iterable[str]) -> BitRules:
-    rules = {name: section.take(name, bit) for name in names}
-    return rules | {"reserved": section.take("reserved", clear_bit)}
 
 
 def _firmware_rules(section: Section) -> FirmwareRules:
