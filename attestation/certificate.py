@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID, NameOID, SignatureAlgorithmOID
 
@@ -145,6 +146,12 @@ def check_rsa_pss_sha384(signed: Signed, key: PublicKeyTypes, where: str) -> Non
         key.verify(signed.signature, signed.data, _PSS_SHA384, hashes.SHA384())
     except InvalidSignature as error:
         raise SignatureError(where, "a signature of another key", "a signature of its issuer") from error
+
+
+def dss_signature(raw: bytes) -> bytes:
+    """Return an ECDSA signature as DER that is written as r and s, big-endian, one half each."""
+    half = len(raw) // 2
+    return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 
 
 def check_ecdsa(signed: Signed, key: PublicKeyTypes, where: str) -> None:

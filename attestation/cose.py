@@ -16,8 +16,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from attestation.certificate import dss_signature
 from attestation.errors import EvidenceFormatError, SignatureError
 
 SOURCE = 'RFC 9052, section 4.2, "Signing with One Signer"'
@@ -132,8 +132,7 @@ def check(message: Sign1, key: PublicKeyTypes, where: str) -> None:
         raise SignatureError(
             where, f"{len(message.signature)} bytes", f"{2 * size} bytes", "RFC 9053, section 2.1"
         )
-    r, s = (int.from_bytes(part, "big") for part in (message.signature[:size], message.signature[size:]))
     try:
-        key.verify(encode_dss_signature(r, s), message.signed_bytes, ec.ECDSA(digest))
+        key.verify(dss_signature(message.signature), message.signed_bytes, ec.ECDSA(digest))
     except InvalidSignature as error:
         raise SignatureError(where, "made by another key", "that of the certificate", SOURCE) from error

@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from attestation import der, json_web_key
+from attestation import der, json_document, json_web_key
 from attestation.errors import EvidenceFormatError
 from attestation.intel import collateral
-from attestation.intel.collateral import SignedDocument
+from attestation.intel.collateral import Collateral, SignedDocument
 from attestation.snp import certificate_table
 
 _PEM_BEGIN = b"-----BEGIN "
@@ -81,10 +81,10 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     """
     data = data.removeprefix(_BYTE_ORDER_MARK)
     if data.lstrip()[:1] == b"{":
-        key = json_web_key.read(data, where)
-        if key is not None:
-            return Endorsements(keys=(key,))
-        return _parse_collateral(data, where)
+        document = json_document.read(data, where)
+        if "kty" in document:
+            return Endorsements(keys=(json_web_key.read(document),))
+        return _from_collateral(collateral.parse(document, data), where)
     if _PEM_BEGIN in data:
         return _parse_pem(data, where)
     if certificate_table.looks_like_one(data):
@@ -118,8 +118,7 @@ def from_certificate_table(data: bytes, where: str = "certificate table") -> End
     )
 
 
-def _parse_collateral(data: bytes, where: str) -> Endorsements:
-    found = collateral.parse(data, where)
+def _from_collateral(found: Collateral, where: str) -> Endorsements:
     lists = union(_parse_der(one, where) for one in found.revocation_lists)
     return union(
         (lists, *(_parse_pem(one, where) for one in found.pem), Endorsements(documents=found.documents))

@@ -8,7 +8,6 @@ import binascii
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from attestation import json_document
 from attestation.errors import EvidenceFormatError
 from attestation.json_document import JsonObject
 
@@ -16,30 +15,33 @@ SOURCE = 'RFC 7518, section 6.2, "Parameters for Elliptic Curve Keys"'
 _CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
 
 
-def read(data: bytes, where: str) -> bytes | None:
+def read(key: JsonObject) -> bytes:
     """
-    Return the SubjectPublicKeyInfo of the key in `data`, None where the object is no key.
+    Return the SubjectPublicKeyInfo of a key.
 
     Raises:
-        EvidenceFormatError: the text is no JSON object, or a key that is none.
+        EvidenceFormatError: it is none, or of another type.
     """
-    key = json_document.read(data, where)
-    if "kty" not in key:
-        return None
     if key.text("kty") != "EC" or key.text("crv") not in _CURVES:
         raise key.wrong("kty", key.members["kty"], f"EC, on {', '.join(_CURVES)}")
-    numbers = ec.EllipticCurvePublicNumbers(_number(key, "x"), _number(key, "y"), _CURVES[key.text("crv")])
+    numbers = ec.EllipticCurvePublicNumbers(number(key, "x"), number(key, "y"), _CURVES[key.text("crv")])
     try:
         public = numbers.public_key()
     except ValueError as error:
-        raise EvidenceFormatError(where, "x, y", "no point of the curve", "one", SOURCE) from error
+        raise EvidenceFormatError(key.where, "x, y", "no point of the curve", "one", SOURCE) from error
     return public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def _number(key: JsonObject, name: str) -> int:
+def number(key: JsonObject, name: str) -> int:
+    """
+    Return a member of a key that is a number.
+
+    Raises:
+        EvidenceFormatError: it is none.
+    """
     text = key.text(name)
     padded = text + "=" * (-len(text) % 4)
     try:
         return int.from_bytes(base64.b64decode(padded, altchars=b"-_", validate=True), "big")
     except (binascii.Error, ValueError) as error:
-        raise key.wrong(name, text, "base64url") from error
+        raise key.wrong(name, text, "base64url, RFC 7518") from error

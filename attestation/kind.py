@@ -45,6 +45,10 @@ class Authenticate(Protocol[E_contra, A_co, T_contra]):
         """See the modules `authenticate`."""
 
 
+def _always(_authenticated: object, _key: str) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[E, A, R, T]):
     """
@@ -81,7 +85,7 @@ class Kind(Generic[E, A, R, T]):
     unproven: Callable[[E], Claims]
     report_data: Callable[[A], bytes]
     lists_checked: Callable[[A], bool]
-    concerns: Callable[[A, str], bool]
+    concerns: Callable[[A, str], bool] = _always
     registers: Callable[[A], Registers] | None = None
     bound: Callable[[bytes], bytes] = bytes
     endorsements: Endorsements = field(default_factory=Endorsements)

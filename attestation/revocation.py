@@ -7,7 +7,10 @@ AMD's lists are another matter: `attestation.snp.revocation`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
 
+from attestation import validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, RevocationList
 from attestation.errors import MissingEndorsementError, NotAuthenticError, RevokedError, SignatureError
@@ -49,6 +52,32 @@ def check(
     for one in genuine:
         _check_list(certificates, one)
     return max(genuine, key=lambda one: one.this_update)
+
+
+def of_chain(
+    chain: Sequence[Certificate], lists: Sequence[bytes], cache: Cache
+) -> list[RevocationList | None]:
+    """Return for each issuer in a chain, the leaf's first, what `check` returns; raise what it raises."""
+    return [check([one], issuer, lists, cache) for one, issuer in pairwise(chain)]
+
+
+def current(
+    found: Sequence[RevocationList | None], now: datetime, skew: timedelta, *, required: bool
+) -> tuple[RevocationList, ...]:
+    """
+    Return the lists that there are.
+
+    Raises:
+        ValidityError: one is not current at `now`.
+        MissingEndorsementError: one is missing, and all are required.
+    """
+    lists = tuple(one for one in found if one is not None)
+    for one in lists:
+        validity.check(one.this_update, one.next_update, now, skew, "revocation list")
+    if required and None in found:
+        want = "one of each issuer in the chain"
+        raise MissingEndorsementError("revocation lists", f"{len(lists)}", want, SOURCE)
+    return lists
 
 
 def _is_signed(one: RevocationList, issuer: Certificate, cache: Cache) -> bool:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from attestation.certificate import Certificate
 from attestation.errors import ValidityError
+
+
+def check_certificates(certificates: Iterable[Certificate], now: datetime, skew: timedelta) -> None:
+    """
+    Check that `now` is within the validity of each certificate; see `check`.
+
+    Raises:
+        ValidityError: before or after the period of one of them.
+    """
+    for one in certificates:
+        check(one.not_before, one.not_after, now, skew, one.common_name)
 
 
 def check(not_before: datetime, not_after: datetime, now: datetime, skew: timedelta, where: str) -> None:

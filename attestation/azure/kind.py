@@ -36,20 +36,19 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
         return policy.read(top, hardware.rules)
 
     def mismatches(authenticated: Authenticated, accepted: AzurePolicy[R]) -> tuple[Mismatch, ...]:
-        proven: Any = authenticated.hardware
-        return (*hardware.appraise(proven, accepted.hardware), *appraise(authenticated, accepted))
+        return (
+            *hardware.appraise(_hardware(authenticated), accepted.hardware),
+            *appraise(authenticated, accepted),
+        )
 
     def reference(authenticated: Authenticated, accepted: AzurePolicy[R]) -> str | None:
-        proven: Any = authenticated.hardware
-        return hardware.reference(proven, accepted.hardware)
+        return hardware.reference(_hardware(authenticated), accepted.hardware)
 
     def lists_checked(authenticated: Authenticated) -> bool:
-        proven: Any = authenticated.hardware
-        return hardware.lists_checked(proven)
+        return hardware.lists_checked(_hardware(authenticated))
 
     def concerns(authenticated: Authenticated, key: str) -> bool:
-        proven: Any = authenticated.hardware
-        return hardware.concerns(proven, key)
+        return hardware.concerns(_hardware(authenticated), key)
 
     verify: Any = authenticate  # its roots are those of either hardware
     return Kind(
@@ -73,3 +72,7 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
 def _registers(authenticated: Authenticated) -> Registers:
     pcrs = authenticated.evidence.quote.pcrs
     return Registers("sha256", pcrs, {number: f"pcr{number}" for number in pcrs}, _OF_THE_LOG)
+
+
+def _hardware(authenticated: Authenticated) -> Any:  # noqa: ANN401  # of either vendor
+    return authenticated.hardware

@@ -7,8 +7,6 @@ configuration of the VM.  Layout only: nothing here knows whether anybody signed
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import struct
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from attestation import json_document
 from attestation.errors import EvidenceFormatError
 from attestation.json_document import JsonObject
+from attestation.json_web_key import number
 from attestation.snp.report import SIZE as SNP_SIZE
 
 SOURCE = "Azure confidential VMs, guest attestation, HCL report"
@@ -102,19 +101,9 @@ def _attestation_key(claims: JsonObject) -> rsa.RSAPublicKey:
     if key.text("kty") != "RSA":
         raise key.wrong("kty", key.text("kty"), "RSA")
     try:
-        return rsa.RSAPublicNumbers(_number(key, "e"), _number(key, "n")).public_key()
+        return rsa.RSAPublicNumbers(number(key, "e"), number(key, "n")).public_key()
     except ValueError as error:
         raise _wrong("keys", str(error)[:60], "an RSA key") from error
-
-
-def _number(key: JsonObject, name: str) -> int:
-    text = key.text(name)
-    try:
-        return int.from_bytes(
-            base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True), "big"
-        )
-    except (binascii.Error, ValueError) as error:
-        raise key.wrong(name, text, "base64url, RFC 7518") from error
 
 
 def _wrong(field: str, found: str, want: str) -> EvidenceFormatError:

@@ -25,5 +25,4 @@ def kind() -> Kind[Evidence, Authenticated, CcaPolicy, Roots]:
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.realm.challenge,
         lists_checked=lambda _: False,
-        concerns=lambda _, __: True,
     )

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from attestation.errors import EvidenceFormatError
+from attestation.reader import Reader
 
 SOURCE = 'TCG PC Client Platform Firmware Profile, rev. 1.06, section 10, "Event Logging"'
 MAXIMUM_SIZE = 1 << 22
@@ -133,32 +134,32 @@ def parse(data: bytes) -> EventLog:
     """
     if len(data) > MAXIMUM_SIZE:
         raise EvidenceFormatError("event log", "", f"{len(data)} bytes", f"at most {MAXIMUM_SIZE} bytes")
-    reader = _Reader(data)
+    reader = _reader(data)
     first = _legacy_event(reader)
     if first.kind != NO_ACTION or not first.data.startswith(_SPEC_ID):
         return _legacy_log(data)
     sizes = _digest_sizes(first.data)
     events = []
-    while not reader.at_end():
+    while not _at_end(reader):
         events.append(_event(reader, sizes))
     names = tuple(_name(number) for number in sizes)
     return EventLog(names, _locality(events), tuple(events))
 
 
 def _legacy_log(data: bytes) -> EventLog:
-    reader = _Reader(data)
+    reader = _reader(data)
     events = []
-    while not reader.at_end():
+    while not _at_end(reader):
         events.append(_legacy_event(reader))
     return EventLog(("sha1",), _locality(events), tuple(events))
 
 
-def _legacy_event(reader: _Reader) -> Event:
+def _legacy_event(reader: Reader) -> Event:
     register, kind, digest, size = _LEGACY.unpack(reader.take(_LEGACY.size, "event"))
     return Event(register, kind, {"sha1": digest}, reader.take(size, "event data"))
 
 
-def _event(reader: _Reader, sizes: Mapping[int, int]) -> Event:
+def _event(reader: Reader, sizes: Mapping[int, int]) -> Event:
     register, kind, count = (
         reader.number(4, "register"),
         reader.number(4, "type"),
@@ -177,7 +178,7 @@ def _event(reader: _Reader, sizes: Mapping[int, int]) -> Event:
 
 def _digest_sizes(header: bytes) -> Mapping[int, int]:
     """Return the sizes of digests by the numbers of their algorithms."""
-    reader = _Reader(header)
+    reader = _reader(header)
     reader.take(len(_SPEC_ID) + 8, "header")
     count = reader.number(4, "algorithms")
     if not 1 <= count <= len(ALGORITHMS) + 4:
@@ -212,26 +213,11 @@ def _locality(events: list[Event]) -> int:
     return 0
 
 
-class _Reader:
-    """Takes a log apart from the front; numbers are little-endian."""
+def _reader(data: bytes) -> Reader:
+    return Reader(data, "event log", SOURCE)
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
 
-    def at_end(self) -> bool:
-        """Whether nothing is left, or what a table is filled up with."""
-        rest = self._data[self._at : self._at + 4]
-        return not rest or rest == b"\xff" * 4
-
-    def take(self, size: int, field: str) -> bytes:
-        if size > len(self._data) - self._at:
-            raise self.wrong(field, f"{len(self._data) - self._at} bytes left", f"{size} bytes")
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def number(self, size: int, field: str) -> int:
-        return int.from_bytes(self.take(size, field), "little")
-
-    def wrong(self, field: str, found: str, want: str) -> EvidenceFormatError:
-        return EvidenceFormatError("event log", field, found, want, SOURCE, offset=self._at)
+def _at_end(reader: Reader) -> bool:
+    """Whether nothing is left, or what a table is filled up with."""
+    rest = reader.data[reader.at : reader.at + 4]
+    return not rest or rest == b"\xff" * 4

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from attestation import json_document
 from attestation.cache import Cache
-from attestation.certificate import Certificate, Signed
+from attestation.certificate import Certificate, Signed, dss_signature
 from attestation.errors import MissingEndorsementError, SignatureError
 from attestation.intel import chain
 from attestation.intel.collateral import SOURCE, SignedDocument
 from attestation.intel.endorsements import PckExtensions
 from attestation.intel.evidence import Evidence
 from attestation.intel.tcb_info import EnclaveIdentity, TcbInfo, read
+from attestation.json_document import JsonObject
 from attestation.path import Roots
 
 Signer: TypeAlias = tuple[Certificate, Certificate]
@@ -66,9 +66,10 @@ def find(  # noqa: PLR0913, PLR0917  # what collateral is chosen by
     """
     if not documents:
         return None
-    about = [one for one in documents if _is_about(one, evidence, extensions, cache)]
+    read_ones = [(one, cache.fact(_read, hashlib.sha256(one.body).digest(), one.body)) for one in documents]
+    about = [pair for pair in read_ones if _is_about(pair[1], evidence, extensions)]
     signers = chain.signing_chains(certificates, roots, cache) if about else []
-    signed = [_signed(one, signers, cache) for one in about]
+    signed = [_signed(one, document, signers, cache) for one, document in about]
     infos = [
         (one, signer)
         for one, signer in signed
@@ -86,25 +87,24 @@ def find(  # noqa: PLR0913, PLR0917  # what collateral is chosen by
     return Collateral(info, identity, chains)
 
 
-def _is_about(one: SignedDocument, evidence: Evidence, extensions: PckExtensions, cache: Cache) -> bool:
+def _read(body: bytes) -> JsonObject:
+    return json_document.read(body, "collateral")
+
+
+def _is_about(document: JsonObject, evidence: Evidence, extensions: PckExtensions) -> bool:
     """Whether a document says of itself that it is about this platform, or its kind of quoting enclave."""
-    members = cache.fact(_members, hashlib.sha256(one.body).digest(), one.body)
+    members = document.members
     if members.get("id") == evidence.tee:
         return str(members.get("fmspc")).lower() == extensions.fmspc.hex()
     return members.get("id") == _QE_NAMES[evidence.tee]
 
 
-def _members(body: bytes) -> Mapping[str, object]:
-    return json_document.read(body, "collateral").members
-
-
 def _signed(
-    one: SignedDocument, signers: Sequence[Signer], cache: Cache
+    one: SignedDocument, found: JsonObject, signers: Sequence[Signer], cache: Cache
 ) -> tuple[TcbInfo | EnclaveIdentity, Signer]:
     """Return what a document says, with the chain of the key that signed it."""
-    document = cache.fact(read, hashlib.sha256(one.body).digest(), one.body)
-    r, s = (int.from_bytes(part, "big") for part in (one.signature[:32], one.signature[32:]))
-    signed = Signed(one.body, encode_dss_signature(r, s), _ECDSA_SHA256)
+    document = cache.fact(read, hashlib.sha256(one.body).digest(), found)
+    signed = Signed(one.body, dss_signature(one.signature), _ECDSA_SHA256)
     for signer in signers[:-1]:
         with contextlib.suppress(SignatureError):
             cache.check_ecdsa(signed, signer[0], f"collateral {document.id}")

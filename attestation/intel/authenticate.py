@@ -14,11 +14,10 @@ from datetime import datetime, timedelta
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from attestation import path, revocation, validity
 from attestation.cache import Cache
-from attestation.certificate import Certificate, RevocationList
+from attestation.certificate import Certificate, RevocationList, dss_signature
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
 from attestation.intel import applicable, chain, tcb
@@ -117,9 +116,8 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
 
 
 def _verifies(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
-    numbers = (int.from_bytes(signature[:_COORDINATE], "big"), int.from_bytes(signature[_COORDINATE:], "big"))
     try:
-        key.verify(encode_dss_signature(*numbers), data, ec.ECDSA(hashes.SHA256()))
+        key.verify(dss_signature(signature), data, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         return False
     return True
@@ -198,8 +196,7 @@ def _check_validity(
     now: datetime,
     skew: timedelta,
 ) -> None:
-    for certificate in certificates:
-        validity.check(certificate.not_before, certificate.not_after, now, skew, certificate.common_name)
+    validity.check_certificates(certificates, now, skew)
     for one in lists:
         name = f"revocation list of {_common_name(one, certificates)}"
         validity.check(one.this_update, one.next_update, now, skew, name)

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from attestation import json_document
 from attestation.errors import EvidenceFormatError
 from attestation.json_document import JsonObject
 
@@ -57,9 +56,11 @@ class Collateral:
     revocation_lists: tuple[bytes, ...] = ()
 
 
-def parse(data: bytes, where: str = "collateral") -> Collateral:
+def parse(whole: JsonObject, data: bytes) -> Collateral:
     """
-    Return what is in `data`: a response of the service, or an object with everything for one platform.
+    Return what is in an object: a response of the service, or everything for one platform.
+
+    `data` is its text, which has the exact bytes that were signed.
 
     Raises:
         EvidenceFormatError: neither.
@@ -72,7 +73,6 @@ def parse(data: bytes, where: str = "collateral") -> Collateral:
         Enclave Identity".  The names of the members together: `sgx_ql_qve_collateral_t`, Intel SGX DCAP Quote
         Verification Library.
     """
-    whole = json_document.read(data, where)
     for name in _NAMES:
         if name in whole:
             body = _exact(data.decode("utf-8"), name)
@@ -84,7 +84,7 @@ def parse(data: bytes, where: str = "collateral") -> Collateral:
     )
     if not documents:
         want = "tcbInfo, enclaveIdentity, tcb_info or qe_identity"
-        raise EvidenceFormatError(where, "", _shown(whole.members), want, SOURCE)
+        raise EvidenceFormatError(whole.where, "", _shown(whole.members), want, SOURCE)
     pem = tuple(_chain(whole, name) for name in _CHAINS if whole.members.get(name) is not None)
     lists = [(name, whole.text(name).strip()) for name in _LISTS if whole.members.get(name) is not None]
     return Collateral(

@@ -22,9 +22,11 @@ from attestation.intel.report import (
     enclave_report,
     td_report,
 )
+from attestation.reader import Reader
 
 SOURCE = 'Intel TDX DCAP Quoting Library API, rev. 0.9, appendix A.3, "Quote Format"'
 MAXIMUM_SIZE = 1 << 20
+_STRUCTURE = "quote"
 HEADER_SIZE = 48
 _TEE_TYPES = {0x00: "SGX", 0x81: "TDX"}
 _ECDSA_P256 = 2
@@ -78,42 +80,6 @@ class Evidence:
     sha256: bytes
 
 
-class _Reader:
-    """Takes a structure apart from the front; `origin` is where in the quote it begins."""
-
-    def __init__(self, data: bytes, origin: int = 0) -> None:
-        self._data = data
-        self._origin = origin
-        self.at = 0
-
-    @property
-    def offset(self) -> int:
-        """Where in the quote the next byte is."""
-        return self._origin + self.at
-
-    def take(self, size: int, field: str) -> bytes:
-        """Return the next `size` bytes."""
-        if size > len(self._data) - self.at:
-            left = f"{len(self._data) - self.at} bytes left"
-            raise _wrong(field, left, f"{size} bytes", self.offset)
-        self.at += size
-        return self._data[self.at - size : self.at]
-
-    def number(self, size: int, field: str) -> int:
-        """Return the next number of `size` bytes, little-endian."""
-        return int.from_bytes(self.take(size, field), "little")
-
-    def end(self, field: str) -> None:
-        """Check that nothing is left."""
-        if self.at != len(self._data):
-            raise _wrong(field, f"{len(self._data) - self.at} bytes behind it", "none", self.offset)
-
-    def part(self, size: int, field: str) -> _Reader:
-        """Return a reader of the next `size` bytes."""
-        begin = self.offset
-        return _Reader(self.take(size, field), begin)
-
-
 def parse(data: bytes) -> Evidence:
     """
     Return the quote in `data`; what follows it is no part of it, for several clouds fill up a buffer.
@@ -131,7 +97,7 @@ def parse(data: bytes) -> Evidence:
     """
     if len(data) > MAXIMUM_SIZE:
         raise EvidenceFormatError("evidence", "", f"{len(data)} bytes", f"at most {MAXIMUM_SIZE} bytes")
-    reader = _Reader(data)
+    reader = Reader(data, _STRUCTURE, SOURCE)
     version, tee = _header(reader)
     report = _body(reader, version, tee)
     signed_bytes = data[: reader.at]
@@ -141,7 +107,7 @@ def parse(data: bytes) -> Evidence:
     return Evidence(version, tee, report, signed_bytes, signature, certificates, digest)
 
 
-def _header(reader: _Reader) -> tuple[int, str]:
+def _header(reader: Reader) -> tuple[int, str]:
     version = reader.number(2, "version")
     if version not in {3, 4, 5}:
         raise _wrong("version", str(version), "3, 4 or 5", 0)
@@ -159,7 +125,7 @@ def _header(reader: _Reader) -> tuple[int, str]:
     return version, _TEE_TYPES[tee_type]
 
 
-def _body(reader: _Reader, version: int, tee: str) -> EnclaveReport | TdReport:
+def _body(reader: Reader, version: int, tee: str) -> EnclaveReport | TdReport:
     expected = ENCLAVE_SIZE if tee == "SGX" else TD_1_0_SIZE
     if version == 5:
         kind, expected = reader.number(2, "body type"), reader.number(4, "body size")
@@ -170,14 +136,14 @@ def _body(reader: _Reader, version: int, tee: str) -> EnclaveReport | TdReport:
     return enclave_report(raw) if tee == "SGX" else td_report(raw)
 
 
-def _signature(reader: _Reader, version: int) -> tuple[QuoteSignature, Endorsements]:
+def _signature(reader: Reader, version: int) -> tuple[QuoteSignature, Endorsements]:
     quote, key = reader.take(64, "quote signature"), reader.take(64, "attestation key")
     inner = reader
     if version > 3:
         kind = reader.number(2, "certification data type")
         if kind != _QE_REPORT:
             want = f"{_QE_REPORT} (QE report certification data)"
-            raise _wrong("certification data type", str(kind), want, reader.offset - 2)
+            raise reader.wrong("certification data type", str(kind), want, back=2)
         inner = reader.part(reader.number(4, "certification data size"), "certification data")
         reader.end("signature")
     report = enclave_report(inner.take(ENCLAVE_SIZE, "QE report"))
@@ -193,4 +159,4 @@ def _signature(reader: _Reader, version: int) -> tuple[QuoteSignature, Endorseme
 
 
 def _wrong(field: str, found: str, want: str, offset: int) -> EvidenceFormatError:
-    return EvidenceFormatError("quote", field, found, want, SOURCE, offset=offset)
+    return EvidenceFormatError(_STRUCTURE, field, found, want, SOURCE, offset=offset)

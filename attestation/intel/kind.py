@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
 from attestation.errors import EvidenceFormatError
 from attestation.eventlog.replay import Registers
 from attestation.intel import claims, evidence
@@ -12,58 +16,50 @@ from attestation.intel.policy import SgxPolicy, TdxPolicy, read_sgx, read_tdx
 from attestation.intel.report import EnclaveReport, TdReport
 from attestation.intel.roots import INTEL, IntelRoots
 from attestation.kind import Kind
-from attestation.policy_values import ReferenceValue
+from attestation.policy_file import Section
+from attestation.result import Mismatch
+from attestation.rules import label
+
+R = TypeVar("R")
 
 
 def tdx() -> Kind[Evidence, Authenticated, TdxPolicy, IntelRoots]:
     """Return the kind of evidence that trust domains give."""
-    return Kind(
-        roots=INTEL,
-        boots=("rtmr",),
-        registers=_registers,
-        parse=_parse_tdx,
-        authenticate=authenticate,
-        rules=read_tdx,
-        appraise=appraise_tdx,
-        reference=_tdx_reference,
-        claims=claims.of_authenticated,
-        unproven=claims.of_evidence,
-        report_data=lambda authenticated: authenticated.evidence.report.report_data,
-        lists_checked=_lists_checked,
-        concerns=lambda _, __: True,
-    )
+    kind = _kind("TDX", "rtmr", read_tdx, appraise_tdx, _tdx_reference)
+    return replace(kind, registers=_registers)
 
 
 def sgx() -> Kind[Evidence, Authenticated, SgxPolicy, IntelRoots]:
     """Return the kind of evidence that enclaves give."""
+    return _kind("SGX", "enclave", read_sgx, appraise_sgx, _sgx_reference)
+
+
+def _kind(
+    tee: str,
+    boot: str,
+    rules: Callable[[Section], R],
+    appraise: Callable[[Authenticated, R], tuple[Mismatch, ...]],
+    reference: Callable[[Authenticated, R], str | None],
+) -> Kind[Evidence, Authenticated, R, IntelRoots]:
+    def parse(data: bytes) -> Evidence:
+        found = evidence.parse(data)
+        if found.tee != tee:
+            raise EvidenceFormatError("quote", "TEE type", found.tee, tee, evidence.SOURCE)
+        return found
+
     return Kind(
         roots=INTEL,
-        boots=("enclave",),
-        parse=_parse_sgx,
+        boots=(boot,),
+        parse=parse,
         authenticate=authenticate,
-        rules=read_sgx,
-        appraise=appraise_sgx,
-        reference=_sgx_reference,
+        rules=rules,
+        appraise=appraise,
+        reference=reference,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.report.report_data,
-        lists_checked=_lists_checked,
-        concerns=lambda _, __: True,
+        lists_checked=lambda authenticated: len(authenticated.revocation_lists) > 1,
     )
-
-
-def _parse_tdx(data: bytes) -> Evidence:
-    return _of(evidence.parse(data), "TDX")
-
-
-def _parse_sgx(data: bytes) -> Evidence:
-    return _of(evidence.parse(data), "SGX")
-
-
-def _of(found: Evidence, tee: str) -> Evidence:
-    if found.tee != tee:
-        raise EvidenceFormatError("quote", "TEE type", found.tee, tee, evidence.SOURCE)
-    return found
 
 
 def _registers(authenticated: Authenticated) -> Registers:
@@ -79,19 +75,11 @@ def _registers(authenticated: Authenticated) -> Registers:
     )
 
 
-def _lists_checked(authenticated: Authenticated) -> bool:
-    return len(authenticated.revocation_lists) > 1
-
-
 def _tdx_reference(authenticated: Authenticated, rules: TdxPolicy) -> str | None:
     report = authenticated.evidence.report
-    return _label(report.mr_td, rules.mr_td) if isinstance(report, TdReport) else None
+    return label(report.mr_td, rules.mr_td) if isinstance(report, TdReport) else None
 
 
 def _sgx_reference(authenticated: Authenticated, rules: SgxPolicy) -> str | None:
     report = authenticated.evidence.report
-    return _label(report.mr_enclave, rules.mr_enclave) if isinstance(report, EnclaveReport) else None
-
-
-def _label(found: bytes, accepted: tuple[ReferenceValue, ...]) -> str | None:
-    return next((value.label for value in accepted if value.digest == found), None)
+    return label(report.mr_enclave, rules.mr_enclave) if isinstance(report, EnclaveReport) else None

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from attestation import json_document
 from attestation.errors import EvidenceFormatError
 from attestation.json_document import JsonObject
 
@@ -114,7 +113,7 @@ class EnclaveIdentity:
     levels: tuple[Level, ...]
 
 
-def read(body: bytes) -> TcbInfo | EnclaveIdentity:
+def read(document: JsonObject) -> TcbInfo | EnclaveIdentity:
     """
     Return what a document says.
 
@@ -125,7 +124,6 @@ def read(body: bytes) -> TcbInfo | EnclaveIdentity:
         Intel SGX and TDX Provisioning Certification Service, API version 4, "Get TCB Info" and "Get Quoting
         Enclave Identity".
     """
-    document = json_document.read(body, "collateral")
     identifier = document.text("id")
     if identifier in {"SGX", "TDX"}:
         return _tcb_info(JsonObject(document.members, "tcbInfo"))

@@ -14,7 +14,7 @@ from attestation import cose, path, revocation, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, RevocationList
 from attestation.endorsements import Endorsements
-from attestation.errors import MissingEndorsementError, NotAuthenticError
+from attestation.errors import NotAuthenticError
 from attestation.nitro.evidence import Evidence
 from attestation.nitro.report import SOURCE, Document
 from attestation.path import Roots
@@ -89,17 +89,8 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     path.check_critical(chain[0])
     cose.check(evidence.message, chain[0].public_key, "document signature")
 
-    found = [
-        revocation.check([certificate], issuer, endorsements.revocation_lists, cache)
-        for certificate, issuer in pairwise(chain)
-    ]
-    lists = tuple(one for one in found if one is not None)
-    for certificate in chain:
-        validity.check(certificate.not_before, certificate.not_after, now, skew, certificate.common_name)
+    found = revocation.of_chain(chain, endorsements.revocation_lists, cache)
+    validity.check_certificates(chain, now, skew)
     validity.check(document.timestamp, chain[0].not_after, now, skew, "document")
-    for one in lists:
-        validity.check(one.this_update, one.next_update, now, skew, "revocation list")
-    if crl_required and None in found:
-        want = "one of each issuer in the chain"
-        raise MissingEndorsementError("revocation lists", f"{len(lists)}", want, revocation.SOURCE)
+    lists = revocation.current(found, now, skew, required=crl_required)
     return Authenticated(document, chain, lists, now - document.timestamp)

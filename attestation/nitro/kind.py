@@ -28,5 +28,4 @@ def kind() -> Kind[Evidence, Authenticated, NitroPolicy, Roots]:
         lists_checked=lambda authenticated: (
             len(authenticated.revocation_lists) == len(authenticated.chain) - 1
         ),
-        concerns=lambda _, __: True,
     )

@@ -9,22 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from attestation import path, revocation, validity
 from attestation.cache import Cache
-from attestation.certificate import Certificate, RevocationList
+from attestation.certificate import Certificate, RevocationList, dss_signature
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
 from attestation.nvidia.evidence import SOURCE, Evidence
 from attestation.path import Roots
 
-_SCALAR = 48
 _LONGEST = 8
 _FWID = 20
 _FWID_SIZE = 48
@@ -94,18 +91,9 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     path.check_critical(leaf)
     _check_firmware(evidence, leaf)
 
-    found = [
-        revocation.check([one], issuer, endorsements.revocation_lists, cache)
-        for one, issuer in pairwise(chain)
-    ]
-    lists = tuple(one for one in found if one is not None)
-    for certificate in chain:
-        validity.check(certificate.not_before, certificate.not_after, now, skew, certificate.common_name)
-    for one in lists:
-        validity.check(one.this_update, one.next_update, now, skew, "revocation list")
-    if crl_required and None in found:
-        want = "one of each issuer in the chain"
-        raise MissingEndorsementError("revocation lists", f"{len(lists)}", want, revocation.SOURCE)
+    found = revocation.of_chain(chain, endorsements.revocation_lists, cache)
+    validity.check_certificates(chain, now, skew)
+    lists = revocation.current(found, now, skew, required=crl_required)
     return Authenticated(evidence, tuple(chain), lists)
 
 
@@ -114,15 +102,13 @@ def _signer(evidence: Evidence, certificates: Sequence[Certificate]) -> Certific
     devices = [one for one in certificates if not one.signs_certificates]
     if not devices:
         raise MissingEndorsementError("certificate of the device", "none", "one", SOURCE)
-    r, s = (
-        int.from_bytes(part, "big") for part in (evidence.signature[:_SCALAR], evidence.signature[_SCALAR:])
-    )
+    signature = dss_signature(evidence.signature)
     for one in devices:
         key = one.public_key
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
             continue
         try:
-            key.verify(encode_dss_signature(r, s), evidence.signed_bytes, ec.ECDSA(hashes.SHA384()))
+            key.verify(signature, evidence.signed_bytes, ec.ECDSA(hashes.SHA384()))
         except InvalidSignature:
             continue
         return one

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from attestation.errors import EvidenceFormatError
+from attestation.reader import Reader
 
 SOURCE = 'DMTF DSP0274, version 1.1.3, section 10.11, "GET_MEASUREMENTS request and MEASUREMENTS response"'
 MAXIMUM_SIZE = 1 << 16
@@ -89,7 +90,7 @@ def parse(data: bytes) -> Evidence:
     """
     if len(data) > MAXIMUM_SIZE:
         raise EvidenceFormatError("evidence", "", f"{len(data)} bytes", f"at most {MAXIMUM_SIZE} bytes")
-    reader = _Reader(data)
+    reader = _reader(data)
     request = reader.take(_REQUEST_SIZE, "request")
     if request[:4] != bytes((_VERSION, _REQUEST, _SIGNATURE_REQUESTED, _ALL)):
         raise _wrong("request", request[:4].hex(), "11e001ff: all measurements, signed", 0)
@@ -115,11 +116,11 @@ def parse(data: bytes) -> Evidence:
 
 
 def _measurements(record: bytes, count: int) -> Mapping[int, bytes]:
-    reader = _Reader(record)
+    reader = _reader(record)
     found: dict[int, bytes] = {}
     for _ in range(count):
         index, specification = reader.number(1, "index"), reader.number(1, "measurement specification")
-        block = _Reader(reader.take(reader.number(2, "measurement size"), "measurement"))
+        block = _reader(reader.take(reader.number(2, "measurement size"), "measurement"))
         block.number(1, "measurement type")
         value = block.take(block.number(2, "value size"), "measurement value")
         if specification != _DMTF or block.at != len(block.data) or index in found:
@@ -131,7 +132,7 @@ def _measurements(record: bytes, count: int) -> Mapping[int, bytes]:
 
 
 def _opaque(data: bytes) -> Mapping[int, bytes]:
-    reader = _Reader(data)
+    reader = _reader(data)
     found: dict[int, bytes] = {}
     while reader.at < len(data):
         number = reader.number(2, "opaque data type")
@@ -142,21 +143,8 @@ def _opaque(data: bytes) -> Mapping[int, bytes]:
     return found
 
 
-class _Reader:
-    """Takes a structure apart from the front; numbers are little-endian."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def take(self, size: int, field: str) -> bytes:
-        if size > len(self.data) - self.at:
-            raise _wrong(field, f"{len(self.data) - self.at} bytes left", f"{size} bytes", None)
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def number(self, size: int, field: str) -> int:
-        return int.from_bytes(self.take(size, field), "little")
+def _reader(data: bytes) -> Reader:
+    return Reader(data, "measurements", SOURCE, origin=None)
 
 
 def _wrong(field: str, found: str, want: str, offset: int | None) -> EvidenceFormatError:

@@ -30,6 +30,5 @@ def kind() -> Kind[Evidence, Authenticated, NvidiaPolicy, Roots]:
         lists_checked=lambda authenticated: (
             len(authenticated.revocation_lists) == len(authenticated.chain) - 1
         ),
-        concerns=lambda _, __: True,
         bound=lambda data: hashlib.sha256(data).digest(),
     )

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from attestation import validity
+from attestation import path, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, RevocationList
 from attestation.endorsements import Endorsements
@@ -97,7 +97,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     cache = cache if cache is not None else Cache()
     report = evidence.report
     supplied = endorsements | evidence.endorsements
-    certificates = _best_first([cache.certificate(der) for der in supplied.certificates], now)
+    certificates = path.best_first([cache.certificate(der) for der in supplied.certificates], now)
 
     leaf = _signing_certificate(report, certificates)
     proven = chain.build(leaf, certificates, roots, cache)
@@ -106,26 +106,13 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     _check_signature(report, leaf)
 
     revocation_list = revocation.check(proven, supplied.revocation_lists, cache)
-    for certificate in proven.certificates:
-        validity.check(certificate.not_before, certificate.not_after, now, skew, certificate.common_name)
+    validity.check_certificates(proven.certificates, now, skew)
     if revocation_list is not None:
         validity.check(revocation_list.this_update, revocation_list.next_update, now, skew, "revocation list")
     elif crl_required:
         want = f"one of {proven.root.common_name}"
         raise MissingEndorsementError("revocation list", "none", want, revocation.SOURCE)
     return Authenticated(report, proven, extensions, revocation_list)
-
-
-def _best_first(certificates: Sequence[Certificate], now: datetime) -> list[Certificate]:
-    """Return those that are valid at `now` first, newest first: keys are certified more than once."""
-    return sorted(
-        certificates,
-        key=lambda certificate: (
-            certificate.not_before <= now <= certificate.not_after,
-            certificate.not_after,
-        ),
-        reverse=True,
-    )
 
 
 def _signing_certificate(report: Report, certificates: Sequence[Certificate]) -> Certificate:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from attestation.errors import EvidenceFormatError, NotAuthenticError, SignatureError
+from attestation.reader import Reader
 
 SOURCE = 'TCG TPM 2.0 Library, part 2, rev. 1.59, section 10.12.12, "TPMS_ATTEST"'
 _MAGIC = 0xFF544347
@@ -71,16 +72,16 @@ def parse(message: bytes, signature: bytes, registers: Sequence[bytes]) -> Quote
         TCG TPM 2.0 Library, part 2, revision 1.59, section 10.12.12, "TPMS_ATTEST"; 10.12.1,
         "TPMS_QUOTE_INFO"; 11.3.4, "TPMT_SIGNATURE".
     """
-    reader = _Reader(message)
+    reader = _reader(message)
     magic, kind = reader.number(4, "magic"), reader.number(2, "type")
     if (magic, kind) != (_MAGIC, _ATTEST_QUOTE):
         raise _wrong("type", f"0x{magic:08x} and 0x{kind:04x}", "0xff544347 and 0x8018 (a quote)")
-    reader.sized("qualifiedSigner")
-    extra_data = reader.sized("extraData")
+    _sized(reader, "qualifiedSigner")
+    extra_data = _sized(reader, "extraData")
     _, resets, restarts, _, firmware = _CLOCK.unpack(reader.take(_CLOCK.size, "clockInfo"))
     selected = _selection(reader)
-    digest = reader.sized("pcrDigest")
-    reader.end()
+    digest = _sized(reader, "pcrDigest")
+    reader.end("")
     if len(registers) > _REGISTERS or any(len(one) != hashlib.sha256().digest_size for one in registers):
         raise _wrong("pcrs", f"{len(registers)} registers", "at most 24 of 32 bytes")
     missing = [number for number in selected if number >= len(registers)]
@@ -113,14 +114,14 @@ def check(quote: Quote, key: rsa.RSAPublicKey) -> None:
 
 def _bare(signature: bytes) -> bytes:
     if signature[:4] == struct.pack(">HH", _RSASSA, _SHA256):
-        reader = _Reader(signature[4:])
-        bare = reader.sized("signature")
-        reader.end()
+        reader = _reader(signature[4:])
+        bare = _sized(reader, "signature")
+        reader.end("")
         return bare
     return signature
 
 
-def _selection(reader: _Reader) -> list[int]:
+def _selection(reader: Reader) -> list[int]:
     """Return the numbers of the quoted registers, increasing."""
     count = reader.number(4, "pcrSelect count")
     if count != 1:
@@ -134,28 +135,13 @@ def _selection(reader: _Reader) -> list[int]:
     return [number for number in range(_REGISTERS) if bits >> number & 1]
 
 
-class _Reader:
-    """Takes a structure apart from the front; numbers are big-endian."""
+def _reader(data: bytes) -> Reader:
+    return Reader(data, "quote", SOURCE, byteorder="big", origin=None)
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
 
-    def take(self, size: int, field: str) -> bytes:
-        if size > len(self._data) - self._at:
-            raise _wrong(field, f"{len(self._data) - self._at} bytes left", f"{size} bytes")
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def number(self, size: int, field: str) -> int:
-        return int.from_bytes(self.take(size, field), "big")
-
-    def sized(self, field: str) -> bytes:
-        return self.take(self.number(2, f"size of {field}"), field)
-
-    def end(self) -> None:
-        if self._at != len(self._data):
-            raise _wrong("", f"{len(self._data) - self._at} bytes behind it", "none")
+def _sized(reader: Reader, field: str) -> bytes:
+    """Return the next TPM2B: its size in two bytes, and itself."""
+    return reader.take(reader.number(2, f"size of {field}"), field)
 
 
 def _wrong(field: str, found: str, want: str) -> EvidenceFormatError:
