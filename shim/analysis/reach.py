@@ -84,7 +84,7 @@ class Reach:
         # For each indirect jump what the last path to it gave.
         self._led_to: dict[int, tuple[int, ...]] = {}
         self._paths: dict[int, int] = {}
-        self._anywhere: dict[int, tuple[int, ...]] = {}
+        self._starts: dict[int, tuple[int, ...]] = {}
         self._joined: set[tuple[int, int]] = set()
         self._boundaries: dict[int, frozenset[int]] = {}
         self._decodable: dict[int, bool] = {}
@@ -238,9 +238,13 @@ class Reach:
         extent = self._known.extent(run.last)
         if not self._known.inside_known(run.last) or len(extent) > MAX_COMPUTED_EXTENT:
             return ()
-        if extent.start not in self._anywhere:
-            self._anywhere[extent.start] = tuple(self._disassembler.starts(extent.start, extent.stop))
-        return self._anywhere[extent.start]
+        return self._instructions(extent)
+
+    def _instructions(self, extent: range) -> tuple[int, ...]:
+        """Return where the instructions of a known function begin."""
+        if extent.start not in self._starts:
+            self._starts[extent.start] = tuple(self._disassembler.starts(extent.start, extent.stop))
+        return self._starts[extent.start]
 
     def constant_pointer(self, slot: int) -> int | None:
         """Return where a call or jump through the pointer at `slot` goes, if the program cannot change it."""
@@ -297,7 +301,7 @@ class Reach:
             return True
         extent = self._known.extent(address)
         if extent.start not in self._boundaries:
-            self._boundaries[extent.start] = frozenset(self._disassembler.starts(extent.start, extent.stop))
+            self._boundaries[extent.start] = frozenset(self._instructions(extent))
         return address in self._boundaries[extent.start]
 
     def _take_code(self, address: int, ip: int) -> None:
