@@ -74,16 +74,17 @@ def strace_aarch64(tmp_path: Path) -> Strace:
     """Return a function that runs a program and returns the names of the calls it made."""
 
     def run(data: bytes, *arguments: str) -> set[str]:
-        program = tmp_path / "traced"
+        program, log = tmp_path / "traced", tmp_path / "strace"
         program.write_bytes(data)
         program.chmod(0o755)
-        done = subprocess.run(
-            [cross_tool(EMULATOR), "-strace", str(program), *arguments],
+        subprocess.run(
+            # Standard error is not buffered: there the lines of two processes run into one another.
+            [cross_tool(EMULATOR), "-strace", "-D", str(log), str(program), *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
             timeout=60,
         )
-        return set(_CALL.findall(done.stderr.decode("latin-1")))
+        return set(_CALL.findall(log.read_text("latin-1")))
 
     return run
