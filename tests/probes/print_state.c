@@ -1,7 +1,8 @@
 /*
  * Prints what the launch left it: environment, open files, the lines of
  * /proc/self/status that matter, limits, auxiliary vector, session, CPUs.
- * One fact per line, `name value`.
+ * One fact per line, `name value`; all of them in one write, so that whoever
+ * ends this program gets everything or nothing.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -50,7 +51,10 @@ int main(int argc, char **argv, char **environment)
 	struct rlimit limit;
 	cpu_set_t cpus;
 	int parent_death = 0;
+	static char facts[1 << 16];
 
+	if (setvbuf(stdout, facts, _IOFBF, sizeof(facts)) != 0)
+		return 97;
 	for (int i = 0; i < argc; i++)
 		printf("argument %s\n", argv[i]);
 	for (; *environment != NULL; environment++)
