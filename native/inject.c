@@ -139,13 +139,21 @@ int refuse_exec_gain(struct launch_state *launch)
 	static const uint64_t arguments[6] = {
 		UAPI_PR_SET_MDWE, UAPI_PR_MDWE_REFUSE_EXEC_GAIN
 	};
+	enum { NO_SUCH_OPTION = -22 };
 	int64_t result;
 	int error;
 
 	if (!(launch->plan->flags & PLAN_NO_EXEC_GAIN))
 		return 0;
 	error = inject(launch, SYS_prctl, arguments, &result);
-	return error != 0 ? error : (int)result;
+	if (error != 0)
+		return error;
+	if (result == NO_SUCH_OPTION &&
+	    !(launch->plan->flags & PLAN_REQUIRE_NO_EXEC_GAIN)) {
+		launch->result->gains_exec = 1;
+		return 0;
+	}
+	return (int)result;
 }
 
 /* Write HEAD, then TAIL, to the scratch room.  Does not grow the stack. */

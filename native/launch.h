@@ -56,6 +56,7 @@ struct launch_result {
 	int32_t pid;
 	int32_t violation;	/* 1 if a refused call ended it */
 	int32_t unsealed;	/* 1 if the kernel has no mseal */
+	int32_t gains_exec;	/* 1 if the kernel has no PR_SET_MDWE */
 	uint32_t unconfined;	/* enum launch_unconfined: what Landlock lacks here */
 	int32_t timed_out;	/* 1 if the plan's time ended it */
 	int32_t out_of_memory;	/* 1 if its cgroup's limit ended a process of it */

@@ -125,6 +125,9 @@ static int run(const char *path)
 	else if (result.unsealed)
 		say("mseal", "this kernel has none: the program could replace "
 		    "its own code");
+	if (result.gains_exec && result.step == NULL)
+		say("mdwe", "this kernel has none (6.3): only the filter keeps "
+		    "pages from becoming code");
 	if (result.unconfined & LAUNCH_FILES && result.step == NULL)
 		say("landlock", "this kernel does not handle all rights on files");
 	if (result.unconfined & LAUNCH_NETWORK && result.step == NULL)

@@ -99,13 +99,14 @@ enum plan_flag {
 	PLAN_NO_EVENTS = 1 << 1,	/* the kernel kills; no listener */
 	PLAN_NEW_SESSION = 1 << 2,	/* setsid: away from the terminal */
 	PLAN_LOADER_ENVIRONMENT = 1 << 3, /* LD_* and its like may be passed */
-	PLAN_NO_EXEC_GAIN = 1 << 4,	/* PR_SET_MDWE; its absence is an error */
+	PLAN_NO_EXEC_GAIN = 1 << 4,	/* PR_SET_MDWE */
 	PLAN_REQUIRE_SEALS = 1 << 5,	/* a kernel without mseal is an error */
 	PLAN_ERRNO = 1 << 6,		/* a refused call fails with EPERM */
 	PLAN_AUDIT = 1 << 7,		/* it is reported and made */
 	PLAN_REQUIRE_LANDLOCK = 1 << 8,	/* all that the plan handles, or an error */
 	PLAN_COPY = 1 << 9,		/* run a sealed copy of the program's file */
-	PLAN_ALL_FLAGS = (1 << 10) - 1,
+	PLAN_REQUIRE_NO_EXEC_GAIN = 1 << 10, /* a kernel without it is an error */
+	PLAN_ALL_FLAGS = (1 << 11) - 1,
 };
 
 /* Pointers into the plan's own bytes, which must outlive this. */

@@ -107,6 +107,8 @@ def lacking(result: LaunchResult) -> Iterator[str]:
     """Yield what of a plan was not done, because this machine cannot do it."""
     if result.unsealed:
         yield "mseal: this kernel has none: code can be replaced; --require mseal refuses it"
+    if result.gains_exec:
+        yield "mdwe: this kernel has none: only the filter keeps pages from becoming code"
     for lacked, words in _LANDLOCK.items():
         if result.unconfined & lacked:
             yield f"landlock: this kernel {words}"

@@ -20,6 +20,7 @@ from shim.launch.confinement import Confinement, landlock_for
 from shim.launch.layout import Layout
 from shim.launch.plan import LaunchPlan, ObjectSeal, PlanFlag, PlannedObject, Stage
 from shim.launch.plan_layout import MAX_STAGES
+from shim.profile.exec_gain import gains_exec
 from shim.profile.phases import rules_from
 from shim.profile.pins import EXEC_CALLS, pins
 from shim.profile.profile import Profile
@@ -29,7 +30,7 @@ _LAUNCHED = "x86_64"
 # What a kernel may lack, and the flag without which its absence is only reported, or it is not done.
 REQUIREMENTS = MappingProxyType(
     {
-        "mdwe": PlanFlag.NO_EXEC_GAIN,
+        "mdwe": PlanFlag.NO_EXEC_GAIN | PlanFlag.REQUIRE_NO_EXEC_GAIN,
         "mseal": PlanFlag.REQUIRE_SEALS,
         "landlock": PlanFlag.REQUIRE_LANDLOCK,
     }
@@ -105,7 +106,10 @@ def compose(  # noqa: PLR0913  # what a launch depends on
     flags = _ANSWERS[on_violation]
     for name in require:
         flags |= REQUIREMENTS[name]
-    names = {rule.name for rule in rules_from(profile, 0)}
+    rules = rules_from(profile, 0)
+    if on_violation != "audit" and not gains_exec(rules):
+        flags |= PlanFlag.NO_EXEC_GAIN
+    names = {rule.name for rule in rules}
     flags |= PlanFlag.EXEC_ALLOWED if EXEC_CALLS & names else 0
     violation = KILL_PROCESS if on_violation == "kernel" else USER_NOTIF
     staged: tuple[Stage, ...] = ()

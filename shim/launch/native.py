@@ -67,6 +67,7 @@ class LaunchResult:
         pid: The process it was.
         reported: How many calls were refused, or made although the profile does not have them.
         unsealed: True if the plan seals the program and this kernel has no mseal.
+        gains_exec: True if the plan keeps pages from becoming code and this kernel has no PR_SET_MDWE.
         unconfined: What of the plan's Landlock rules this kernel does not handle.
         timed_out: True if the plan's time ended it; the exit code is 124 then, as that of timeout(1).
         out_of_memory: True if the kernel ended it because it needed more memory than its cgroup has.
@@ -82,6 +83,7 @@ class LaunchResult:
     violation: bool
     pid: int
     unsealed: bool = False
+    gains_exec: bool = False
     reported: int = 0
     unconfined: Unconfined = Unconfined(0)  # noqa: RUF009  # an immutable number
     timed_out: bool = False
@@ -146,6 +148,7 @@ def run(
         violation=bool(result.violation),
         pid=result.pid,
         unsealed=bool(result.unsealed),
+        gains_exec=bool(result.gains_exec),
         reported=result.reported,
         unconfined=Unconfined(result.unconfined),
         timed_out=bool(result.timed_out),

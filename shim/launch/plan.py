@@ -25,7 +25,7 @@ class PlanFlag(IntFlag):
     LOADER_ENVIRONMENT = 8
     """Names that steer the C library (LD_*, GLIBC_TUNABLES, GCONV_PATH) may be passed."""
     NO_EXEC_GAIN = 16
-    """PR_SET_MDWE before the first instruction; a kernel without it cannot launch the plan."""
+    """PR_SET_MDWE before the first instruction: no page becomes code that was not mapped as code."""
     REQUIRE_SEALS = 32
     """A kernel without mseal cannot launch the plan; else it is only reported."""
     ERRNO = 64
@@ -36,6 +36,8 @@ class PlanFlag(IntFlag):
     """A kernel that does not handle all that the plan's Landlock rules handle cannot launch it."""
     COPY = 512
     """Run a sealed copy of the program's file, which nobody can write to."""
+    REQUIRE_NO_EXEC_GAIN = 1024
+    """A kernel without PR_SET_MDWE cannot launch the plan; else it is only reported."""
 
 
 NO_FLAGS: Final = PlanFlag(0)

@@ -14,16 +14,23 @@ import pytest
 
 from shim.launch.plan import PlanFlag, ResourceLimit
 from tests.native.launching import (
+    ALLOW,
     ARCH,
     CLOSE,
     ERRNO_PERM,
     EXEC,
     GETPPID,
+    GUARD,
+    IF_EQUAL,
     KILL,
+    LOAD_NR,
     NOTIFY,
+    RETURN,
     Face,
+    Outcome,
     all_but,
     by_number,
+    instruction,
     only,
     plan_for,
 )
@@ -215,13 +222,48 @@ def test_bounding_set_is_empty_where_exec_could_use_it(launcher: Face, probe: Pr
 
 
 def test_what_a_plan_may_ask_for(launcher: Face, probe: Probe) -> None:
-    flags = PlanFlag.NEW_SESSION | PlanFlag.NO_EXEC_GAIN
+    flags = PlanFlag.NEW_SESSION | PlanFlag.NO_EXEC_GAIN | PlanFlag.REQUIRE_NO_EXEC_GAIN
     limits = (ResourceLimit(1, 2**40, 2**41), ResourceLimit(7, 17, 19))
     found = facts(launcher.launch(plan_for(probe("print_state"), flags=flags, limits=limits)).output)
     assert found["session-leader"] == ["1"]
     assert found["mdwe"] == ["1"]
     assert found["limit1"] == [f"{2**40} {2**41}"]
     assert found["limit7"] == ["17 19"]
+
+
+def without_mdwe() -> bytes:
+    """A filter that makes this kernel one before 6.3: prctl(PR_SET_MDWE) is EINVAL."""
+    prctl, option, set_mdwe, invalid = 157, 16, 65, 0x00050016
+    return GUARD + b"".join(
+        (
+            instruction(IF_EQUAL, 0, 3, prctl),
+            instruction(LOAD_NR, 0, 0, option),
+            instruction(IF_EQUAL, 0, 1, set_mdwe),
+            instruction(RETURN, 0, 0, invalid),
+            instruction(RETURN, 0, 0, ALLOW),
+        )
+    )
+
+
+def launch_without_mdwe(launcher: Face, program: Path, flags: PlanFlag) -> Outcome:
+    inner = launcher.arguments(plan_for(program, flags=flags))
+    outer_flags = PlanFlag.EXEC_ALLOWED | PlanFlag.NO_EVENTS
+    return launcher.launch(plan_for(Path(inner[0]), *inner[1:], filter=without_mdwe(), flags=outer_flags))
+
+
+def test_a_kernel_without_mdwe_is_reported(launcher: Face, probe: Probe) -> None:
+    outcome = launch_without_mdwe(launcher, probe("print_state"), PlanFlag.NO_EXEC_GAIN)
+    assert facts(outcome.output)["mdwe"] == ["0"]
+    assert outcome.exit_code == 0
+    (line,) = outcome.errors
+    assert line.startswith("shim: mdwe: this kernel has none")
+
+
+def test_a_kernel_without_required_mdwe_launches_nothing(launcher: Face, probe: Probe) -> None:
+    flags = PlanFlag.NO_EXEC_GAIN | PlanFlag.REQUIRE_NO_EXEC_GAIN
+    outcome = launch_without_mdwe(launcher, probe("print_state"), flags)
+    assert (outcome.exit_code, outcome.output) == (125, "")
+    assert outcome.errors == ("shim: refuse-exec-gain: Invalid argument",)
 
 
 def test_limit_that_cannot_be_raised(launcher: Face, probe: Probe) -> None:

@@ -208,6 +208,7 @@ def test_a_flood_that_is_read_loses_nothing(needy: Path, tmp_path: Path) -> None
 LACKING = {
     "nothing": (LaunchResult(0, 0, 0, False, 1), []),
     "seals": (LaunchResult(0, 0, 0, False, 1, unsealed=True), ["mseal: this kernel has none"]),
+    "code": (LaunchResult(0, 0, 0, False, 1, gains_exec=True), ["mdwe: this kernel has none"]),
     "files": (LaunchResult(0, 0, 0, False, 1, unconfined=Unconfined.FILES), ["does not handle all rights"]),
     "two things": (
         LaunchResult(0, 0, 0, False, 1, unconfined=Unconfined.NETWORK | Unconfined.SCOPES),
