@@ -38,7 +38,8 @@ static void print_status(void)
 		exit(97);
 	while (fgets(line, sizeof(line), status) != NULL)
 		if (strncmp(line, "Cap", 3) == 0 ||
-		    strncmp(line, "Sig", 3) == 0 ||
+		    /* SigQ counts what waits for all processes of the user. */
+		    (strncmp(line, "Sig", 3) == 0 && line[3] != 'Q') ||
 		    strncmp(line, "NoNewPrivs", 10) == 0 ||
 		    strncmp(line, "Seccomp", 7) == 0 ||
 		    strncmp(line, "TracerPid", 9) == 0)
