@@ -102,6 +102,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         verdict=most_fundamental(mismatch.verdict for mismatch in mismatches),
         claims={**kind.claims(authenticated), **explained, "boot": policy.boot, "reference": reference},
         mismatches=mismatches,
+        warnings=kind.warnings(authenticated, policy.rules),
         unchecked=tuple(
             key
             for key in policy.unchecked

@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attestation import der, json_document, json_web_key
 from attestation.errors import EvidenceFormatError
@@ -40,12 +40,14 @@ class Endorsements:
         revocation_lists: X.509 certificate revocation lists, DER.
         documents: What Intel signs about platforms and enclaves.
         keys: Public keys that stand for themselves, SubjectPublicKeyInfo.
+        early: Documents of a TCB recovery that is announced, but not in force: nothing is refused by them.
     """
 
     certificates: tuple[bytes, ...] = ()
     revocation_lists: tuple[bytes, ...] = ()
     documents: tuple[SignedDocument, ...] = ()
     keys: tuple[bytes, ...] = ()
+    early: tuple[SignedDocument, ...] = ()
 
     def __or__(self, other: Endorsements) -> Endorsements:
         return Endorsements(
@@ -53,7 +55,12 @@ class Endorsements:
             tuple(dict.fromkeys(self.revocation_lists + other.revocation_lists)),
             tuple(dict.fromkeys(self.documents + other.documents)),
             tuple(dict.fromkeys(self.keys + other.keys)),
+            tuple(dict.fromkeys(self.early + other.early)),
         )
+
+    def as_early(self) -> Endorsements:
+        """Return the same with its documents as those of a TCB recovery that is not in force."""
+        return replace(self, documents=(), early=self.documents + self.early)
 
 
 def union(parts: Iterable[Endorsements]) -> Endorsements:

@@ -49,6 +49,10 @@ def _always(_authenticated: object, _key: str) -> bool:
     return True
 
 
+def _nothing(_authenticated: object, _rules: object) -> tuple[Mismatch, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[E, A, R, T]):
     """
@@ -62,7 +66,10 @@ class Kind(Generic[E, A, R, T]):
         authenticate: Did genuine hardware say it?
         rules: Reads the part of a policy that is about this kind.
         appraise: Every difference between what was said and the rules.
+        warnings: What will be a difference soon.
         reference: The label of the reference value that the measurement is, or None.
+        observed: What a policy says that accepts this evidence and as little else as can be, by dotted key;
+            what it does not name stays as the kind's example has it.
         claims: What was said, with what the endorsements add.
         unproven: What was said, where nothing proves it.
         report_data: What the guest put into it.
@@ -81,11 +88,13 @@ class Kind(Generic[E, A, R, T]):
     rules: Callable[[Section], R]
     appraise: Callable[[A, R], tuple[Mismatch, ...]]
     reference: Callable[[A, R], str | None]
+    observed: Callable[[A, str], Mapping[str, JsonValue]]
     claims: Callable[[A], Claims]
     unproven: Callable[[E], Claims]
     report_data: Callable[[A], bytes]
     lists_checked: Callable[[A], bool]
     concerns: Callable[[A, str], bool] = _always
+    warnings: Callable[[A, R], tuple[Mismatch, ...]] = _nothing
     registers: Callable[[A], Registers] | None = None
     bound: Callable[[bytes], bytes] = bytes
     endorsements: Endorsements = field(default_factory=Endorsements)

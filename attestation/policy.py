@@ -8,7 +8,7 @@ of evidence and with that the roots: evidence never chooses by whom it is judged
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from attestation import kinds
@@ -52,7 +52,7 @@ def load(text: str, where: str) -> Policy:
     Return the policy in `text`.
 
     Args:
-        text: TOML; `docs/examples/policy-*.toml` explain every field, each for one kind.
+        text: TOML; `attestation/examples/policy-*.toml` explain every field, each for one kind.
         where: The name of the file, for errors.
 
     Raises:
@@ -61,8 +61,16 @@ def load(text: str, where: str) -> Policy:
     """
     top = open_file(text, where)
     tee = top.need("tee", one_of(*kinds.KINDS), next(iter(kinds.KINDS)))
+    policy = read(top, tee)
+    top.close()
+    top.problems.raise_if_any()
+    return replace(policy, sha256=hashlib.sha256(text.encode()).digest())
+
+
+def read(top: Section, tee: str) -> Policy:
+    """Return the policy for evidence of the kind `tee`, without a digest; problems are left in `top`."""
     kind = kinds.KINDS[tee]
-    policy = Policy(
+    return Policy(
         tee=tee,
         boot=top.need("boot", one_of(*kind.boots), kind.boots[0]),
         binding=_or_unchecked(top, "binding", "shim", "exact"),
@@ -70,12 +78,9 @@ def load(text: str, where: str) -> Policy:
         crl=_or_unchecked(top, "crl", "required"),
         rules=kind.rules(top),
         unchecked=tuple(top.problems.unchecked),
-        sha256=hashlib.sha256(text.encode()).digest(),
-        where=where,
+        sha256=b"",
+        where=top.problems.where,
     )
-    top.close()
-    top.problems.raise_if_any()
-    return policy
 
 
 def _or_unchecked(top: Section, key: str, *names: str) -> str:

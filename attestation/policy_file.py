@@ -13,11 +13,13 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from attestation.errors import PolicyError, PolicyProblem
+from shim.canonical import JsonValue
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Unchecked(enum.Enum):
@@ -28,7 +30,7 @@ class Unchecked(enum.Enum):
 
 UNCHECKED: Final = Unchecked.UNCHECKED
 Checked: TypeAlias = T | Unchecked
-Reader: TypeAlias = Callable[[object], T]
+Schema: TypeAlias = Mapping[str, JsonValue]
 
 _TABLE = re.compile(r"\s*\[\s*([A-Za-z0-9_.\-\"' ]+?)\s*\]\s*(#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
@@ -41,6 +43,20 @@ class UnfitError(Exception):
         self.found = found
         self.want = want
         super().__init__(found, want)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader(Generic[T_co]):
+    """
+    What may stand for a key.
+
+    Attributes:
+        read: Returns the value of what stands there, or raises `UnfitError`.
+        schema: The same as JSON Schema, draft 2020-12: it accepts whatever `read` does.
+    """
+
+    read: Callable[[object], T_co]
+    schema: Schema
 
 
 @dataclass(slots=True)
@@ -88,7 +104,7 @@ class Section:
             self.problems.add(self._path(key), "nothing", "this key")
             return instead
         try:
-            return reader(self.values[key])
+            return reader.read(self.values[key])
         except UnfitError as unfit:
             self.problems.add(self._path(key), unfit.found, unfit.want)
             return instead
@@ -104,11 +120,16 @@ class Section:
 
     def section(self, key: str) -> Section:
         """Return the table `key`; one that asks for nothing when there is a problem with it."""
-        return Section(self._path(key), self.need(key, table, None), self.problems)
+        return Section(self._path(key), self.need(key, _TABLE_READER, None), self.problems)
 
-    def has(self, key: str) -> bool:
-        """Whether there is a value for `key`."""
-        return self.values is not None and key in self.values
+    def take_section(self, key: str) -> Checked[Section]:
+        """Return the table `key`, or UNCHECKED when it says so."""
+        values = self.take(key, _TABLE_READER)
+        return UNCHECKED if values is UNCHECKED else Section(self._path(key), values, self.problems)
+
+    def optional_section(self, key: str) -> Section | None:
+        """Return the table `key`, or None where there is none."""
+        return self.section(key) if self.values is not None and key in self.values else None
 
     def close(self) -> None:
         """Report every key that nobody took."""
@@ -150,11 +171,13 @@ def locate(text: str) -> dict[str, int]:
     return lines
 
 
-def table(value: object) -> Mapping[str, object] | None:
-    """Read a TOML table that is not empty."""
+def _table(value: object) -> Mapping[str, object] | None:
     if not isinstance(value, dict) or not value:
         raise UnfitError(show(value), "a table with its keys")
     return value
+
+
+_TABLE_READER = Reader(_table, {"type": "object", "minProperties": 1})
 
 
 def show(value: object) -> str:
@@ -166,11 +189,11 @@ def show(value: object) -> str:
 def _or_unchecked(reader: Reader[T]) -> Reader[Checked[T]]:
     def read(value: object) -> Checked[T]:
         try:
-            return reader(value)
+            return reader.read(value)
         except UnfitError as unfit:
             raise UnfitError(unfit.found, f'{unfit.want}, or "unchecked"') from unfit
 
-    return read
+    return Reader(read, reader.schema)
 
 
 def _dotted(name: str) -> str:

@@ -1,7 +1,8 @@
 """
 Which values may stand in a policy file?
 
-Readers: each returns a typed value or raises `UnfitError` with what stood there and what may.
+Readers: each returns a typed value or raises `UnfitError` with what stood there and what may, and says the
+same as a schema.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
-from attestation.policy_file import Checked, Reader, Section, UnfitError, show
+from attestation.policy_file import Checked, Reader, Schema, Section, UnfitError, show
 
+T = TypeVar("T")
 BitRules: TypeAlias = Mapping[str, Checked[bool]]
-_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
-_ABI = re.compile(r"(\d{1,3})\.(\d{1,3})")
+_BYTE = r"([0-9]{1,3})"
+_VERSION = re.compile(rf"{_BYTE}\.{_BYTE}\.{_BYTE}")
+_ABI = re.compile(rf"{_BYTE}\.{_BYTE}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +37,27 @@ def one_of(*names: str) -> Reader[str]:
             raise UnfitError(show(value), " or ".join(f'"{name}"' for name in names))
         return value
 
-    return read
+    return Reader(read, {"enum": list(names)})
 
 
 def some_of(*names: str) -> Reader[frozenset[str]]:
     """Read an array with at least one of `names`."""
-
-    def read(value: object) -> frozenset[str]:
-        return frozenset(one_of(*names)(item) for item in _items(value))
-
-    return read
+    return _array(one_of(*names))
 
 
-def bit(value: object) -> bool:
-    """Read what a bit must be: "set" or "clear"."""
-    return one_of("set", "clear")(value) == "set"
+def _bit(value: object) -> bool:
+    return one_of("set", "clear").read(value) == "set"
 
 
-def clear_bit(value: object) -> bool:
-    """Read what a bit without a known meaning may be: "clear"."""
-    return one_of("clear")(value) == "set"
+def _clear_bit(value: object) -> bool:
+    return one_of("clear").read(value) == "set"
+
+
+bit: Final = Reader(_bit, one_of("set", "clear").schema)
+"""Read what a bit must be."""
+
+clear_bit: Final = Reader(_clear_bit, one_of("clear").schema)
+"""Read what a bit without a known meaning may be."""
 
 
 def bit_rules(section: Section, names: Iterable[str]) -> BitRules:
@@ -70,7 +74,7 @@ def integer(low: int, high: int) -> Reader[int]:
             raise UnfitError(show(value), f"an integer of {low} to {high}")
         return value
 
-    return read
+    return Reader(read, {"type": "integer", "minimum": low, "maximum": high})
 
 
 def hexadecimal(*sizes: int) -> Reader[bytes]:
@@ -84,65 +88,62 @@ def hexadecimal(*sizes: int) -> Reader[bytes]:
             raise UnfitError(f"{len(value)} digits", want)
         return bytes.fromhex(value)
 
-    return read
+    lengths = "|".join(f"[0-9a-fA-F]{{{2 * size}}}" for size in sizes)
+    return Reader(read, {"type": "string", "pattern": f"^({lengths})$"})
 
 
-def mask(value: object) -> int:
-    """Read a bit mask of 64 bits, written as an integer (TOML has 0x)."""
-    return integer(0, (1 << 63) - 1)(value)
+mask: Final = integer(0, (1 << 63) - 1)
+"""Read a bit mask of 64 bits, written as an integer (TOML has 0x)."""
 
 
 def nonempty(reader: Reader[bytes]) -> Reader[frozenset[bytes]]:
     """Read an array with at least one value for `reader`."""
-
-    def read(value: object) -> frozenset[bytes]:
-        return frozenset(reader(item) for item in _items(value))
-
-    return read
+    return _array(reader)
 
 
 def integers(low: int, high: int) -> Reader[frozenset[int]]:
     """Read an array with at least one integer of `low` to `high`."""
-
-    def read(value: object) -> frozenset[int]:
-        return frozenset(integer(low, high)(item) for item in _items(value))
-
-    return read
+    return _array(integer(low, high))
 
 
-def strings(value: object) -> frozenset[str]:
-    """Read an array with at least one string."""
+def _strings(value: object) -> frozenset[str]:
     items = _items(value)
     if not all(isinstance(item, str) for item in items):
         raise UnfitError(show(value), "an array of strings")
     return frozenset(str(item) for item in items)
 
 
+strings: Final = Reader(_strings, {"type": "array", "minItems": 1, "items": {"type": "string"}})
+"""Read an array with at least one string."""
+
+
 def reference_values(*sizes: int) -> Reader[tuple[ReferenceValue, ...]]:
     """Read an array with at least one table of `digest` (of one of `sizes` bytes) and `label`."""
+    digest = hexadecimal(*sizes)
 
     def read(value: object) -> tuple[ReferenceValue, ...]:
         if value == "unchecked":
             raise UnfitError(show(value), "reference values: nothing else covers what was booted")
-        return tuple(_reference_value(item, sizes) for item in _items(value))
+        return tuple(_reference_value(item, digest) for item in _items(value))
 
-    return read
+    item = _closed({"digest": digest.schema, "label": {"type": "string"}})
+    return Reader(read, {"type": "array", "minItems": 1, "items": item})
 
 
 def components(names: Iterable[str]) -> Reader[Mapping[str, int]]:
     """Read a table that gives each of `names` a minimum of 0 to 255, and nothing else."""
     wanted = tuple(names)
+    minimum = integer(0, 255)
 
     def read(value: object) -> Mapping[str, int]:
         if not isinstance(value, dict) or set(value) != set(wanted):
             raise UnfitError(show(value), f"a table of {', '.join(wanted)}")
-        return {name: integer(0, 255)(value[name]) for name in wanted}
+        return {name: minimum.read(value[name]) for name in wanted}
 
-    return read
+    return Reader(read, _closed(dict.fromkeys(wanted, minimum.schema)))
 
 
-def version(value: object) -> tuple[int, int, int]:
-    """Read a firmware version, "major.minor.build"."""
+def _version(value: object) -> tuple[int, int, int]:
     match = _VERSION.fullmatch(value) if isinstance(value, str) else None
     if match is None or any(int(part) > 255 for part in match.groups()):
         raise UnfitError(show(value), '"major.minor.build", each 0 to 255')
@@ -150,21 +151,43 @@ def version(value: object) -> tuple[int, int, int]:
     return major, minor, build
 
 
-def abi(value: object) -> tuple[int, int]:
-    """Read an ABI version, "major.minor"."""
+def _abi(value: object) -> tuple[int, int]:
     match = _ABI.fullmatch(value) if isinstance(value, str) else None
     if match is None or any(int(part) > 255 for part in match.groups()):
         raise UnfitError(show(value), '"major.minor", each 0 to 255')
     return int(match[1]), int(match[2])
 
 
-def _reference_value(item: object, sizes: tuple[int, ...]) -> ReferenceValue:
+version: Final = Reader(_version, {"type": "string", "pattern": rf"^{_VERSION.pattern}$"})
+"""Read a firmware version, "major.minor.build"."""
+
+abi: Final = Reader(_abi, {"type": "string", "pattern": rf"^{_ABI.pattern}$"})
+"""Read an ABI version, "major.minor"."""
+
+
+def _reference_value(item: object, digest: Reader[bytes]) -> ReferenceValue:
     if not isinstance(item, dict) or set(item) != {"digest", "label"} or not isinstance(item["label"], str):
         raise UnfitError(show(item), "a table of digest and label")
-    return ReferenceValue(hexadecimal(*sizes)(item["digest"]), item["label"])
+    return ReferenceValue(digest.read(item["digest"]), item["label"])
+
+
+def _array(reader: Reader[T]) -> Reader[frozenset[T]]:
+    def read(value: object) -> frozenset[T]:
+        return frozenset(reader.read(item) for item in _items(value))
+
+    return Reader(read, {"type": "array", "minItems": 1, "items": reader.schema})
 
 
 def _items(value: object) -> list[object]:
     if not isinstance(value, list) or not value:
         raise UnfitError(show(value), "an array that is not empty")
     return value
+
+
+def _closed(properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -39,6 +39,16 @@ class Mismatch:
         text = f"{self.field}: found {self.found}, want {self.want}"
         return f"{text} ({self.source})" if self.source else text
 
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the attributes as a JSON value."""
+        return {
+            "field": self.field,
+            "found": self.found,
+            "want": self.want,
+            "source": self.source,
+            "verdict": self.verdict.value,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class AttestationResult:
@@ -54,6 +64,7 @@ class AttestationResult:
         policy_sha256: Digest of the policy's text, hexadecimal.
         claims: What the evidence says, or None when it is not authentic: then it says nothing.
         mismatches: Every reason against it.
+        warnings: What is no reason against it yet, but will be.
         unchecked: Every policy key that says "unchecked", and what was not checked in consequence.
     """
 
@@ -66,6 +77,7 @@ class AttestationResult:
     claims: Mapping[str, JsonValue] | None
     mismatches: tuple[Mismatch, ...]
     unchecked: tuple[str, ...]
+    warnings: tuple[Mismatch, ...] = ()
 
     def to_json(self) -> bytes:
         """Return the result as canonical JSON, the same bytes for the same result."""
@@ -79,16 +91,8 @@ class AttestationResult:
                 "evidence_sha256": self.evidence_sha256,
                 "policy_sha256": self.policy_sha256,
                 "claims": self.claims,
-                "mismatches": [
-                    {
-                        "field": mismatch.field,
-                        "found": mismatch.found,
-                        "want": mismatch.want,
-                        "source": mismatch.source,
-                        "verdict": mismatch.verdict.value,
-                    }
-                    for mismatch in self.mismatches
-                ],
+                "mismatches": [mismatch.to_json() for mismatch in self.mismatches],
+                "warnings": [warning.to_json() for warning in self.warnings],
                 "unchecked": list(self.unchecked),
             }
         )

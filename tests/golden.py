@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from attestation import policy_schema
 from shim.analysis.derive import derive
 from shim.profile.schema import SCHEMA
 
@@ -15,6 +16,7 @@ LAUNCHER_CALLS = ROOT / "native" / "shim-launch.syscalls"
 def main() -> None:
     """Write every golden file."""
     (ROOT / "docs" / "profile.schema.json").write_text(json.dumps(SCHEMA, indent=2) + "\n")
+    (ROOT / "docs" / "policy.schema.json").write_text(json.dumps(policy_schema.schema(), indent=2) + "\n")
     LAUNCHER_CALLS.write_text(launcher_calls())
 
 

@@ -9,12 +9,14 @@ from attestation.azure import claims, evidence, policy
 from attestation.azure.appraise import appraise
 from attestation.azure.authenticate import Authenticated, authenticate
 from attestation.azure.evidence import Evidence
+from attestation.azure.observed import observed
 from attestation.azure.policy import AzurePolicy
 from attestation.errors import EvidenceFormatError
 from attestation.eventlog.replay import Registers
 from attestation.kind import Kind
 from attestation.policy_file import Section
 from attestation.result import Mismatch
+from shim.canonical import JsonValue
 
 # Those of the firmware and of a boot loader that uses its log; others the system extends itself.
 _OF_THE_LOG = frozenset({*range(10), 14})
@@ -44,6 +46,12 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
     def reference(authenticated: Authenticated, accepted: AzurePolicy[R]) -> str | None:
         return hardware.reference(_hardware(authenticated), accepted.hardware)
 
+    def warnings(authenticated: Authenticated, accepted: AzurePolicy[R]) -> tuple[Mismatch, ...]:
+        return hardware.warnings(_hardware(authenticated), accepted.hardware)
+
+    def seen(authenticated: Authenticated, label: str) -> dict[str, JsonValue]:
+        return {**hardware.observed(_hardware(authenticated), label), **observed(authenticated)}
+
     def lists_checked(authenticated: Authenticated) -> bool:
         return hardware.lists_checked(_hardware(authenticated))
 
@@ -59,11 +67,13 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
         rules=rules,
         appraise=mismatches,
         reference=reference,
+        observed=seen,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.quote.extra_data,
         lists_checked=lists_checked,
         concerns=concerns,
+        warnings=warnings,
         registers=_registers,
         bound=lambda data: hashlib.sha256(data).digest(),
     )

@@ -30,7 +30,7 @@ R = TypeVar("R")
 @dataclass(frozen=True, slots=True)
 class AzurePolicy(Generic[R]):
     """
-    What a confidential VM must say; `docs/examples/policy-azure-*.toml` explain each field.
+    What a confidential VM must say; `attestation/examples/policy-azure-*.toml` explain each field.
 
     Attributes:
         hardware: The rules for the hardware's report.

@@ -6,6 +6,7 @@ from attestation.cca import claims, evidence, policy
 from attestation.cca.appraise import appraise, reference
 from attestation.cca.authenticate import Authenticated, authenticate
 from attestation.cca.evidence import Evidence
+from attestation.cca.observed import observed
 from attestation.cca.policy import CcaPolicy
 from attestation.kind import Kind
 from attestation.path import Roots
@@ -21,6 +22,7 @@ def kind() -> Kind[Evidence, Authenticated, CcaPolicy, Roots]:
         rules=policy.read,
         appraise=appraise,
         reference=reference,
+        observed=observed,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.realm.challenge,

@@ -16,7 +16,7 @@ from attestation.policy_values import ReferenceValue, hexadecimal, nonempty, one
 
 @dataclass(frozen=True, slots=True)
 class CcaPolicy:
-    """What the tokens must say; `docs/examples/policy-cca.toml` explains each field."""
+    """What the tokens must say; `attestation/examples/policy-cca.toml` explains each field."""
 
     initial: tuple[ReferenceValue, ...]
     extensible: tuple[Checked[frozenset[bytes]], ...]

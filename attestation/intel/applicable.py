@@ -51,9 +51,12 @@ def find(  # noqa: PLR0913, PLR0917  # what collateral is chosen by
     roots: Roots,
     cache: Cache,
     now: datetime,
+    others: Sequence[SignedDocument] = (),
 ) -> Collateral | None:
     """
     Return what to judge a platform by, None where there are no documents at all.
+
+    Of the `others` only identities of quoting enclaves count.
 
     Raises:
         EvidenceFormatError: a document that is about this platform cannot be read.
@@ -66,8 +69,15 @@ def find(  # noqa: PLR0913, PLR0917  # what collateral is chosen by
     """
     if not documents:
         return None
-    read_ones = [(one, cache.fact(_read, hashlib.sha256(one.body).digest(), one.body)) for one in documents]
-    about = [pair for pair in read_ones if _is_about(pair[1], evidence, extensions)]
+    read_ones = [
+        (one, cache.fact(_read, hashlib.sha256(one.body).digest(), one.body)) for one in (*documents, *others)
+    ]
+    about = [
+        (one, document)
+        for place, (one, document) in enumerate(read_ones)
+        if _is_about(document, evidence, extensions)
+        and (place < len(documents) or document.members.get("id") == _QE_NAMES[evidence.tee])
+    ]
     signers = chain.signing_chains(certificates, roots, cache) if about else []
     signed = [_signed(one, document, signers, cache) for one, document in about]
     infos = [

@@ -13,7 +13,7 @@ from attestation.intel import bits
 from attestation.intel.authenticate import Authenticated
 from attestation.intel.policy import PlatformRules, SgxPolicy, TcbRules, TdxPolicy
 from attestation.intel.report import SGX_SOURCE, TDX_SOURCE, EnclaveReport, TdReport
-from attestation.intel.tcb import SOURCE as TCB_SOURCE
+from attestation.intel.tcb import SOURCE as TCB_SOURCE, with_grace
 from attestation.policy_file import UNCHECKED, Checked
 from attestation.policy_values import BitRules
 from attestation.result import Mismatch
@@ -87,6 +87,22 @@ def appraise_sgx(authenticated: Authenticated, policy: SgxPolicy) -> tuple[Misma
     )
 
 
+def warnings(authenticated: Authenticated, tcb: TcbRules) -> tuple[Mismatch, ...]:
+    """Return what the next TCB recovery will make a mismatch of, if nothing is done until then."""
+    recovery = authenticated.recovery
+    if recovery is None or tcb.status is UNCHECKED:
+        return ()
+    want = " or ".join(sorted(tcb.status))
+    when = f"from TCB recovery {recovery.evaluation} on"
+    if recovery.tcb is None:
+        found = f"no level, {when}: {recovery.reason}"
+        return (Mismatch("tcb.status", found, want, TCB_SOURCE, Verdict.TCB_TOO_LOW),)
+    status = with_grace(recovery.tcb, authenticated.evaluated_at, tcb.platform_grace, tcb.qe_grace)
+    if status.value in tcb.status:
+        return ()
+    return (Mismatch("tcb.status", f"{status.value}, {when}", want, TCB_SOURCE, Verdict.TCB_TOO_LOW),)
+
+
 def _exactly(field: str, found: int, want: Checked[int], source: str) -> Iterator[Mismatch]:
     if want is not UNCHECKED and found != want:
         yield Mismatch(field, str(found), str(want), source)
@@ -137,7 +153,8 @@ def _status(authenticated: Authenticated, rules: TcbRules) -> Iterator[Mismatch]
                 want = "TCB info and QE identity of the platform"
                 yield Mismatch(f"tcb.{name}", "no collateral", want, TCB_SOURCE, Verdict.CANNOT_TELL)
         return
-    if rules.status is not UNCHECKED and tcb.status.value not in rules.status:
+    status = with_grace(tcb, authenticated.evaluated_at, rules.platform_grace, rules.qe_grace)
+    if rules.status is not UNCHECKED and status.value not in rules.status:
         module = "" if tcb.module is None else f", TDX module {tcb.module.status.value}"
         found = f"{tcb.status.value} (platform {tcb.platform.status.value}{module}, QE {tcb.qe.status.value})"
         want = " or ".join(sorted(rules.status))
@@ -154,6 +171,10 @@ def _platform(authenticated: Authenticated, rules: PlatformRules) -> Iterator[Mi
     extensions = authenticated.extensions
     yield from among("platform.fmspc", extensions.fmspc, rules.fmspc, _PCK_SOURCE)
     yield from among("platform.ppid", extensions.ppid, rules.ppid, _PCK_SOURCE)
+    yield from among("platform.instance_id", extensions.platform_instance_id, rules.instance_id, _PCK_SOURCE)
+    if rules.sgx_type is not UNCHECKED and extensions.sgx_type not in rules.sgx_type:
+        want = " or ".join(sorted(rules.sgx_type))
+        yield Mismatch("platform.sgx_type", extensions.sgx_type, want, _PCK_SOURCE)
     for name, rule in rules.flags.items():
         found = extensions.flags.get(name)
         if rule is not UNCHECKED and found is not rule:

@@ -19,13 +19,13 @@ from attestation import path, revocation, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, RevocationList, dss_signature
 from attestation.endorsements import Endorsements
-from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
+from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError, TcbError
 from attestation.intel import applicable, chain, tcb
 from attestation.intel.applicable import Collateral
 from attestation.intel.endorsements import COMMON_NAME, PckExtensions, read_extensions
 from attestation.intel.evidence import SOURCE, Evidence
 from attestation.intel.roots import IntelRoots
-from attestation.intel.tcb import Tcb
+from attestation.intel.tcb import Recovery, Tcb
 
 _COORDINATE = 32
 
@@ -41,7 +41,9 @@ class Authenticated:
         extensions: Intel's extension of the PCK certificate.
         tcb: How old the platform is; None when no collateral was supplied.
         collateral: What that was read from.
+        recovery: What it will be in the next TCB recovery; None when no early documents were supplied.
         revocation_lists: The lists on which nothing of the chains stands, of the PCK's CA and of the root.
+        evaluated_at: The time that all of this was judged at.
     """
 
     evidence: Evidence
@@ -49,7 +51,9 @@ class Authenticated:
     extensions: PckExtensions
     tcb: Tcb | None
     collateral: Collateral | None
+    recovery: Recovery | None
     revocation_lists: tuple[RevocationList, ...]
+    evaluated_at: datetime
 
 
 def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
@@ -101,18 +105,21 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     collateral = applicable.find(evidence, extensions, supplied.documents, certificates, roots, cache, now)
     if collateral is None:
         _check_quoting_enclave(evidence, roots)
+    early = applicable.find(
+        evidence, extensions, supplied.early, certificates, roots, cache, now, supplied.documents
+    )
 
-    lists = _revocation_lists(proven, collateral, supplied.revocation_lists, cache)
-    signing = [one for signer in collateral.chains for one in signer] if collateral else []
-    _check_validity((*proven, *signing), lists, collateral, now, skew)
+    given = [one for one in (collateral, early) if one is not None]
+    lists = _revocation_lists(proven, given, supplied.revocation_lists, cache)
+    _check_validity(proven, lists, given, now, skew)
     if crl_required and len(lists) < 2:
         want = f"one of {proven[1].common_name} and one of {proven[2].common_name}"
         raise MissingEndorsementError("revocation lists", f"{len(lists)}", want, revocation.SOURCE)
-    level = None
+    level, qe = None, evidence.signature.qe_report
+    recovery = None if early is None else _recovery(evidence, extensions, early)
     if collateral is not None:
-        qe = evidence.signature.qe_report
         level = tcb.evaluate(evidence.report, qe, extensions, collateral.info, collateral.identity)
-    return Authenticated(evidence, proven, extensions, level, collateral, lists)
+    return Authenticated(evidence, proven, extensions, level, collateral, recovery, lists, now)
 
 
 def _verifies(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
@@ -174,14 +181,12 @@ def _check_quote(evidence: Evidence) -> None:
 
 def _revocation_lists(
     proven: tuple[Certificate, Certificate, Certificate],
-    collateral: Collateral | None,
+    collateral: Sequence[Collateral],
     lists: Sequence[bytes],
     cache: Cache,
 ) -> tuple[RevocationList, ...]:
     leaf, intermediate, root = proven
-    below_root = [intermediate]
-    if collateral is not None:
-        below_root += [signer for signer, _ in collateral.chains]
+    below_root = [intermediate, *(signer for one in collateral for signer, _ in one.chains)]
     found = (
         revocation.check([leaf], intermediate, lists, cache),
         revocation.check(below_root, root, lists, cache),
@@ -190,19 +195,31 @@ def _revocation_lists(
 
 
 def _check_validity(
-    certificates: Sequence[Certificate],
+    proven: tuple[Certificate, ...],
     lists: Sequence[RevocationList],
-    collateral: Collateral | None,
+    collateral: Sequence[Collateral],
     now: datetime,
     skew: timedelta,
 ) -> None:
+    signing = (one for given in collateral for signer in given.chains for one in signer)
+    certificates = (*proven, *signing)
     validity.check_certificates(certificates, now, skew)
     for one in lists:
         name = f"revocation list of {_common_name(one, certificates)}"
         validity.check(one.this_update, one.next_update, now, skew, name)
-    if collateral is not None:
-        for name, document in (("tcbInfo", collateral.info), ("enclaveIdentity", collateral.identity)):
+    for given in collateral:
+        for name, document in (("tcbInfo", given.info), ("enclaveIdentity", given.identity)):
             validity.check(document.issued, document.next_update, now, skew, name)
+
+
+def _recovery(evidence: Evidence, extensions: PckExtensions, early: Collateral) -> Recovery:
+    """A platform that the next TCB recovery has no level for is worth a warning, and no refusal."""
+    qe, number = evidence.signature.qe_report, early.info.evaluation
+    try:
+        level = tcb.evaluate(evidence.report, qe, extensions, early.info, early.identity)
+    except (NotAuthenticError, TcbError) as error:
+        return Recovery(number, None, f"{error.where} {error.found}, want {error.want}")
+    return Recovery(number, level, "")
 
 
 def _common_name(one: RevocationList, certificates: Sequence[Certificate]) -> str:

@@ -14,7 +14,7 @@ from attestation.intel import bits
 from attestation.intel.authenticate import Authenticated
 from attestation.intel.evidence import Evidence
 from attestation.intel.report import EnclaveReport, TdReport
-from attestation.intel.tcb import Tcb
+from attestation.intel.tcb import Recovery, Tcb
 from attestation.intel.tcb_info import Level
 from shim.canonical import JsonValue
 
@@ -38,6 +38,7 @@ def of_authenticated(authenticated: Authenticated) -> dict[str, JsonValue]:
     """Return what the quote says and what its endorsements add."""
     extensions = authenticated.extensions
     instance = extensions.platform_instance_id
+    recovery = authenticated.recovery
     return {
         **of_evidence(authenticated.evidence),
         "platform": {
@@ -52,6 +53,7 @@ def of_authenticated(authenticated: Authenticated) -> dict[str, JsonValue]:
             **extensions.flags,
         },
         "tcb": None if authenticated.tcb is None else _tcb(authenticated.tcb),
+        "next_tcb_recovery": None if recovery is None else _recovery(recovery),
         "chain": [certificate(one) for one in authenticated.chain],
         "revocation_lists": [revocation_list(one) for one in authenticated.revocation_lists],
     }
@@ -115,6 +117,14 @@ def _tcb(tcb: Tcb) -> Mapping[str, JsonValue]:
         "platform": _level(tcb.platform),
         "module": None if tcb.module is None else _level(tcb.module),
         "qe": _level(tcb.qe),
+    }
+
+
+def _recovery(recovery: Recovery) -> Mapping[str, JsonValue]:
+    return {
+        "evaluation": recovery.evaluation,
+        "tcb": None if recovery.tcb is None else _tcb(recovery.tcb),
+        "reason": recovery.reason or None,
     }
 
 

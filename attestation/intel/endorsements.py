@@ -25,7 +25,7 @@ _FLAGS = {
     "cached_keys": f"{_CONFIGURATION}.2",
     "smt": f"{_CONFIGURATION}.3",
 }
-_TYPES = {0: "Standard", 1: "Scalable", 2: "Scalable with integrity"}
+SGX_TYPES = {0: "Standard", 1: "Scalable", 2: "Scalable with integrity"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def read_extensions(certificate: Certificate) -> PckExtensions:
     tcb = _fields(_contents(fields, _TCB, der.SEQUENCE, "TCB"))
     configuration = _fields(_contents(fields, _CONFIGURATION, der.SEQUENCE, "Configuration", optional=True))
     kind = _number(_contents(fields, _TYPE, der.ENUMERATED, "SGX Type"), "SGX Type")
-    if kind not in _TYPES:
-        raise _wrong("SGX Type", str(kind), ", ".join(f"{number}" for number in _TYPES))
+    if kind not in SGX_TYPES:
+        raise _wrong("SGX Type", str(kind), ", ".join(f"{number}" for number in SGX_TYPES))
     instance = _octets(fields, _INSTANCE, 16, "Platform Instance ID") if _INSTANCE in fields else None
     return PckExtensions(
         ppid=_octets(fields, _PPID, 16, "PPID"),
@@ -92,7 +92,7 @@ def read_extensions(certificate: Certificate) -> PckExtensions:
         cpu_svn=_octets(tcb, _CPU_SVN, 16, "CPUSVN"),
         pce_id=_octets(fields, _PCE_ID, 2, "PCE-ID"),
         fmspc=_octets(fields, _FMSPC, 6, "FMSPC"),
-        sgx_type=_TYPES[kind],
+        sgx_type=SGX_TYPES[kind],
         platform_instance_id=instance,
         flags={
             name: _contents(configuration, oid, der.BOOLEAN, name) != b"\0"

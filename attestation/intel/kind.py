@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 from attestation.errors import EvidenceFormatError
 from attestation.eventlog.replay import Registers
 from attestation.intel import claims, evidence
-from attestation.intel.appraise import appraise_sgx, appraise_tdx
+from attestation.intel.appraise import appraise_sgx, appraise_tdx, warnings
 from attestation.intel.authenticate import Authenticated, authenticate
 from attestation.intel.evidence import Evidence
+from attestation.intel.observed import observed_sgx, observed_tdx
 from attestation.intel.policy import SgxPolicy, TdxPolicy, read_sgx, read_tdx
 from attestation.intel.report import EnclaveReport, TdReport
 from attestation.intel.roots import INTEL, IntelRoots
@@ -19,27 +20,30 @@ from attestation.kind import Kind
 from attestation.policy_file import Section
 from attestation.result import Mismatch
 from attestation.rules import label
+from shim.canonical import JsonValue
 
 R = TypeVar("R")
 
 
 def tdx() -> Kind[Evidence, Authenticated, TdxPolicy, IntelRoots]:
     """Return the kind of evidence that trust domains give."""
-    kind = _kind("TDX", "rtmr", read_tdx, appraise_tdx, _tdx_reference)
-    return replace(kind, registers=_registers)
+    kind = _kind("TDX", "rtmr", read_tdx, appraise_tdx, _tdx_reference, observed_tdx)
+    return replace(kind, registers=_registers, warnings=_warnings)
 
 
 def sgx() -> Kind[Evidence, Authenticated, SgxPolicy, IntelRoots]:
     """Return the kind of evidence that enclaves give."""
-    return _kind("SGX", "enclave", read_sgx, appraise_sgx, _sgx_reference)
+    kind = _kind("SGX", "enclave", read_sgx, appraise_sgx, _sgx_reference, observed_sgx)
+    return replace(kind, warnings=_warnings)
 
 
-def _kind(
+def _kind(  # in what the two differ
     tee: str,
     boot: str,
     rules: Callable[[Section], R],
     appraise: Callable[[Authenticated, R], tuple[Mismatch, ...]],
     reference: Callable[[Authenticated, R], str | None],
+    observed: Callable[[Authenticated, str], Mapping[str, JsonValue]],
 ) -> Kind[Evidence, Authenticated, R, IntelRoots]:
     def parse(data: bytes) -> Evidence:
         found = evidence.parse(data)
@@ -55,11 +59,16 @@ def _kind(
         rules=rules,
         appraise=appraise,
         reference=reference,
+        observed=observed,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.report.report_data,
         lists_checked=lambda authenticated: len(authenticated.revocation_lists) > 1,
     )
+
+
+def _warnings(authenticated: Authenticated, rules: TdxPolicy | SgxPolicy) -> tuple[Mismatch, ...]:
+    return warnings(authenticated, rules.tcb)
 
 
 def _registers(authenticated: Authenticated) -> Registers:

@@ -8,9 +8,11 @@ but for the measurements that say what runs: without them nothing could be affir
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeAlias
 
 from attestation.intel import bits
+from attestation.intel.endorsements import SGX_TYPES
 from attestation.intel.tcb_info import TcbStatus
 from attestation.policy_file import Checked, Section
 from attestation.policy_values import (
@@ -29,6 +31,7 @@ from attestation.policy_values import (
 
 Values: TypeAlias = Checked[frozenset[bytes]]
 _REGISTERS = range(4)
+_DAYS = integer(0, 3650)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class TcbRules:
         status: What Intel may say of it.
         rejected_advisories: Advisories that must have been dealt with.
         evaluation: The lowest number of a TCB recovery that the collateral must take into account.
+        platform_grace, qe_grace: How long what became out of date still counts as up to date.
         qe_svn, pce_svn: The lowest security versions of the two enclaves.
         tee_svn: The lowest security versions of the TDX module and what loads it, each of 16 bytes apart.
     """
@@ -47,6 +51,8 @@ class TcbRules:
     status: Checked[frozenset[str]]
     rejected_advisories: Checked[frozenset[str]]
     evaluation: Checked[int]
+    platform_grace: timedelta
+    qe_grace: timedelta
     qe_svn: Checked[int]
     pce_svn: Checked[int]
     tee_svn: Checked[bytes]
@@ -54,16 +60,26 @@ class TcbRules:
 
 @dataclass(frozen=True, slots=True)
 class PlatformRules:
-    """Which platforms: their families, they themselves by PPID, and what their certificates say of them."""
+    """
+    Which platforms.
+
+    Attributes:
+        fmspc: Their families.
+        ppid, instance_id: They themselves: a package, and all packages of a machine together.
+        sgx_type: How their memory is protected.
+        flags: What else their certificates say of them.
+    """
 
     fmspc: Values
     ppid: Values
+    instance_id: Values
+    sgx_type: Checked[frozenset[str]]
     flags: BitRules
 
 
 @dataclass(frozen=True, slots=True)
 class TdxPolicy:
-    """What the quote of a trust domain must say; `docs/examples/policy-tdx.toml` explains each field."""
+    """What a trust domain's quote must say; `attestation/examples/policy-tdx.toml` explains each field."""
 
     mr_td: tuple[ReferenceValue, ...]
     rtmrs: tuple[Values, ...]
@@ -83,7 +99,7 @@ class TdxPolicy:
 
 @dataclass(frozen=True, slots=True)
 class SgxPolicy:
-    """What the quote of an enclave must say; `docs/examples/policy-sgx.toml` explains each field."""
+    """What the quote of an enclave must say; `attestation/examples/policy-sgx.toml` explains each field."""
 
     mr_enclave: tuple[ReferenceValue, ...]
     mr_signer: Values
@@ -155,6 +171,8 @@ def _tcb_rules(top: Section, *, has_module: bool) -> TcbRules:
         status=section.take("status", some_of(*(status.value for status in TcbStatus))),
         rejected_advisories=section.take("rejected_advisories", strings),
         evaluation=section.take("evaluation", integer(0, 1 << 31)),
+        platform_grace=timedelta(days=section.need("platform_grace", _DAYS, 0)),
+        qe_grace=timedelta(days=section.need("qe_grace", _DAYS, 0)),
         qe_svn=section.take("qe_svn", integer(0, 0xFFFF)),
         pce_svn=section.take("pce_svn", integer(0, 0xFFFF)),
         tee_svn=section.take("tee_svn", hexadecimal(16)) if has_module else b"",
@@ -168,6 +186,8 @@ def _platform_rules(top: Section) -> PlatformRules:
     rules = PlatformRules(
         fmspc=section.take("fmspc", nonempty(hexadecimal(6))),
         ppid=section.take("ppid", nonempty(hexadecimal(16))),
+        instance_id=section.take("instance_id", nonempty(hexadecimal(16))),
+        sgx_type=section.take("sgx_type", some_of(*SGX_TYPES.values())),
         flags={name: section.take(name, bit) for name in bits.PLATFORM},
     )
     section.close()

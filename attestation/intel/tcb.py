@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from attestation.errors import NotAuthenticError, TcbError
 from attestation.intel.endorsements import PckExtensions
@@ -21,6 +22,10 @@ _OUT_OF_DATE = {
     TcbStatus.SW_HARDENING_NEEDED: TcbStatus.OUT_OF_DATE,
     TcbStatus.CONFIGURATION_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
     TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
+}
+_UP_TO_DATE = {
+    TcbStatus.OUT_OF_DATE: TcbStatus.UP_TO_DATE,
+    TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED: TcbStatus.CONFIGURATION_NEEDED,
 }
 
 # Nothing says how others would count for all together.
@@ -48,6 +53,22 @@ class Tcb:
     advisories: tuple[str, ...]
     evaluation: int
     relaunch_advised: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """
+    What a platform will be when a TCB recovery that Intel has announced is in force.
+
+    Attributes:
+        evaluation: The number of the recovery.
+        tcb: The level; None if there is none as low as the platform's.
+        reason: Why there is none.
+    """
+
+    evaluation: int
+    tcb: Tcb | None
+    reason: str
 
 
 def evaluate(
@@ -90,6 +111,27 @@ def evaluate(
         evaluation=min(info.evaluation, identity.evaluation),
         relaunch_advised=_relaunch_advised(report, module, info),
     )
+
+
+def with_grace(tcb: Tcb, now: datetime, platform: timedelta, qe: timedelta) -> TcbStatus:
+    """
+    Return the status of all together where what became out of date not too long ago counts as up to date.
+
+    Args:
+        tcb: The level.
+        now: The time to judge at, with its time zone.
+        platform: For how long after the date of its level the platform counts as up to date, and its module.
+        qe: The same for the quoting enclave.
+    """
+    others = [_pardoned(tcb.qe, now, qe)]
+    if tcb.module is not None:
+        others.append(_pardoned(tcb.module, now, platform))
+    return converged(_pardoned(tcb.platform, now, platform), others)
+
+
+def _pardoned(level: Level, now: datetime, grace: timedelta) -> TcbStatus:
+    is_recent = grace and level.date + grace >= now
+    return _UP_TO_DATE.get(level.status, level.status) if is_recent else level.status
 
 
 def converged(platform: TcbStatus, others: Iterable[TcbStatus]) -> TcbStatus:

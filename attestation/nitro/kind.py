@@ -7,6 +7,7 @@ from attestation.nitro import claims, evidence, policy
 from attestation.nitro.appraise import appraise, reference
 from attestation.nitro.authenticate import Authenticated, authenticate
 from attestation.nitro.evidence import Evidence
+from attestation.nitro.observed import observed
 from attestation.nitro.policy import NitroPolicy
 from attestation.nitro.roots import AWS
 from attestation.path import Roots
@@ -22,6 +23,7 @@ def kind() -> Kind[Evidence, Authenticated, NitroPolicy, Roots]:
         rules=policy.read,
         appraise=appraise,
         reference=reference,
+        observed=observed,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.document.user_data or b"",

@@ -29,7 +29,7 @@ _LONGEST_AGE = 3 * 60 * 60
 @dataclass(frozen=True, slots=True)
 class NitroPolicy:
     """
-    What a document must say; `docs/examples/policy-nitro.toml` explains each field.
+    What a document must say; `attestation/examples/policy-nitro.toml` explains each field.
 
     Attributes:
         pcr0: Measurements of the image.

@@ -14,7 +14,7 @@ from attestation.nvidia.policy import NvidiaPolicy
 from attestation.policy_file import UNCHECKED, Checked
 from attestation.result import Mismatch
 
-_DRIVER = 3
+DRIVER = 3
 
 
 def appraise(authenticated: Authenticated, policy: NvidiaPolicy) -> tuple[Mismatch, ...]:
@@ -30,7 +30,7 @@ def appraise(authenticated: Authenticated, policy: NvidiaPolicy) -> tuple[Mismat
     evidence = authenticated.evidence
     return (
         *_measurements(authenticated, policy),
-        *_among("device.driver_version", evidence.text(_DRIVER), policy.driver_version),
+        *_among("device.driver_version", evidence.text(DRIVER), policy.driver_version),
         *_among("device.vbios_version", evidence.vbios_version, policy.vbios_version),
         *_among("device.name", authenticated.chain[0].common_name, policy.device),
     )

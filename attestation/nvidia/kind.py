@@ -9,6 +9,7 @@ from attestation.nvidia import claims, evidence, policy
 from attestation.nvidia.appraise import appraise
 from attestation.nvidia.authenticate import Authenticated, authenticate
 from attestation.nvidia.evidence import Evidence
+from attestation.nvidia.observed import observed
 from attestation.nvidia.policy import NvidiaPolicy
 from attestation.nvidia.roots import NVIDIA
 from attestation.path import Roots
@@ -24,6 +25,7 @@ def kind() -> Kind[Evidence, Authenticated, NvidiaPolicy, Roots]:
         rules=policy.read,
         appraise=appraise,
         reference=lambda _, __: None,
+        observed=observed,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.nonce,

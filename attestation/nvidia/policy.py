@@ -7,17 +7,20 @@ but for the measurements: without any nothing says which firmware answered.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attestation.policy_file import Checked, Section, UnfitError, show
+from attestation.policy_file import Checked, Reader, Section, UnfitError, show
 from attestation.policy_values import hexadecimal, nonempty, strings
+
+_INDEX = r"^([1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-4])$"
 
 
 @dataclass(frozen=True, slots=True)
 class NvidiaPolicy:
     """
-    What a device must say; `docs/examples/policy-nvidia.toml` explains each field.
+    What a device must say; `attestation/examples/policy-nvidia.toml` explains each field.
 
     Attributes:
         measurements: Accepted values by index.
@@ -36,7 +39,7 @@ def read(top: Section) -> NvidiaPolicy:
     device = top.section("device")
     nothing: Mapping[int, frozenset[bytes]] = {}
     policy = NvidiaPolicy(
-        measurements=top.need("measurements", _measurements, nothing),
+        measurements=top.need("measurements", _MEASUREMENTS, nothing),
         driver_version=device.take("driver_version", strings),
         vbios_version=device.take("vbios_version", strings),
         device=device.take("name", strings),
@@ -49,10 +52,21 @@ def _measurements(value: object) -> Mapping[int, frozenset[bytes]]:
     want = "a table of index (1 to 254) and array of digests of 48 bytes"
     if not isinstance(value, dict) or not value:
         raise UnfitError(show(value), want)
-    reader = nonempty(hexadecimal(48))
     found: dict[int, frozenset[bytes]] = {}
     for name, digests in value.items():
-        if not str(name).isdecimal() or not 1 <= int(name) <= 254:
+        if not re.fullmatch(_INDEX, str(name)):
             raise UnfitError(show(name), want)
-        found[int(name)] = reader(digests)
+        found[int(name)] = _DIGESTS.read(digests)
     return found
+
+
+_DIGESTS = nonempty(hexadecimal(48))
+_MEASUREMENTS = Reader(
+    _measurements,
+    {
+        "type": "object",
+        "minProperties": 1,
+        "patternProperties": {_INDEX: _DIGESTS.schema},
+        "additionalProperties": False,
+    },
+)

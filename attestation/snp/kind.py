@@ -9,6 +9,7 @@ from attestation.snp import claims, evidence, policy
 from attestation.snp.appraise import appraise, reference
 from attestation.snp.authenticate import Authenticated, authenticate
 from attestation.snp.evidence import Evidence
+from attestation.snp.observed import observed
 from attestation.snp.policy import SnpPolicy
 from attestation.snp.products import Product, with_cpuid
 from attestation.snp.roots import Roots
@@ -49,6 +50,7 @@ def kind(
         rules=rules,
         appraise=appraise,
         reference=reference,
+        observed=observed,
         claims=claims.of_authenticated,
         unproven=unproven,
         report_data=lambda authenticated: authenticated.report.report_data,

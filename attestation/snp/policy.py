@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from attestation.policy_file import UNCHECKED, Checked, Section, table
+from attestation.policy_file import UNCHECKED, Checked, Section
 from attestation.policy_values import (
     BitRules,
     ReferenceValue,
@@ -62,7 +62,7 @@ class MitigationRules:
 
 @dataclass(frozen=True, slots=True)
 class SnpPolicy:
-    """What a report must say; `docs/examples/policy-snp.toml` explains each field."""
+    """What a report must say; `attestation/examples/policy-snp.toml` explains each field."""
 
     measurement: tuple[ReferenceValue, ...]
     signer: Checked[str]
@@ -131,14 +131,13 @@ def _mitigation_rules(section: Section) -> MitigationRules:
 
 
 def _tcb_rules(top: Section, products: Iterable[Product]) -> Checked[TcbRules]:
-    values = top.take("tcb", table)
-    if values is UNCHECKED:
+    by_product = top.take_section("tcb")
+    if by_product is UNCHECKED:
         return UNCHECKED
-    by_product = Section("tcb", values, top.problems)
     rules: dict[str, Mapping[str, Checked[Mapping[str, int]]]] = {}
     for product in products:
-        if by_product.has(product.name):
-            section = by_product.section(product.name)
+        section = by_product.optional_section(product.name)
+        if section is not None:
             rules[product.name] = _minima(section, product)
     by_product.close()
     return rules

@@ -34,8 +34,8 @@ say "The launch plan: filter, digest, arguments. shim-launch needs nothing else.
 run shim plan -o "$work/plan" "$program" uname -m
 want 0
 
-say "The policy of the simulated machine (a real one: docs/examples/policy-snp.toml)"
-policy=$(python3 -c 'import attestation.simulated as s; print(s.__path__[0])')/policy.toml
+say "The policy of the simulated machine (a real one: attestation/examples/policy-snp.toml)"
+policy=$(python3 -c 'import attestation; print(attestation.__path__[0])')/examples/policy-simulated.toml
 head -12 "$policy"
 
 say "Evidence bound to a fresh nonce and the plan is appraised; it affirms; the program runs, confined."

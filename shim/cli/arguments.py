@@ -1,4 +1,4 @@
-"""The arguments that `shim inspect` and `shim verify` share."""
+"""The arguments that `shim inspect`, `shim verify` and `shim policy` share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+
+# As `attestation.kinds` has them, which is not loaded for --help.
+KINDS = ("snp", "tdx", "sgx", "azure-snp", "azure-tdx", "cca", "nitro", "nvidia", "simulated")
 
 
 def hexadecimal(size: int) -> Callable[[str], bytes]:
@@ -41,6 +44,15 @@ ENDORSEMENTS = click.option(
     metavar="PATH",
     type=click.Path(path_type=Path, exists=True),
     help="Certificates, lists and collateral: PEM, DER, certificate table, JSON, or a directory; repeatable.",
+)
+EARLY = click.option(
+    "--early",
+    "early_paths",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path, exists=True),
+    help="Intel's collateral of a TCB recovery that is not in force yet: warn of what it will refuse; "
+    "repeatable.",
 )
 EVENT_LOG = click.option(
     "--event-log",

@@ -39,7 +39,7 @@ def policy_for(policy: Path | None, tee: str) -> Policy:
     if policy is None:
         if tee != "simulated":
             raise WrongTeeError("--policy", "none", f"a policy for {tee}: what it accepts is for you to say")
-        text = files("attestation.simulated").joinpath("policy.toml").read_bytes()
+        text = files("attestation").joinpath("examples/policy-simulated.toml").read_bytes()
         return load(text.decode(), "policy.toml of the simulation")
     loaded = load(read_policy(policy), str(policy))
     if loaded.tee != tee:

@@ -38,6 +38,8 @@ def show_result(result: AttestationResult, output: str) -> None:
     }
     console.print(_facts("appraisal", facts))
     _show_mismatches(console, result)
+    for warning in result.warnings:
+        console.print(f"[bold yellow]! {escape(str(warning))}[/bold yellow]", soft_wrap=True)
     if result.claims is not None:
         console.print(_facts("claims", dict(_flat(result.claims))))
     if result.unchecked:

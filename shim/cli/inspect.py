@@ -8,25 +8,27 @@ from pathlib import Path
 
 import click
 
-from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME
+from shim.cli.arguments import EARLY, ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, KINDS, TIME
 
 
 @click.command("inspect")
 @EVIDENCE
 @ENDORSEMENTS
+@EARLY
 @EVENT_LOG
 @TIME
 @FORMAT
 @click.option(
     "--tee",
-    type=click.Choice(["snp", "tdx", "sgx", "azure-snp", "azure-tdx", "cca", "nitro", "nvidia", "simulated"]),
+    type=click.Choice(KINDS),
     default="snp",
     help="Whose roots to trust; evidence never chooses that itself.",
 )
-def command(
+def command(  # noqa: PLR0913  # one parameter per option
     *,
     evidence_path: Path,
     endorsement_paths: tuple[Path, ...],
+    early_paths: tuple[Path, ...],
     event_log_path: Path | None,
     at: datetime,
     output: str,
@@ -52,6 +54,7 @@ def command(
     evidence = _parsed(data, tee)
     try:
         endorsements = files.read_endorsements(endorsement_paths) | kind.endorsements
+        endorsements |= files.read_endorsements(early_paths).as_early()
         authenticated = kind.authenticate(
             evidence, endorsements, kind.roots, now=at, skew=timedelta(0), crl_required=False, cache=None
         )

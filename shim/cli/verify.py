@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME, hexadecimal
+from shim.cli.arguments import EARLY, ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME, hexadecimal
 
 
 @click.command("verify")
 @EVIDENCE
 @ENDORSEMENTS
+@EARLY
 @EVENT_LOG
 @TIME
 @FORMAT
@@ -22,7 +23,7 @@ from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME, 
     required=True,
     metavar="FILE",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="What is accepted; see docs/examples/policy-*.toml, one for each kind of evidence.",
+    help="What is accepted; see attestation/examples/policy-*.toml, one for each kind of evidence.",
 )
 @click.option(
     "--nonce", type=hexadecimal(32), metavar="HEX", help="The 32 bytes that were sent to the machine."
@@ -46,6 +47,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     *,
     evidence_path: Path,
     endorsement_paths: tuple[Path, ...],
+    early_paths: tuple[Path, ...],
     event_log_path: Path | None,
     at: datetime,
     output: str,
@@ -81,6 +83,7 @@ def command(  # noqa: PLR0913  # one parameter per option
 
     rules = policy.load(files.read_policy(policy_path), str(policy_path))
     endorsements = files.read_endorsements(endorsement_paths)
+    endorsements |= files.read_endorsements(early_paths).as_early()
     log = None if event_log_path is None else files.read_event_log(event_log_path)
     try:
         result = appraise.appraise(evidence, endorsements, rules, binding=binding, now=at, event_log=log)

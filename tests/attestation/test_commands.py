@@ -12,14 +12,16 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from attestation import kinds
 from attestation.binding import report_data
 from attestation.simulated import collect
-from shim.cli import inspect, verify
+from shim.cli import inspect, policy, verify
+from shim.cli.arguments import KINDS
 from shim.errors import ShimError
 from tests import vectors
 from tests.vectors import Case
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "attestation" / "examples"
 NONCE, KEY, PLAN = "11" * 32, "22" * 32, "33" * 32
 SIMULATED = ("--policy", str(EXAMPLES / "policy-simulated.toml"))
 
@@ -72,12 +74,12 @@ def test_verify_without_a_nonce_that_the_policy_wants_is_refused(simulated: Path
 
 
 def test_verify_for_hardware_refuses_the_simulation(simulated: Path) -> None:
-    policy = ("--policy", EXAMPLES / "policy-snp.toml")
+    accepted = ("--policy", EXAMPLES / "policy-snp.toml")
     endorsements = simulated.with_suffix(".pem")
     from attestation.simulated.chain import PEM  # noqa: PLC0415  # one use
 
     endorsements.write_bytes(PEM)
-    assert run(verify.command, simulated, *policy, *BOUND, "--endorsements", endorsements)[0] == 11
+    assert run(verify.command, simulated, *accepted, *BOUND, "--endorsements", endorsements)[0] == 11
 
 
 @pytest.mark.parametrize(
@@ -256,3 +258,65 @@ def test_inspect_holds_an_event_log_against_the_registers(case: Case) -> None:
         assert (code, json.loads(output)["claims"]["event_log"]["unexplained"]) == (0, [])
     else:
         assert (code, message[:15]) == (11, "event log.rtmr2")
+
+
+def test_policy_init_writes_a_policy_that_verify_affirms(simulated: Path, tmp_path: Path) -> None:
+    written = tmp_path / "policy.toml"
+    drafted = run(policy.command, "init", simulated, "--tee", "simulated", "-o", written, "--label", "mine")
+    assert drafted[:2] == (0, "")
+    assert drafted[2].startswith("shim: left unchecked: crl, report.")
+    assert 'label = "mine"' in written.read_text()
+    assert run(verify.command, simulated, "--policy", written, *BOUND)[0] == 0
+
+
+def test_policy_init_of_another_kind_says_so(simulated: Path) -> None:
+    code, output, message = run(policy.command, "init", simulated, "--tee", "nitro")
+    assert (code, output) == (10, "")
+    assert message.startswith("attestation document.tag")
+
+
+def test_policy_init_of_what_is_not_authentic_writes_nothing(simulated: Path, tmp_path: Path) -> None:
+    written = tmp_path / "policy.toml"
+    data = bytearray(simulated.read_bytes())
+    data[0x90] ^= 1
+    simulated.write_bytes(data)
+    assert run(policy.command, "init", simulated, "--tee", "simulated", "-o", written)[0] == 11
+    assert not written.exists()
+
+
+def test_policy_check_names_line_and_key_of_everything_that_is_wrong(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    text = (EXAMPLES / "policy-snp.toml").read_text()
+    wrong.write_text(text.replace("vmpl = [0]", "vmpl = [7]").replace('debug = "clear"', 'debgu = "clear"'))
+    code, output, message = run(policy.command, "check", EXAMPLES / "policy-tdx.toml", wrong)
+    lines = text.splitlines()
+    vmpl = next(number for number, line in enumerate(lines, 1) if line.startswith("vmpl"))
+    assert code == 2
+    assert output.startswith(f"{EXAMPLES / 'policy-tdx.toml'}: a policy for tdx, boot rtmr; unchecked: ")
+    assert f"{wrong}:{vmpl}: report.vmpl: found 7, want an integer of 0 to 3" in message
+    assert "guest_policy.debgu: found an unknown key" in message
+    assert "guest_policy.debug: found nothing" in message
+
+
+def test_policy_check_of_no_file(tmp_path: Path) -> None:
+    code, _, message = run(policy.command, "check", tmp_path / "none.toml")
+    assert code == 2
+    assert "No such file" in message
+
+
+@pytest.mark.parametrize("tee", KINDS)
+def test_policy_example_is_a_policy(tee: str, tmp_path: Path) -> None:
+    code, text, _ = run(policy.command, "example", tee)
+    written = tmp_path / "policy.toml"
+    written.write_text(text)
+    assert (code, run(policy.command, "check", written)[0]) == (0, 0)
+
+
+def test_policy_schema_is_json() -> None:
+    code, text, _ = run(policy.command, "schema")
+    assert code == 0
+    assert set(json.loads(text)["$defs"]) == set(KINDS)
+
+
+def test_the_command_line_knows_every_kind() -> None:
+    assert tuple(kinds.KINDS) == KINDS

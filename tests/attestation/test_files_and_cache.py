@@ -55,12 +55,6 @@ def test_missing_file_is_an_error_of_its_kind(tmp_path: Path) -> None:
         read_policy(tmp_path / "none")
 
 
-def test_embedded_policy_of_the_simulation_is_the_documented_one() -> None:
-    root = Path(__file__).resolve().parents[2]
-    embedded = root / "attestation" / "simulated" / "policy.toml"
-    assert embedded.read_bytes() == (root / "docs" / "examples" / "policy-simulated.toml").read_bytes()
-
-
 def test_cache_remembers_and_forgets() -> None:
     cache = caches.Cache()
     assert cache.certificate(LEAF) is cache.certificate(LEAF)

@@ -12,7 +12,7 @@ from attestation.policy import load
 from attestation.policy_file import UNCHECKED
 from tests.fakes.policies import STRICT, changed, policy, toml
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "attestation" / "examples"
 
 
 def problems(values: dict[str, object]) -> dict[str, tuple[int, str, str]]:

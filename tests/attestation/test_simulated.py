@@ -22,7 +22,7 @@ from tests.fakes.amd import Amd, Chip
 from tests.fakes.policies import changed, policy
 
 NOW = datetime(2031, 1, 1, tzinfo=UTC)
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "attestation" / "examples"
 BINDING = Shim(b"n" * 32, b"k" * 32, b"p" * 32)
 EVIDENCE, ENDORSEMENTS = simulated.collect(report_data(b"n" * 32, b"k" * 32, b"p" * 32))
 

@@ -22,7 +22,7 @@ from attestation.simulated import collect
 from tests.fakes import policies
 from tests.fakes.amd import NOW, Amd, Chip
 
-POLICY = Path(__file__).resolve().parents[2] / "docs" / "examples" / "policy-simulated.toml"
+POLICY = Path(__file__).resolve().parents[2] / "attestation" / "examples" / "policy-simulated.toml"
 
 
 def measure(n: int) -> dict[str, float]:

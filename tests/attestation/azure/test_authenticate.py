@@ -33,7 +33,7 @@ from tests.fakes.amd import NOW, Amd
 from tests.fakes.azure import CONFIGURATION, REGISTERS, Azure, attest, jwk
 from tests.fakes.policies import STRICT, changed, policy
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "attestation" / "examples"
 AMD = Amd()
 BOUND = hashlib.sha256(bytes(64)).digest()
 SOME = tuple(range(16))

@@ -41,7 +41,7 @@ from tests.fakes import aws
 from tests.fakes.policies import changed, policy
 from tests.vectors import Case
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "policy-cca.toml"
+EXAMPLE = Path(__file__).resolve().parents[3] / "attestation" / "examples" / "policy-cca.toml"
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 NONE = Roots("nobody", frozenset())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from tests.fakes.intel import NOW, QE_IDENTITY, TCB_INFO, Intel, Platform
 from tests.fakes.policies import changed, policy, toml
 from tests.vectors import Case
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "attestation" / "examples"
 EXACT = Exact(bytes(64))
-FREE = dict.fromkeys(("fmspc", "ppid", "dynamic_platform", "cached_keys"), "unchecked")
+FREE = dict.fromkeys(
+    ("fmspc", "ppid", "instance_id", "sgx_type", "dynamic_platform", "cached_keys"), "unchecked"
+)
 TDX: dict[str, object] = {
     **tomllib.loads((EXAMPLES / "policy-tdx.toml").read_text()),
     "binding": "exact",
@@ -49,6 +52,8 @@ TDX: dict[str, object] = {
         "status": ["UpToDate"],
         "rejected_advisories": ["INTEL-SA-9"],
         "evaluation": 17,
+        "platform_grace": 0,
+        "qe_grace": 0,
         "qe_svn": 5,
         "pce_svn": 13,
         "tee_svn": "0701" + "00" * 14,
@@ -107,7 +112,7 @@ def test_what_the_policies_describe_is_affirmed() -> None:
         assert result.claims is not None
         assert (result.claims["reference"], result.claims["boot"]) == ("the fake", boot)
         assert set(result.unchecked) <= {
-            *(f"platform.{name}" for name in ("fmspc", "ppid", "dynamic_platform", "cached_keys", "smt")),
+            *(f"platform.{name}" for name in (*FREE, "smt")),
             *(f"tcb.{name}" for name in ("rejected_advisories", "evaluation", "qe_svn", "pce_svn")),
         }
 
@@ -139,7 +144,8 @@ def test_one_wrong_field_of_a_trust_domain(name: str) -> None:
     verdict = Verdict.WRONG_BINDING if "report_data" in fields else Verdict.POLICY_MISMATCH
     # Its module's identity has them as well: what only a policy looks at is seen without collateral.
     if "seam_attributes" in fields:
-        values = changed("tcb", {**dict.fromkeys(TDX["tcb"], "unchecked")}, TDX)  # type: ignore[call-overload]
+        free = dict.fromkeys(TDX["tcb"], "unchecked")  # type: ignore[call-overload]
+        values = changed("tcb", {**free, "platform_grace": 0, "qe_grace": 0}, TDX)
         fake = Intel(report=intel.td(**fields))
         assert refused(fake, values, Endorsements(revocation_lists=fake.lists)) == {mismatch: verdict}
         return
@@ -208,6 +214,24 @@ ONE_WRONG_TCB: dict[str, tuple[Intel, str, object, dict[str, Verdict]]] = {
     "module": (Intel(), "tcb.tee_svn", "0801" + "00" * 14, {"tcb.tee_svn[0]": LOW}),
     "family": (Intel(), "platform.fmspc", ["00" * 6], {"platform.fmspc": Verdict.POLICY_MISMATCH}),
     "machine": (Intel(), "platform.ppid", ["00" * 16], {"platform.ppid": Verdict.POLICY_MISMATCH}),
+    "machine with all packages": (
+        Intel(),
+        "platform.instance_id",
+        ["01" * 16],
+        {"platform.instance_id": Verdict.POLICY_MISMATCH},
+    ),
+    "no machine named": (
+        Intel(platform=Platform(without=6)),
+        "platform.instance_id",
+        ["00" * 16],
+        {"platform.instance_id": Verdict.POLICY_MISMATCH},
+    ),
+    "memory": (
+        Intel(),
+        "platform.sgx_type",
+        ["Standard", "Scalable with integrity"],
+        {"platform.sgx_type": Verdict.POLICY_MISMATCH},
+    ),
     "SMT": (Intel(), "platform.smt", "clear", {"platform.smt": Verdict.POLICY_MISMATCH}),
     "dynamic platform": (
         Intel(),
@@ -233,6 +257,91 @@ def test_one_thing_about_the_platform(name: str) -> None:
 def test_a_status_that_is_accepted() -> None:
     values = changed("tcb.status", ["UpToDate", "OutOfDate"], TDX)
     assert judge(OLD_PLATFORM, values).verdict is Verdict.AFFIRMING
+
+
+OLD_QE = Intel(qe={"isv_svn": 3})
+OLD_MODULE = Intel(report=intel.td(tee_tcb_svn=bytes([2, 1]) + bytes(14)))
+DAYS = (NOW - datetime(2025, 1, 1, tzinfo=UTC)).days  # since the date of every level of the fake
+GRACES: dict[str, tuple[Intel, int, int, bool]] = {
+    "platform": (OLD_PLATFORM, DAYS, 0, True),
+    "platform, a day too old": (OLD_PLATFORM, DAYS - 1, 0, False),
+    "platform, grace for the other": (OLD_PLATFORM, 0, 3650, False),
+    "quoting enclave": (OLD_QE, 0, DAYS, True),
+    "quoting enclave, a day too old": (OLD_QE, 0, DAYS - 1, False),
+    "quoting enclave, grace for the other": (OLD_QE, 3650, 0, False),
+    "module": (OLD_MODULE, DAYS, 0, True),
+    "module, a day too old": (OLD_MODULE, DAYS - 1, 0, False),
+    "both, grace for one": (replace(OLD_PLATFORM, qe={"isv_svn": 3}), 3650, 0, False),
+    "both": (replace(OLD_PLATFORM, qe={"isv_svn": 3}), DAYS, DAYS, True),
+    "none at all": (OLD_PLATFORM, 0, 0, False),
+}
+
+
+@pytest.mark.parametrize("name", GRACES)
+def test_what_became_out_of_date_lately(name: str) -> None:
+    fake, platform, qe, accepted = GRACES[name]
+    values = changed("report.mr_td", TDX["report"]["mr_td"], TDX)  # type: ignore[index]
+    values = changed("tcb.tee_svn", "unchecked", changed("tcb.qe_svn", "unchecked", values))
+    values = changed("tcb.qe_grace", qe, changed("tcb.platform_grace", platform, values))
+    if accepted:
+        claims: Any = judge(fake, values).claims
+        assert claims["tcb"]["status"] == "OutOfDate"
+    else:
+        assert refused(fake, values) == {"tcb.status": LOW}
+
+
+def test_no_grace_makes_revoked_up_to_date() -> None:
+    info = {**TCB_INFO, "tcbLevels": [intel.level("Revoked", 2)]}
+    values = changed("tcb.platform_grace", 3650, changed("tcb.qe_grace", 3650, TDX))
+    assert refused(Intel(tcb_info=info), values) == {"tcb.status": LOW}
+
+
+def early(*levels: dict[str, Any], **changes: Any) -> Endorsements:  # noqa: ANN401  # JSON
+    """What the fake Intel has signed for the next TCB recovery, with all that is in force."""
+    info = {**TCB_INFO, "tcbEvaluationDataNumber": 19, "tcbLevels": list(levels), **changes}
+    announced = Intel(tcb_info=info, qe_identity={})
+    return Intel().endorsements() | Endorsements(documents=announced.documents()).as_early()
+
+
+def test_the_next_recovery_is_warned_of_and_refuses_nothing() -> None:
+    given = early(intel.level("UpToDate", 4), intel.level("OutOfDate", 3, "INTEL-SA-7"))
+    result = judge(Intel(), TDX, given)
+    (warning,) = result.warnings
+    assert (warning.field, warning.found) == ("tcb.status", "OutOfDate, from TCB recovery 19 on")
+    claims: Any = result.claims
+    assert claims["tcb"]["evaluation"] == 17
+    assert claims["next_tcb_recovery"]["tcb"]["advisories"] == ["INTEL-SA-7"]
+    assert b'"warnings":[{"field":"tcb.status"' in result.to_json()
+
+
+def test_a_platform_without_a_level_in_the_next_recovery_is_warned_of() -> None:
+    result = judge(Intel(), TDX, early(intel.level("UpToDate", 4)))
+    (warning,) = result.warnings
+    assert warning.found.startswith("no level, from TCB recovery 19 on: platform TCB components 3.3.3")
+
+
+def test_nothing_is_warned_of_where_the_next_recovery_changes_nothing() -> None:
+    assert judge(Intel(), TDX, early(intel.level("UpToDate", 3))).warnings == ()
+    assert judge(Intel(), TDX).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"nextUpdate": "2025-05-20T00:00:00Z"}, Verdict.EXPIRED),
+        ({"issueDate": "2025-06-02T00:00:00Z"}, Verdict.EXPIRED),
+    ],
+)
+def test_early_documents_are_judged_like_all_others(changes: dict[str, str], verdict: Verdict) -> None:
+    given = early(intel.level("UpToDate", 3), **changes)
+    (found,) = refused(Intel(), TDX, given).items()
+    assert found == ("tcbInfo", verdict)
+
+
+def test_early_documents_that_nobody_signed_are_refused() -> None:
+    announced = Intel(tcb_info={**TCB_INFO, "tcbEvaluationDataNumber": 19}, document_key="another")
+    given = Intel().endorsements() | Endorsements(documents=announced.documents()).as_early()
+    assert list(refused(Intel(), TDX, given).values()) == [Verdict.NOT_AUTHENTIC]
 
 
 def test_without_collateral_nobody_can_tell_how_old_it_is() -> None:
@@ -288,6 +397,8 @@ def test_a_strict_policy_on_real_quotes(case: Case) -> None:
     for table in ("xfam", "platform", "tcb"):
         rules: Any = values[table]
         values[table] = dict.fromkeys(rules, "unchecked")
+        for name in {"platform_grace", "qe_grace"} & set(rules):
+            values[table][name] = 0  # type: ignore[index]
     values = changed("tcb.status", ["UpToDate"], {**values, "binding": "unchecked"})
     values = changed("td_attributes.perfmon", "unchecked", values)
     text = toml(values)

@@ -20,7 +20,7 @@ from tests.fakes import aws
 from tests.fakes.aws import ALL_LISTS, MEMBERS, NOW, Nitro
 from tests.fakes.policies import changed, policy
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "policy-nitro.toml"
+EXAMPLE = Path(__file__).resolve().parents[3] / "attestation" / "examples" / "policy-nitro.toml"
 STRICT: dict[str, object] = {
     **tomllib.loads(EXAMPLE.read_text()),
     "binding": "exact",

@@ -35,7 +35,7 @@ from tests.fakes.nvidia import CHAIN, MEASUREMENTS, OPAQUE, Device
 from tests.fakes.policies import changed, policy
 from tests.vectors import Case
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "policy-nvidia.toml"
+EXAMPLE = Path(__file__).resolve().parents[3] / "attestation" / "examples" / "policy-nvidia.toml"
 
 
 def judge_real(case: Case, data: bytes, cache: Cache | None = None) -> Authenticated:

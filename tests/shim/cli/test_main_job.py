@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-POLICY = ROOT / "attestation" / "simulated" / "policy.toml"
+POLICY = ROOT / "attestation" / "examples" / "policy-simulated.toml"
 LAUNCHER = ROOT / "shim" / "launch" / "shim-launch"
 SIMULATED = "shim: SIMULATED: the evidence is made up; it proves nothing about this machine"
 MakeC = Callable[..., bytes]
@@ -159,7 +159,7 @@ def test_a_policy_that_does_not_match_says_claim_found_and_want(
 
 
 def test_a_policy_for_another_tee_is_refused(shim: Shim, hello: Path) -> None:
-    policy = ROOT / "docs" / "examples" / "policy-snp.toml"
+    policy = ROOT / "attestation" / "examples" / "policy-snp.toml"
     done = shim("run", "--tee", "simulated", "--policy", policy, "--", hello)
     assert (done.returncode, done.stdout) == (125, "")
     assert "tee" in done.stderr
