@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from attestation import binding as bindings, kinds
+from attestation import binding as bindings, explain, kinds
 from attestation.binding import Exact, Shim
 from attestation.cache import Cache
 from attestation.endorsements import Endorsements
@@ -27,10 +27,12 @@ from attestation.policy import Policy
 from attestation.policy_file import UNCHECKED
 from attestation.result import AttestationResult, Mismatch
 from attestation.snp.roots import Roots as SnpRoots
+from attestation.trail import SILENT, Trail
 from attestation.verdict import Verdict, most_fundamental
 from shim.canonical import JsonValue
 
 _BINDING_SOURCE = "attestation.binding.report_data"
+_LOG_SOURCE = "TCG PC Client Platform Firmware Profile, 1.06, section 10"
 
 
 def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
@@ -43,6 +45,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     roots: SnpRoots | Roots | None = None,
     cache: Cache | None = None,
     event_log: bytes | None = None,
+    trail: Trail = SILENT,
 ) -> AttestationResult:
     """
     Return an affirming result, or raise one that is not.
@@ -56,6 +59,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         roots: Instead of the pinned roots of the policy's kind; for tests and private hierarchies.
         cache: Remembers what certificates say between calls.
         event_log: What explains the registers; if given, it has to.
+        trail: Gets a line for each check in its order, held or not.
 
     Raises:
         AppraisalError: with the full result: the verdict and every mismatch.
@@ -78,25 +82,36 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     )
     kind = kinds.KINDS[policy.tee]
     try:
+        parsed = kind.parse(evidence)
+        trail.held("format", f"{len(evidence)} bytes", f"evidence of {policy.tee}, whole and well-formed", "")
         authenticated = kind.authenticate(
-            kind.parse(evidence),
+            parsed,
             endorsements | kind.endorsements,
             kind.roots if roots is None else roots,
             now=now,
             skew=policy.max_clock_skew,
             crl_required=policy.crl == "required",
             cache=cache,
+            trail=trail,
         )
-        explained = {} if event_log is None else explain(kind, authenticated, event_log)
+        explained = {} if event_log is None else of_event_log(kind, authenticated, event_log)
+        if event_log is not None:
+            trail.held("event log", "its digests, extended", "the registers that are signed", _LOG_SOURCE)
     except AuthenticationError as error:
+        trail.failed(error)
         reason = Mismatch(error.where, error.found, error.want, error.source, error.verdict)
         raise AppraisalError(replace(result, verdict=error.verdict, mismatches=(reason,))) from error
 
-    mismatches = (
-        *_binding(kind.report_data(authenticated), kind.bound, policy, binding),
-        *kind.appraise(authenticated, policy.rules),
-    )
+    bound = tuple(_binding(kind.report_data(authenticated), kind.bound, policy, binding))
+    differences = kind.appraise(authenticated, policy.rules)
+    mismatches = (*bound, *differences)
     reference = kind.reference(authenticated, policy.rules)
+    if trail is not SILENT:
+        trail.add(
+            explain.binding(policy, kind.report_data(authenticated), bound, is_given=binding is not None)
+        )
+        observed = kind.observed(authenticated, reference or "no reference value")
+        trail.add(explain.rules(policy, observed, differences, kind.sources))
     result = replace(
         result,
         verdict=most_fundamental(mismatch.verdict for mismatch in mismatches),
@@ -116,7 +131,9 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     return result
 
 
-def explain(kind: Kind[Any, Any, Any, Any], authenticated: object, event_log: bytes) -> dict[str, JsonValue]:
+def of_event_log(
+    kind: Kind[Any, Any, Any, Any], authenticated: object, event_log: bytes
+) -> dict[str, JsonValue]:
     """
     Return what a log says that explains the registers of authentic evidence.
 

@@ -16,6 +16,7 @@ from attestation.endorsements import Endorsements
 from attestation.eventlog.replay import Registers
 from attestation.policy_file import Section
 from attestation.result import Mismatch
+from attestation.trail import SILENT, Trail
 from shim.canonical import JsonValue
 
 E = TypeVar("E")
@@ -41,6 +42,7 @@ class Authenticate(Protocol[E_contra, A_co, T_contra]):
         skew: timedelta,
         crl_required: bool,
         cache: Cache | None,
+        trail: Trail = SILENT,
     ) -> A_co:
         """See the modules `authenticate`."""
 
@@ -68,8 +70,9 @@ class Kind(Generic[E, A, R, T]):
         appraise: Every difference between what was said and the rules.
         warnings: What will be a difference soon.
         reference: The label of the reference value that the measurement is, or None.
-        observed: What a policy says that accepts this evidence and as little else as can be, by dotted key;
-            what it does not name stays as the kind's example has it.
+        observed: What a policy says that accepts this evidence and as little else as can be, by dotted key.
+        volatile: Those of its keys that are another thing at every launch.
+        sources: The document that defines what the keys of each table of a policy are about.
         claims: What was said, with what the endorsements add.
         unproven: What was said, where nothing proves it.
         report_data: What the guest put into it.
@@ -89,11 +92,13 @@ class Kind(Generic[E, A, R, T]):
     appraise: Callable[[A, R], tuple[Mismatch, ...]]
     reference: Callable[[A, R], str | None]
     observed: Callable[[A, str], Mapping[str, JsonValue]]
+    sources: Mapping[str, str]
     claims: Callable[[A], Claims]
     unproven: Callable[[E], Claims]
     report_data: Callable[[A], bytes]
     lists_checked: Callable[[A], bool]
     concerns: Callable[[A, str], bool] = _always
+    volatile: frozenset[str] = frozenset()
     warnings: Callable[[A, R], tuple[Mismatch, ...]] = _nothing
     registers: Callable[[A], Registers] | None = None
     bound: Callable[[bytes], bytes] = bytes

@@ -8,6 +8,7 @@ of evidence and with that the roots: evidence never chooses by whom it is judged
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -32,6 +33,7 @@ class Policy:
         crl: "required", or "unchecked": then a revocation list is used only if one was supplied.
         rules: What evidence of this kind must say, as its `Kind.rules` read it.
         unchecked: The keys that say "unchecked".
+        values: What stands in the file, as TOML has it, by dotted key in the order of the file.
         sha256: Digest of the text.
         where: The name of the file.
     """
@@ -43,6 +45,7 @@ class Policy:
     crl: str
     rules: object
     unchecked: tuple[str, ...]
+    values: Mapping[str, object]
     sha256: bytes
     where: str
 
@@ -78,9 +81,19 @@ def read(top: Section, tee: str) -> Policy:
         crl=_or_unchecked(top, "crl", "required"),
         rules=kind.rules(top),
         unchecked=tuple(top.problems.unchecked),
+        values={} if top.values is None else dict(leaves(top.values)),
         sha256=b"",
         where=top.problems.where,
     )
+
+
+def leaves(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield what stands in the tables of a policy, by dotted key; inline tables are split as well."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _or_unchecked(top: Section, key: str, *names: str) -> str:

@@ -69,7 +69,7 @@ def draft(
         cache=Cache(),
     )
     crl = "required" if kind.lists_checked(authenticated) else "unchecked"
-    values = {**kind.observed(authenticated, label), "crl": crl}
+    values = {**kind.observed(authenticated, label), "crl": crl, **dict.fromkeys(kind.volatile, "unchecked")}
     text = fill(policy_example.text(tee), values)
     _refuse_debugging(text, values)
     rules = load(text, _WHERE).rules

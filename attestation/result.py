@@ -79,20 +79,22 @@ class AttestationResult:
     unchecked: tuple[str, ...]
     warnings: tuple[Mismatch, ...] = ()
 
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the result as a JSON value."""
+        return {
+            "schema": SCHEMA,
+            "tee": "SIMULATED" if self.simulated else self.tee,
+            "simulated": self.simulated,
+            "verdict": self.verdict.value,
+            "evaluated_at": self.evaluated_at,
+            "evidence_sha256": self.evidence_sha256,
+            "policy_sha256": self.policy_sha256,
+            "claims": self.claims,
+            "mismatches": [mismatch.to_json() for mismatch in self.mismatches],
+            "warnings": [warning.to_json() for warning in self.warnings],
+            "unchecked": list(self.unchecked),
+        }
+
     def to_json(self) -> bytes:
         """Return the result as canonical JSON, the same bytes for the same result."""
-        return canonical_bytes(
-            {
-                "schema": SCHEMA,
-                "tee": "SIMULATED" if self.simulated else self.tee,
-                "simulated": self.simulated,
-                "verdict": self.verdict.value,
-                "evaluated_at": self.evaluated_at,
-                "evidence_sha256": self.evidence_sha256,
-                "policy_sha256": self.policy_sha256,
-                "claims": self.claims,
-                "mismatches": [mismatch.to_json() for mismatch in self.mismatches],
-                "warnings": [warning.to_json() for warning in self.warnings],
-                "unchecked": list(self.unchecked),
-            }
-        )
+        return canonical_bytes(self.as_json())

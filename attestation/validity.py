@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from attestation.certificate import Certificate
 from attestation.errors import ValidityError
 
+SOURCE = 'RFC 5280, section 4.1.2.5, "Validity"'
+
 
 def check_certificates(certificates: Iterable[Certificate], now: datetime, skew: timedelta) -> None:
     """
@@ -39,8 +41,7 @@ def check(not_before: datetime, not_after: datetime, now: datetime, skew: timede
         RFC 5280, section 4.1.2.5, "Validity".
     """
     want = f"valid at {now.isoformat()}, give or take {skew.total_seconds():.0f} seconds"
-    source = 'RFC 5280, section 4.1.2.5, "Validity"'
     if not_before - now > skew:
-        raise ValidityError(where, f"not valid before {not_before.isoformat()}", want, source)
+        raise ValidityError(where, f"not valid before {not_before.isoformat()}", want, SOURCE)
     if now - not_after > skew:
-        raise ValidityError(where, f"expired at {not_after.isoformat()}", want, source)
+        raise ValidityError(where, f"expired at {not_after.isoformat()}", want, SOURCE)

@@ -20,6 +20,7 @@ from attestation.intel.roots import IntelRoots
 from attestation.snp import authenticate as snp, evidence as snp_evidence
 from attestation.snp.roots import Roots as SnpRoots
 from attestation.tpm import quote as tpm
+from attestation.trail import SILENT, Trail
 
 # TDREPORT_STRUCT: Intel TDX Module ABI Reference Specification, 348551, section 4.6.
 _REPORT_DATA = slice(128, 192)
@@ -57,6 +58,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     skew: timedelta = timedelta(0),
     crl_required: bool = False,
     cache: Cache | None = None,
+    trail: Trail = SILENT,
 ) -> Authenticated:
     """
     Return the quote, proven to be made by a vTPM that hardware under one of `roots` vouches for.
@@ -69,6 +71,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         skew: By how much clocks may differ.
         crl_required: As for the hardware.
         cache: Remembers what certificates say between calls.
+        trail: Gets a line for each check that held.
 
     Raises:
         EvidenceFormatError, NotAuthenticError, RevokedError, ValidityError, MissingEndorsementError,
@@ -83,15 +86,30 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     hardware: snp.Authenticated | intel.Authenticated
     if isinstance(evidence.hardware, snp_evidence.Evidence) and isinstance(roots, SnpRoots):
         hardware = snp.authenticate(
-            evidence.hardware, endorsements, roots, now=now, skew=skew, crl_required=crl_required, cache=cache
+            evidence.hardware,
+            endorsements,
+            roots,
+            now=now,
+            skew=skew,
+            crl_required=crl_required,
+            cache=cache,
+            trail=trail,
         )
         report_data = hardware.report.report_data
     elif isinstance(evidence.hardware, intel_evidence.Evidence) and isinstance(roots, IntelRoots):
         hardware = intel.authenticate(
-            evidence.hardware, endorsements, roots, now=now, skew=skew, crl_required=crl_required, cache=cache
+            evidence.hardware,
+            endorsements,
+            roots,
+            now=now,
+            skew=skew,
+            crl_required=crl_required,
+            cache=cache,
+            trail=trail,
         )
         report_data = evidence.hardware.report.report_data
         _check_td_report(evidence.hcl.hardware, evidence.hardware)
+        trail.held("TDREPORT", "its measurements, attributes and data", "those of the quote", SOURCE)
     else:
         raise NotAuthenticError("HCL report.type", evidence.hcl.tee, f"hardware of {roots.name}", SOURCE)
     want = evidence.hcl.digest.ljust(len(report_data), b"\0")
@@ -99,7 +117,9 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         raise NotAuthenticError(
             "report.report_data", report_data.hex(), f"{want.hex()} of the HCL data", SOURCE
         )
+    trail.held("report.report_data", report_data.hex(), "the digest of the HCL data", SOURCE)
     tpm.check(evidence.quote, evidence.hcl.attestation_key)
+    trail.held("TPM quote", "made by the vTPM's key", "the attestation key in the HCL data", tpm.SOURCE)
     return Authenticated(evidence, hardware)
 
 

@@ -11,11 +11,13 @@ from attestation.azure.authenticate import Authenticated, authenticate
 from attestation.azure.evidence import Evidence
 from attestation.azure.observed import observed
 from attestation.azure.policy import AzurePolicy
+from attestation.azure.report import SOURCE
 from attestation.errors import EvidenceFormatError
 from attestation.eventlog.replay import Registers
 from attestation.kind import Kind
 from attestation.policy_file import Section
 from attestation.result import Mismatch
+from attestation.tpm.quote import SOURCE as TPM_SOURCE
 from shim.canonical import JsonValue
 
 # Those of the firmware and of a boot loader that uses its log; others the system extends itself.
@@ -68,6 +70,8 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
         appraise=mismatches,
         reference=reference,
         observed=seen,
+        sources={**hardware.sources, "pcrs": TPM_SOURCE, "vm": SOURCE},
+        volatile=hardware.volatile,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.quote.extra_data,

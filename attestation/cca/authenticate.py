@@ -19,6 +19,7 @@ from attestation.cca.evidence import SOURCE, Evidence
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
 from attestation.path import Roots
+from attestation.trail import SILENT, Trail
 
 _POINT_SIZES = {65: ec.SECP256R1(), 97: ec.SECP384R1(), 133: ec.SECP521R1()}
 
@@ -46,6 +47,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     skew: timedelta = timedelta(0),  # noqa: ARG001
     crl_required: bool = False,
     cache: Cache | None = None,  # noqa: ARG001
+    trail: Trail = SILENT,
 ) -> Authenticated:
     """
     Return the tokens, proven to be signed by a platform whose key was supplied.
@@ -58,6 +60,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         skew: Not used.
         crl_required: There are no lists: always an error.
         cache: Not used.
+        trail: Gets a line for each check that held.
 
     Raises:
         NotAuthenticError: the realm's key did not sign, or the platform does not vouch for it, or did not
@@ -73,10 +76,12 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     if crl_required:
         raise MissingEndorsementError("revocation list", "none", "none exists for these keys", SOURCE)
     cose.check(evidence.realm_message, _realm_key(evidence), "realm token's signature")
+    trail.held("realm token's signature", "made by the realm's key", "the key in the token", SOURCE)
     found = evidence.platform.challenge
     want = hashlib.new(evidence.realm.key_hash, evidence.realm.key).digest()
     if found != want:
         raise NotAuthenticError("platform token.10", found.hex(), f"{want.hex()} of the realm's key", SOURCE)
+    trail.held("platform token.10", found.hex(), "the digest of the realm's key", SOURCE)
     if not endorsements.keys:
         raise MissingEndorsementError("key of the platform (CPAK)", "none", "one", SOURCE)
     for encoded in endorsements.keys:
@@ -85,7 +90,11 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
             cose.check(evidence.platform_message, key, "platform token's signature")
         except SignatureError:
             continue
-        return Authenticated(evidence, hashlib.sha256(encoded).digest())
+        digest = hashlib.sha256(encoded).digest()
+        trail.held(
+            "platform token's signature", f"made by key {digest.hex()}", "a key that was supplied", SOURCE
+        )
+        return Authenticated(evidence, digest)
     raise SignatureError("platform token's signature", "made by another key", "that of the CPAK", SOURCE)
 
 

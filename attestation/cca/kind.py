@@ -5,7 +5,7 @@ from __future__ import annotations
 from attestation.cca import claims, evidence, policy
 from attestation.cca.appraise import appraise, reference
 from attestation.cca.authenticate import Authenticated, authenticate
-from attestation.cca.evidence import Evidence
+from attestation.cca.evidence import SOURCE, Evidence
 from attestation.cca.observed import observed
 from attestation.cca.policy import CcaPolicy
 from attestation.kind import Kind
@@ -23,6 +23,7 @@ def kind() -> Kind[Evidence, Authenticated, CcaPolicy, Roots]:
         appraise=appraise,
         reference=reference,
         observed=observed,
+        sources={"realm": SOURCE, "platform": SOURCE},
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.realm.challenge,

@@ -23,6 +23,16 @@ from attestation.verdict import Verdict
 _PCK_SOURCE = "Intel SGX PCK Certificate and CRL Profile Specification, rev. 1.5, section 1.3.5"
 
 
+SOURCES = {
+    "report": TDX_SOURCE,
+    "td_attributes": TDX_SOURCE,
+    "xfam": TDX_SOURCE,
+    "attributes": SGX_SOURCE,
+    "tcb": TCB_SOURCE,
+    "platform": _PCK_SOURCE,
+}
+
+
 def appraise_tdx(authenticated: Authenticated, policy: TdxPolicy) -> tuple[Mismatch, ...]:
     """
     Return everything in which the quote of a trust domain differs from what `policy` accepts.
@@ -155,10 +165,8 @@ def _status(authenticated: Authenticated, rules: TcbRules) -> Iterator[Mismatch]
         return
     status = with_grace(tcb, authenticated.evaluated_at, rules.platform_grace, rules.qe_grace)
     if rules.status is not UNCHECKED and status.value not in rules.status:
-        module = "" if tcb.module is None else f", TDX module {tcb.module.status.value}"
-        found = f"{tcb.status.value} (platform {tcb.platform.status.value}{module}, QE {tcb.qe.status.value})"
         want = " or ".join(sorted(rules.status))
-        yield Mismatch("tcb.status", found, want, TCB_SOURCE, Verdict.TCB_TOO_LOW)
+        yield Mismatch("tcb.status", tcb.summary, want, TCB_SOURCE, Verdict.TCB_TOO_LOW)
     if rules.rejected_advisories is not UNCHECKED:
         open_ones = sorted(rules.rejected_advisories.intersection(tcb.advisories))
         if open_ones:

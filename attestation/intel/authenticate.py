@@ -22,10 +22,12 @@ from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError, TcbError
 from attestation.intel import applicable, chain, tcb
 from attestation.intel.applicable import Collateral
+from attestation.intel.collateral import SOURCE as COLLATERAL_SOURCE
 from attestation.intel.endorsements import COMMON_NAME, PckExtensions, read_extensions
 from attestation.intel.evidence import SOURCE, Evidence
 from attestation.intel.roots import IntelRoots
 from attestation.intel.tcb import Recovery, Tcb
+from attestation.trail import SILENT, Trail
 
 _COORDINATE = 32
 
@@ -65,6 +67,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     skew: timedelta = timedelta(0),
     crl_required: bool = False,
     cache: Cache | None = None,
+    trail: Trail = SILENT,
 ) -> Authenticated:
     """
     Return the quote, proven to be signed on a platform that one of `roots` vouches for.
@@ -81,6 +84,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         crl_required: Refuse when a list of the PCK's CA or of the root is missing.  One that was supplied is
             always used.
         cache: Remembers what certificates say between calls.
+        trail: Gets a line for each check that held.
 
     Raises:
         EvidenceFormatError, NotAuthenticError, RevokedError, ValidityError, MissingEndorsementError,
@@ -99,19 +103,28 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
 
     leaf = _signing_certificate(evidence, certificates)
     proven = chain.pck_chain(leaf, certificates, roots, cache)
+    trail.chain(proven, roots.name, chain.SOURCE)
     extensions = cache.fact(read_extensions, leaf.sha256, leaf)
+    trail.signature("report of the quoting enclave", leaf, SOURCE)
     _check_attestation_key(evidence)
+    trail.held("attestation key", "its digest", "in the report of the quoting enclave", SOURCE)
     _check_quote(evidence)
+    trail.held("quote signature", "made by the attestation key", "made by the attestation key", SOURCE)
     collateral = applicable.find(evidence, extensions, supplied.documents, certificates, roots, cache, now)
     if collateral is None:
         _check_quoting_enclave(evidence, roots)
+        trail.held("quoting enclave", "its signer and product", "those of Intel's", SOURCE)
     early = applicable.find(
         evidence, extensions, supplied.early, certificates, roots, cache, now, supplied.documents
     )
 
     given = [one for one in (collateral, early) if one is not None]
     lists = _revocation_lists(proven, given, supplied.revocation_lists, cache)
+    trail.lists(lists, revocation.SOURCE, required=crl_required)
     _check_validity(proven, lists, given, now, skew)
+    trail.validity(proven, now, validity.SOURCE)
+    for one in given:
+        _leave(trail, one, now)
     if crl_required and len(lists) < 2:
         want = f"one of {proven[1].common_name} and one of {proven[2].common_name}"
         raise MissingEndorsementError("revocation lists", f"{len(lists)}", want, revocation.SOURCE)
@@ -119,6 +132,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     recovery = None if early is None else _recovery(evidence, extensions, early)
     if collateral is not None:
         level = tcb.evaluate(evidence.report, qe, extensions, collateral.info, collateral.identity)
+        trail.held("TCB level", level.summary, "a level of Intel's", tcb.SOURCE)
     return Authenticated(evidence, proven, extensions, level, collateral, recovery, lists, now)
 
 
@@ -210,6 +224,18 @@ def _check_validity(
     for given in collateral:
         for name, document in (("tcbInfo", given.info), ("enclaveIdentity", given.identity)):
             validity.check(document.issued, document.next_update, now, skew, name)
+
+
+def _leave(trail: Trail, one: Collateral, now: datetime) -> None:
+    """Leave a line for each document that is signed and current."""
+    for signer in one.chains:
+        trail.chain(signer, "Intel", COLLATERAL_SOURCE)
+    for name, document in (("TCB info", one.info), ("identity", one.identity)):
+        period = f"{document.issued:%Y-%m-%d} to {document.next_update:%Y-%m-%d}"
+        said = f"{document.id}, TCB recovery {document.evaluation}, {period}"
+        trail.held(
+            name, said, f"signed, about this platform, good at {now:%Y-%m-%d %H:%M}", COLLATERAL_SOURCE
+        )
 
 
 def _recovery(evidence: Evidence, extensions: PckExtensions, early: Collateral) -> Recovery:

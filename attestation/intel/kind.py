@@ -9,10 +9,10 @@ from typing import TypeVar
 from attestation.errors import EvidenceFormatError
 from attestation.eventlog.replay import Registers
 from attestation.intel import claims, evidence
-from attestation.intel.appraise import appraise_sgx, appraise_tdx, warnings
+from attestation.intel.appraise import SOURCES, appraise_sgx, appraise_tdx, warnings
 from attestation.intel.authenticate import Authenticated, authenticate
 from attestation.intel.evidence import Evidence
-from attestation.intel.observed import observed_sgx, observed_tdx
+from attestation.intel.observed import VOLATILE, observed_sgx, observed_tdx
 from attestation.intel.policy import SgxPolicy, TdxPolicy, read_sgx, read_tdx
 from attestation.intel.report import EnclaveReport, TdReport
 from attestation.intel.roots import INTEL, IntelRoots
@@ -60,6 +60,8 @@ def _kind(  # in what the two differ
         appraise=appraise,
         reference=reference,
         observed=observed,
+        sources=SOURCES,
+        volatile=VOLATILE,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.report.report_data,

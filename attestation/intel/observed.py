@@ -12,6 +12,9 @@ from attestation.intel.report import SGX_SOURCE, TDX_SOURCE, EnclaveReport, TdRe
 from attestation.observed import UNCHECKED, bit_rules, mask, only, reference, state
 from shim.canonical import JsonValue
 
+# What is not dealt with is said, not asked for.
+VOLATILE = frozenset({"tcb.rejected_advisories"})
+
 
 def observed_tdx(authenticated: Authenticated, label: str) -> dict[str, JsonValue]:
     """
@@ -75,7 +78,7 @@ def _tcb(authenticated: Authenticated) -> Mapping[str, JsonValue]:
     tcb = authenticated.tcb
     return {
         "tcb.status": UNCHECKED if tcb is None else [tcb.status.value],
-        "tcb.rejected_advisories": UNCHECKED,
+        "tcb.rejected_advisories": [] if tcb is None else list(tcb.advisories),
         "tcb.platform_grace": 0,
         "tcb.qe_grace": 0,
         "tcb.evaluation": UNCHECKED if tcb is None else tcb.evaluation,

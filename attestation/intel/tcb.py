@@ -54,6 +54,13 @@ class Tcb:
     evaluation: int
     relaunch_advised: bool
 
+    @property
+    def summary(self) -> str:
+        """The status of all together, and of each."""
+        module = "" if self.module is None else f", TDX module {self.module.status.value}"
+        parts = f"platform {self.platform.status.value}{module}, QE {self.qe.status.value}"
+        return f"{self.status.value} ({parts})"
+
 
 @dataclass(frozen=True, slots=True)
 class Recovery:

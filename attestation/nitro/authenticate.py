@@ -18,6 +18,7 @@ from attestation.errors import NotAuthenticError
 from attestation.nitro.evidence import Evidence
 from attestation.nitro.report import SOURCE, Document
 from attestation.path import Roots
+from attestation.trail import SILENT, Trail
 
 _LONGEST = 8
 
@@ -49,6 +50,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     skew: timedelta = timedelta(0),
     crl_required: bool = False,
     cache: Cache | None = None,
+    trail: Trail = SILENT,
 ) -> Authenticated:
     """
     Return the document, proven to be signed by a hypervisor that one of `roots` vouches for.
@@ -63,6 +65,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         crl_required: Refuse when a list of an issuer in the chain is missing.  One that was supplied is
             always used.
         cache: Remembers what certificates say between calls.
+        trail: Gets a line for each check that held.
 
     Raises:
         EvidenceFormatError, NotAuthenticError, RevokedError, ValidityError, MissingEndorsementError.
@@ -87,10 +90,14 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         cache.check_ecdsa(certificate.signed, issuer, certificate.common_name)
         path.check_authority(issuer)
     path.check_critical(chain[0])
+    trail.chain(chain, roots.name, SOURCE)
     cose.check(evidence.message, chain[0].public_key, "document signature")
+    trail.signature("document signature", chain[0], SOURCE)
 
     found = revocation.of_chain(chain, endorsements.revocation_lists, cache)
+    trail.lists(found, revocation.SOURCE, required=crl_required)
     validity.check_certificates(chain, now, skew)
     validity.check(document.timestamp, chain[0].not_after, now, skew, "document")
+    trail.validity(chain, now, validity.SOURCE)
     lists = revocation.current(found, now, skew, required=crl_required)
     return Authenticated(document, chain, lists, now - document.timestamp)

@@ -7,8 +7,9 @@ from attestation.nitro import claims, evidence, policy
 from attestation.nitro.appraise import appraise, reference
 from attestation.nitro.authenticate import Authenticated, authenticate
 from attestation.nitro.evidence import Evidence
-from attestation.nitro.observed import observed
+from attestation.nitro.observed import VOLATILE, observed
 from attestation.nitro.policy import NitroPolicy
+from attestation.nitro.report import SOURCE
 from attestation.nitro.roots import AWS
 from attestation.path import Roots
 
@@ -24,6 +25,8 @@ def kind() -> Kind[Evidence, Authenticated, NitroPolicy, Roots]:
         appraise=appraise,
         reference=reference,
         observed=observed,
+        sources={"document": SOURCE},
+        volatile=VOLATILE,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.document.user_data or b"",

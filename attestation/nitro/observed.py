@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from attestation.nitro.authenticate import Authenticated
 from attestation.nitro.policy import REGISTERS
-from attestation.observed import UNCHECKED, only, reference
+from attestation.observed import only, reference
 from shim.canonical import JsonValue
+
+# Instance and enclave have other names at every launch, and a document is older whenever it is judged again.
+VOLATILE = frozenset({"document.module_id", "document.max_age"})
 
 
 def observed(authenticated: Authenticated, label: str) -> dict[str, JsonValue]:
-    """
-    Return the values of a policy by their dotted keys; `label` names the measurement.
-
-    Instance and enclave have other names at every launch, and a document is always older when it is judged
-    again, so module_id and max_age stay unchecked.
-    """
+    """Return the values of a policy by their dotted keys; `label` names the measurement."""
     registers = authenticated.document.pcrs
     return {
         "document.pcr0": reference(registers.get(0, b""), label),
         **{f"document.pcr{number}": only(registers.get(number)) for number in REGISTERS},
-        "document.module_id": UNCHECKED,
+        "document.module_id": only(authenticated.document.module_id),
         "document.debug": "refused",
-        "document.max_age": UNCHECKED,
+        "document.max_age": int(authenticated.age.total_seconds()),
     }

@@ -21,6 +21,7 @@ from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
 from attestation.nvidia.evidence import SOURCE, Evidence
 from attestation.path import Roots
+from attestation.trail import SILENT, Trail
 
 _LONGEST = 8
 _FWID = 20
@@ -54,6 +55,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     skew: timedelta = timedelta(0),
     crl_required: bool = False,
     cache: Cache | None = None,
+    trail: Trail = SILENT,
 ) -> Authenticated:
     """
     Return the measurements, proven to be signed by a device that one of `roots` vouches for.
@@ -67,6 +69,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         crl_required: Refuse when a list of an issuer in the chain is missing.  NVIDIA tells the state of a
             device by OCSP, which is not looked at.
         cache: Remembers what certificates say between calls.
+        trail: Gets a line for each check that held.
 
     Raises:
         EvidenceFormatError, NotAuthenticError, RevokedError, ValidityError, MissingEndorsementError.
@@ -89,10 +92,15 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     root = path.pinned(chain[-1:], roots.keys, roots.name, SOURCE)
     cache.check_ecdsa(root.signed, root, root.common_name)
     path.check_critical(leaf)
+    trail.chain(chain, roots.name, SOURCE)
+    trail.signature("measurements' signature", leaf, SOURCE)
     _check_firmware(evidence, leaf)
+    trail.held("FWID", "that of the firmware that answered", f"that of the {leaf.common_name}", SOURCE)
 
     found = revocation.of_chain(chain, endorsements.revocation_lists, cache)
+    trail.lists(found, revocation.SOURCE, required=crl_required)
     validity.check_certificates(chain, now, skew)
+    trail.validity(chain, now, validity.SOURCE)
     lists = revocation.current(found, now, skew, required=crl_required)
     return Authenticated(evidence, tuple(chain), lists)
 

@@ -8,7 +8,7 @@ from attestation.kind import Kind
 from attestation.nvidia import claims, evidence, policy
 from attestation.nvidia.appraise import appraise
 from attestation.nvidia.authenticate import Authenticated, authenticate
-from attestation.nvidia.evidence import Evidence
+from attestation.nvidia.evidence import SOURCE, Evidence
 from attestation.nvidia.observed import observed
 from attestation.nvidia.policy import NvidiaPolicy
 from attestation.nvidia.roots import NVIDIA
@@ -26,6 +26,7 @@ def kind() -> Kind[Evidence, Authenticated, NvidiaPolicy, Roots]:
         appraise=appraise,
         reference=lambda _, __: None,
         observed=observed,
+        sources={"measurements": SOURCE, "device": SOURCE},
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.nonce,

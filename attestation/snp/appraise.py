@@ -23,6 +23,16 @@ _GUEST_POLICY_SOURCE = 'AMD 56860 r1.58, section 4.3, "Guest Policy"'
 _CSP_SOURCE = 'AMD 57230, "VCEK Certificate and KDS Interface Specification", CSP_ID'
 
 
+SOURCES = {
+    "report": SOURCE,
+    "guest_policy": _GUEST_POLICY_SOURCE,
+    "platform_info": SOURCE,
+    "firmware": SOURCE,
+    "mitigations": SOURCE,
+    "tcb": 'AMD 56860 r1.58, section 2.2, "TCB Version"',
+}
+
+
 def appraise(authenticated: Authenticated, policy: SnpPolicy) -> tuple[Mismatch, ...]:
     """
     Return everything in which the report differs from what `policy` accepts; empty means accepted.

@@ -27,6 +27,7 @@ from attestation.snp.evidence import Evidence
 from attestation.snp.products import FAMILY_19H
 from attestation.snp.report import SOURCE, Report, SigningKey
 from attestation.snp.roots import Roots
+from attestation.trail import SILENT, Trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     skew: timedelta = timedelta(0),
     crl_required: bool = False,
     cache: Cache | None = None,
+    trail: Trail = SILENT,
 ) -> Authenticated:
     """
     Return the report, proven to be signed by a processor that one of `roots` vouches for.
@@ -83,6 +85,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         skew: By how much clocks may differ.
         crl_required: Refuse when no revocation list of the root was supplied.  One that was is always used.
         cache: Remembers what certificates say between calls.
+        trail: Gets a line for each check that held.
 
     Raises:
         EvidenceFormatError, NotAuthenticError, RevokedError, ValidityError, MissingEndorsementError.
@@ -102,11 +105,17 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     leaf = _signing_certificate(report, certificates)
     proven = chain.build(leaf, certificates, roots, cache)
     extensions = read_extensions(leaf, proven.product)
+    trail.chain(proven.certificates, roots.name, chain.SOURCE)
     _check_identity(report, proven, extensions)
+    reported, product = "REPORTED_TCB, CHIP_ID, CPUID, productName", proven.product.name
+    trail.held(reported, f"those of a {product}", f"those of the {leaf.common_name}", chain.SOURCE)
     _check_signature(report, leaf)
+    trail.signature("report signature", leaf, SOURCE)
 
     revocation_list = revocation.check(proven, supplied.revocation_lists, cache)
+    trail.lists([revocation_list], revocation.SOURCE, required=crl_required)
     validity.check_certificates(proven.certificates, now, skew)
+    trail.validity(proven.certificates, now, validity.SOURCE)
     if revocation_list is not None:
         validity.check(revocation_list.this_update, revocation_list.next_update, now, skew, "revocation list")
     elif crl_required:

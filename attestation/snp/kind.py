@@ -6,10 +6,10 @@ from attestation.endorsements import Endorsements
 from attestation.kind import Kind
 from attestation.policy_file import Section
 from attestation.snp import claims, evidence, policy
-from attestation.snp.appraise import appraise, reference
+from attestation.snp.appraise import SOURCES, appraise, reference
 from attestation.snp.authenticate import Authenticated, authenticate
 from attestation.snp.evidence import Evidence
-from attestation.snp.observed import observed
+from attestation.snp.observed import VOLATILE, observed
 from attestation.snp.policy import SnpPolicy
 from attestation.snp.products import Product, with_cpuid
 from attestation.snp.roots import Roots
@@ -51,6 +51,8 @@ def kind(
         appraise=appraise,
         reference=reference,
         observed=observed,
+        sources=SOURCES,
+        volatile=VOLATILE,
         claims=claims.of_authenticated,
         unproven=unproven,
         report_data=lambda authenticated: authenticated.report.report_data,

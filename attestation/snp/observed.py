@@ -9,13 +9,12 @@ from attestation.snp.claims import HOST_VMPL
 from attestation.snp.report import Report
 from shim.canonical import JsonValue
 
+# Another at every launch.
+VOLATILE = frozenset({"report.report_id"})
+
 
 def observed(authenticated: Authenticated, label: str) -> dict[str, JsonValue]:
-    """
-    Return the values of a policy by their dotted keys; `label` names the measurement.
-
-    REPORT_ID is another at every launch, so it stays unchecked.
-    """
+    """Return the values of a policy by their dotted keys; `label` names the measurement."""
     report, product = authenticated.report, authenticated.chain.product
     versions = {
         "reported": report.reported_tcb,
@@ -33,7 +32,7 @@ def observed(authenticated: Authenticated, label: str) -> dict[str, JsonValue]:
         "report.image_id": only(report.image_id),
         "report.id_key_digest": only(report.id_key_digest),
         "report.author_key_digest": only(report.author_key_digest if report.author_key_en else None),
-        "report.report_id": UNCHECKED,
+        "report.report_id": only(report.report_id),
         "report.report_id_ma": only(report.report_id_ma),
         "report.chip_id": only(authenticated.chip_id),
         "report.csp_id": only(authenticated.extensions.csp_id),

@@ -14,6 +14,7 @@ from attestation.errors import AuthenticationError
 from attestation.kind import Claims
 from attestation.result import AttestationResult
 from attestation.simulated.product import SIMULATED_PRODUCT
+from attestation.trail import Check, Outcome
 from attestation.verdict import Verdict
 from shim.canonical import JsonValue, canonical_bytes
 
@@ -23,10 +24,11 @@ _LINE = 90
 _DIGITS_PER_LINE = 64  # 32 bytes; a SHA-384 digest takes one line and a half
 
 
-def show_result(result: AttestationResult, output: str) -> None:
-    """Print the outcome of an appraisal."""
+def show_result(result: AttestationResult, output: str, checks: Sequence[Check] = ()) -> None:
+    """Print the outcome of an appraisal, and each of `checks` that led to it."""
     if output == "json":
-        click.echo(result.to_json())
+        explained: dict[str, JsonValue] = {"checks": [one.to_json() for one in checks]} if checks else {}
+        click.echo(canonical_bytes(result.as_json() | explained))
         return
     console = _console()
     _headline(console, result.verdict, result.verdict.value, simulated=result.simulated)
@@ -37,6 +39,8 @@ def show_result(result: AttestationResult, output: str) -> None:
         "policy sha256": result.policy_sha256,
     }
     console.print(_facts("appraisal", facts))
+    if checks:
+        _show_checks(console, checks)
     _show_mismatches(console, result)
     for warning in result.warnings:
         console.print(f"[bold yellow]! {escape(str(warning))}[/bold yellow]", soft_wrap=True)
@@ -86,6 +90,21 @@ def show_unproven(claimed: Claims, error: AuthenticationError, output: str, *, s
     _headline(console, error.verdict, error.verdict.value, simulated=simulated)
     console.print(escape(str(error)), soft_wrap=True)
     console.print(_facts("claims that nothing proves", dict(_flat(claimed))))
+
+
+_MARKS = {Outcome.HELD: "[green]✓[/green]", Outcome.FAILED: "[bold red]✗[/bold red]", Outcome.UNCHECKED: "-"}
+
+
+def _show_checks(console: Console, checks: Sequence[Check]) -> None:
+    console.print("[bold]checks[/bold], in their order")
+    for number, one in enumerate(checks, 1):
+        console.print(f"{number:4} {_MARKS[one.outcome]} [bold]{escape(one.field)}[/bold]")
+        facts = {"found": one.found, "want": one.want, "source": one.source}
+        if one.outcome is Outcome.UNCHECKED:
+            facts["want"] = "unchecked"
+        for name, value in facts.items():
+            if value:
+                console.print(f"         {name:<6} {escape(value)}", soft_wrap=True)
 
 
 def _show_mismatches(console: Console, result: AttestationResult) -> None:

@@ -43,6 +43,7 @@ from shim.cli.arguments import EARLY, ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT,
     metavar="HEX",
     help='All 64 bytes, for a policy with binding = "exact".',
 )
+@click.option("--explain", is_flag=True, help="Print each check in its order: what was compared, and why.")
 def command(  # noqa: PLR0913  # one parameter per option
     *,
     evidence_path: Path,
@@ -56,6 +57,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     public_key: bytes | None,
     plan_digest: bytes | None,
     report_data: bytes | None,
+    explain: bool,
 ) -> None:
     """
     Appraise EVIDENCE against a policy.
@@ -71,6 +73,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     from attestation import appraise, policy  # nor must the refusal of a large file
     from attestation.binding import Exact, Shim
     from attestation.errors import AppraisalError
+    from attestation.trail import SILENT, Trail
     from shim.cli import attestation_output
 
     if report_data is not None and (nonce or public_key or plan_digest):
@@ -84,10 +87,13 @@ def command(  # noqa: PLR0913  # one parameter per option
     rules = policy.load(files.read_policy(policy_path), str(policy_path))
     endorsements = files.read_endorsements(endorsement_paths)
     endorsements |= files.read_endorsements(early_paths).as_early()
+    trail = Trail() if explain else SILENT
     log = None if event_log_path is None else files.read_event_log(event_log_path)
     try:
-        result = appraise.appraise(evidence, endorsements, rules, binding=binding, now=at, event_log=log)
+        result = appraise.appraise(
+            evidence, endorsements, rules, binding=binding, now=at, event_log=log, trail=trail
+        )
     except AppraisalError as error:
-        attestation_output.show_result(error.result, output)
+        attestation_output.show_result(error.result, output, trail.checks)
         raise
-    attestation_output.show_result(result, output)
+    attestation_output.show_result(result, output, trail.checks)

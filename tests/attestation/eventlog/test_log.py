@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import pytest
 
 from attestation import kinds
-from attestation.appraise import explain
+from attestation.appraise import of_event_log
 from attestation.errors import EvidenceFormatError, NotAuthenticError
 from attestation.eventlog.log import Event, parse
 from attestation.eventlog.replay import Registers, check, replay, unexplained
@@ -195,7 +195,7 @@ def test_bytes_that_are_no_log(name: str) -> None:
 @pytest.mark.parametrize("tee", ["snp", "sgx", "nitro", "nvidia", "simulated"])
 def test_evidence_without_registers(tee: str) -> None:
     with pytest.raises(EvidenceFormatError):
-        explain(kinds.KINDS[tee], None, header())
+        of_event_log(kinds.KINDS[tee], None, header())
 
 
 @pytest.mark.parametrize("tee", list(kinds.KINDS))
