@@ -46,7 +46,6 @@ def command(  # noqa: PLR0913  # one parameter per option
     data = files.read_evidence(evidence_path)
 
     from attestation import kinds  # nor must the refusal of a file that is too large
-    from attestation.appraise import of_event_log
     from attestation.errors import AuthenticationError
     from shim.cli import attestation_output
 
@@ -60,6 +59,8 @@ def command(  # noqa: PLR0913  # one parameter per option
         )
         explained = {}
         if event_log_path is not None:
+            from attestation.appraise import of_event_log  # most evidence comes without
+
             explained = of_event_log(kind, authenticated, files.read_event_log(event_log_path))
     except AuthenticationError as error:
         attestation_output.show_unproven(kind.unproven(evidence), error, output, simulated=kind.simulated)
