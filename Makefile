@@ -7,6 +7,7 @@ APT_PACKAGES := gcc libc6-dev make musl-tools python3-venv python3-dev busybox-s
 GUEST_PACKAGES := qemu-system-x86 linux-image-cloud-amd64 cpio
 NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)
 T ?= tests
+RUNS ?= 200000
 CHECKED := shim attestation native tests setup.py
 
 .DEFAULT_GOAL := help
@@ -60,8 +61,9 @@ golden: $(VENV)/.ready ## rewrite golden files and show what changed
 sanitize: $(VENV)/.ready ## the native readers under ASan and UBSan
 	$(MAKE) -C native sanitize
 
-fuzz: $(VENV)/.ready ## longer campaigns: S=seconds per target
+fuzz: $(VENV)/.fuzz ## longer campaigns on every reader, in C and in Python: S=seconds, RUNS=inputs per target
 	$(MAKE) -C native fuzz
+	$(BIN)/python -m tests.fuzz --runs $(RUNS)
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) build dist bench *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -69,6 +71,10 @@ clean: ## remove everything that was built
 	rm -f shim/analysis/_decode*.so shim/analysis/_decode.c
 	$(MAKE) -s -C native clean
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.fuzz: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'

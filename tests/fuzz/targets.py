@@ -1,0 +1,106 @@
+"""What is fuzzed: each reader with seeds that it accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from attestation import endorsements, kinds, policy_example
+from attestation.cache import Cache
+from attestation.endorsements import Endorsements
+from attestation.eventlog import claims as log_claims, log
+from attestation.eventlog.replay import Registers
+from attestation.files import read_evidence
+from attestation.policy import load
+from attestation.simulated import collect
+from tests import vectors
+
+NOW = datetime(2025, 6, 25, tzinfo=UTC)
+NAMES = {
+    "snp": ("snp", "report.bin"),
+    "tdx": ("tdx", "quote.bin"),
+    "sgx": ("sgx", "quote.bin"),
+    "nitro": ("nitro", "attestation.cose"),
+    "nvidia": ("nvidia-gpu", "evidence.bin"),
+    "cca": ("cca", "cca_token.cbor"),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader, and inputs that lead into it."""
+
+    run: Callable[[bytes], object]
+    seeds: Callable[[], Iterable[bytes]]
+
+
+def of_kind(tee: str) -> Target:
+    """Read evidence, prove it under what was supplied for a real one, and say what it claims."""
+    kind = kinds.KINDS[tee]
+    given = beside(tee) | kind.endorsements
+
+    def run(data: bytes) -> None:
+        evidence = kind.parse(data)
+        kind.unproven(evidence)
+        authenticated = kind.authenticate(
+            evidence, given, kind.roots, now=NOW, skew=timedelta(days=3650), crl_required=False, cache=Cache()
+        )
+        kind.claims(authenticated)
+
+    return Target(run, lambda: evidence_of(tee))
+
+
+def evidence_of(tee: str) -> list[bytes]:
+    if tee == "simulated":
+        return [collect.collect(bytes(64))[0]]
+    if tee.startswith("azure"):
+        folders = (vectors.ROOT / "azure-vtpm").glob(f"{tee.removeprefix('azure-')}*")
+        return [read_evidence(folder) for folder in sorted(folders)]
+    folder, name = NAMES[tee]
+    return [path.read_bytes() for path in sorted((vectors.ROOT / folder).glob(f"*/{name}"))]
+
+
+def beside(tee: str) -> Endorsements:
+    """Certificates and collateral for evidence of a kind; too many would hide the evidence's own part."""
+    folder = vectors.ROOT / NAMES.get(tee, ("azure-vtpm", ""))[0]
+    files = [
+        path
+        for suffix in ("pem", "der", "json")
+        for path in sorted(folder.glob(f"*/*.{suffix}"))
+        if path.name not in {"tpm_quote.json", "expected.json"}
+    ]
+    files += sorted((vectors.ROOT / "roots").glob("*/*.pem"))
+    return endorsements.union(endorsements.parse(path.read_bytes()) for path in files[:8])
+
+
+def read_log(data: bytes) -> None:
+    found = log.parse(data)
+    log_claims.of_log(found, Registers("sha384", {1: bytes(48)}, {1: "rtmr0"}, frozenset({1})))
+
+
+def read_policy(data: bytes) -> None:
+    load(data.decode("utf-8", "replace"), "policy")
+
+
+def endorsement_files() -> list[bytes]:
+    files = [
+        path for path in sorted(vectors.ROOT.rglob("*")) if path.suffix in {".pem", ".der", ".json", ".crl"}
+    ]
+    return [path.read_bytes() for path in files if path.stat().st_size < 1 << 16]
+
+
+def logs() -> list[bytes]:
+    folder = vectors.ROOT / "eventlog"
+    files = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in {".bin", ".data", ""}
+    ]
+    return [path.read_bytes()[: 1 << 16] for path in files]
+
+
+TARGETS = {
+    **{f"evidence-{tee}": of_kind(tee) for tee in kinds.KINDS},
+    "endorsements": Target(endorsements.parse, endorsement_files),
+    "event-log": Target(read_log, logs),
+    "policy": Target(read_policy, lambda: [policy_example.text(tee).encode() for tee in kinds.KINDS]),
+}
