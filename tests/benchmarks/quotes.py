@@ -37,12 +37,12 @@ def _compared(case: Case, n: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "expected": case.expected.split(" [")[0].split(";")[0],
         "found": _verdict(quote, supplied, case),
-        "cold_ms": _median(n, lambda: _verdict(quote, supplied, case)),
-        "warm_ms": _median(n, lambda: _verdict(quote, supplied, case, cache)),
+        "cold_ms": median_ms(n, lambda: _verdict(quote, supplied, case)),
+        "warm_ms": median_ms(n, lambda: _verdict(quote, supplied, case, cache)),
     }
     peer = _peer(case)
     if peer is not None:
-        row |= {"dcap-qvl": peer(), "dcap_qvl_ms": _median(n, peer)}
+        row |= {"dcap-qvl": peer(), "dcap_qvl_ms": median_ms(n, peer)}
     return row
 
 
@@ -75,7 +75,8 @@ def _peer(case: Case) -> Callable[[], str] | None:
     return ask
 
 
-def _median(n: int, run: Callable[[], object]) -> float:
+def median_ms(n: int, run: Callable[[], object]) -> float:
+    """Return the median time of `n` runs, after one that does not count."""
     run()
     times = []
     for _ in range(n):
