@@ -157,6 +157,19 @@ class CollectError(FoundWantError, AttestationError):
     """Evidence could not be collected on this machine."""
 
 
+class KernelError(CollectError):
+    """
+    The kernel refused something that collection asked for.
+
+    Attributes:
+        number: Its errno.
+    """
+
+    def __init__(self, where: str, found: str, want: str, source: str = "", *, number: int) -> None:
+        self.number = number
+        super().__init__(where, found, want, source)
+
+
 class NoTeeError(CollectError):
     """No trusted execution environment that is known was found on this machine."""
 
