@@ -31,8 +31,11 @@ def key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:  # noqa: ARG001  # th
 
 
 def jwk(name: str, kid: str, bits: int = 2048) -> dict[str, Any]:
-    numbers = key(name, bits).public_key().public_numbers()
-    n = base64.urlsafe_b64encode(numbers.n.to_bytes(bits // 8, "big")).rstrip(b"=").decode()
+    return jwk_of(key(name, bits).public_key().public_numbers().n, bits, kid)
+
+
+def jwk_of(modulus: int, bits: int, kid: str) -> dict[str, Any]:
+    n = base64.urlsafe_b64encode(modulus.to_bytes(bits // 8, "big")).rstrip(b"=").decode()
     return {"kid": kid, "kty": "RSA", "key_ops": ["sign"], "e": "AQAB", "n": n}
 
 
