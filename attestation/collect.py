@@ -9,132 +9,183 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
-from attestation import endorsements
+from attestation import endorsements, tsm
+from attestation.azure import collect as azure
 from attestation.endorsements import Endorsements
-from attestation.errors import CollectError, NoTeeError, UnsupportedTeeError
-from attestation.simulated import collect as simulated_collect
-from attestation.tsm import REPORTS, ConfigfsTsm, TsmReports
+from attestation.errors import (
+    CollectError,
+    EvidenceFormatError,
+    KernelError,
+    NoTeeError,
+    UnsupportedTeeError,
+)
+from attestation.guest import Guest
+from attestation.intel import collect as intel
+from attestation.nitro import collect as nitro
+from attestation.simulated import collect as simulated
+from attestation.simulated.chain import PEM
+from attestation.snp import collect as snp
+from attestation.tpm import collect as tpm
 
-# Device node, kind of evidence, and the name that the kind's driver gives itself in configfs-tsm.
-_DEVICES = (("dev/sev-guest", "snp"), ("dev/tdx_guest", "tdx"), ("dev/nsm", "nitro"))
-_PROVIDERS = {"snp": "sev_guest"}
-_ATTEMPTS = 5
-_TRY_AGAIN = frozenset({errno.EBUSY, errno.EWOULDBLOCK, errno.ETIMEDOUT, errno.EINTR})
-_SOURCE = "Documentation/ABI/testing/configfs-tsm, v6.12"
+KINDS = ("snp", "tdx", "cca", "azure-snp", "azure-tdx", "nitro", "simulated")
+_DEVICES = {"snp": snp.DEVICE, "tdx": intel.DEVICE}
+_SOURCE = tsm.SOURCE
 
 
-def detect(root: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class Request:
     """
-    Return the kind of evidence that the machine at `root` can give: "snp".
+    What is asked of a guest.
 
-    Args:
-        root: The root of the file system, `/` outside tests.
-
-    Raises:
-        NoTeeError: no device of a trusted execution environment is there.
-        UnsupportedTeeError: there is one of another kind, or one without configfs-tsm.
-    """
-    for device, kind in _DEVICES:
-        if (root / device).exists():
-            return _supported(root, kind, device)
-    devices = ", ".join(f"/{device}" for device, _ in _DEVICES)
-    raise NoTeeError("trusted execution environment", "none", f"one of {devices}", _SOURCE)
-
-
-def collect(
-    kind: str,
-    report_data: bytes,
-    *,
-    root: Path,
-    entry: str,
-    pause: Callable[[float], None],
-) -> tuple[bytes, Endorsements]:
-    """
-    Return evidence of `kind` that is bound to `report_data`, and the endorsements that the host adds.
-
-    Args:
-        kind: "snp", or "simulated", which is never chosen unless it is asked for.
+    Attributes:
         report_data: 64 bytes, from `attestation.binding.report_data`.
-        root: The root of the file system, `/` outside tests.
-        entry: A name for the request that no other process uses.
-        pause: Called with seconds to wait before the next attempt while the host is busy.
+        entry: A name for the request to the kernel that no other process uses.
+        privlevel: The privilege level (VMPL) that a report is to be about; None for what the kernel allows.
+        quote_of: On Azure with TDX, returns the quote of the trust domain for its TDREPORT.
+    """
+
+    report_data: bytes
+    entry: str
+    privlevel: int | None = None
+    quote_of: Callable[[bytes], bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """
+    What a guest says about itself.
+
+    Attributes:
+        kind: The kind of evidence.
+        evidence: In the format of its kind.
+        source: Where it came from.
+        certificates: What the host adds: on SEV-SNP its certificate table; of the simulation, its chain.
+        manifest: Of the services of a service module, where there is one.
+    """
+
+    kind: str
+    evidence: bytes
+    source: str
+    certificates: bytes = b""
+    manifest: bytes = b""
+
+    @property
+    def endorsements(self) -> Endorsements:
+        """
+        What of it serves to judge the evidence by.
+
+        Raises:
+            EvidenceFormatError: the host's certificate table is malformed.
+        """
+        if not self.certificates:
+            return Endorsements()
+        if self.kind == "simulated":
+            return endorsements.parse(self.certificates, "simulated chain")
+        return endorsements.from_certificate_table(self.certificates, "auxblob")
+
+
+def detect(guest: Guest, entry: str) -> str:
+    """
+    Return the kind of evidence that a machine can give.
+
+    Looked for in this order: the provider of configfs-tsm, /dev/sev-guest, /dev/tdx_guest, a vTPM with the
+    report of Azure's paravisor, /dev/nsm.
+
+    Args:
+        guest: The machine.
+        entry: A name for a request to the kernel that no other process uses.
 
     Raises:
-        CollectError: the kernel or the host refused, or another process interfered.
+        NoTeeError: none of these is there, or may be asked.
+        UnsupportedTeeError: configfs-tsm has a provider that is not known.
+        CollectError: the kernel refused.
+    """
+    reasons = []
+    try:
+        provider = tsm.provider(guest, entry)
+    except tsm.UnavailableError as error:
+        reasons += _reason(error)
+    else:
+        if provider not in tsm.PROVIDERS:
+            raise UnsupportedTeeError("configfs-tsm provider", provider, " or ".join(tsm.PROVIDERS), _SOURCE)
+        return tsm.PROVIDERS[provider]
+    for kind, device in _DEVICES.items():
+        if guest.exists(device):
+            return kind
+    if guest.exists(tpm.DEVICE):
+        try:
+            found = azure.kind(tpm.tpm_of(guest))
+        except (CollectError, EvidenceFormatError) as error:
+            found = None
+            reasons += _reason(error)
+        if found is not None:
+            return found
+    if guest.exists(nitro.DEVICE):
+        return "nitro"
+    shown = "; ".join(["none", *reasons])
+    want = "one of /dev/sev-guest, /dev/tdx_guest, /dev/nsm, a provider of configfs-tsm, Azure's vTPM"
+    raise NoTeeError("trusted execution environment", shown, want, _SOURCE)
+
+
+def collect(kind: str, guest: Guest, request: Request) -> Collected:
+    """
+    Return evidence of `kind` that is bound to the request's `report_data`.
+
+    Args:
+        kind: One of `KINDS`; "simulated" is never chosen unless it is asked for.
+        guest: The machine.
+        request: What is asked of it.
+
+    Raises:
+        CollectError: the kernel, the host or a device refused, or another process interfered.
         UnsupportedTeeError: evidence of that kind cannot be collected here.
-        EvidenceFormatError: the host's certificate table is malformed.
+        EvidenceFormatError: a device answered what cannot be read.
         ValueError: `report_data` is not 64 bytes; the caller's bug.
 
     Not checked:
         The evidence: whoever relies on it appraises it, and not on this machine.
     """
+    if kind not in KINDS:
+        raise UnsupportedTeeError("kind of evidence", kind, " or ".join(KINDS), "")
+    if len(request.report_data) != 64:
+        raise ValueError(f"report_data: found {len(request.report_data)} bytes, want 64")
+    if request.privlevel is not None and kind != "snp":
+        raise UnsupportedTeeError("privilege level", f"one for {kind}", "none but for snp", "")
     if kind == "simulated":
-        return simulated_collect.collect(report_data)
-    if kind not in _PROVIDERS:
-        raise UnsupportedTeeError("kind of evidence", kind, f"simulated or {' or '.join(_PROVIDERS)}", "")
-    if len(report_data) != 64:
-        raise ValueError(f"report_data: found {len(report_data)} bytes, want 64")
-    _supported(root, kind, REPORTS)
-    evidence, auxiliary = request(ConfigfsTsm(root), entry, report_data, _PROVIDERS[kind], pause)
-    supplied = endorsements.from_certificate_table(auxiliary, "auxblob") if auxiliary else Endorsements()
-    return evidence, supplied
+        return Collected(kind, simulated.collect(request.report_data)[0], "the simulation", PEM)
+    if kind == "nitro":
+        return Collected(kind, nitro.document(guest, request.report_data), f"/{nitro.DEVICE}")
+    if kind.startswith("azure-"):
+        data, quote_of = request.report_data, request.quote_of
+        found = azure.evidence(tpm.tpm_of(guest), kind.removeprefix("azure-"), data, quote_of)
+        return Collected(kind, found, f"/{tpm.DEVICE}")
+    return _by_configfs(kind, guest, request)
 
 
-def request(
-    reports: TsmReports, entry: str, report_data: bytes, provider: str, pause: Callable[[float], None]
-) -> tuple[bytes, bytes]:
-    """
-    Return `outblob` and `auxblob` of one request to the kernel.
-
-    The kernel counts every write to a request in `generation`.  If the count after reading is not the one
-    before plus our single write, somebody else wrote, and what was read may be theirs.
-
-    Raises:
-        CollectError: another provider, another writer, or the kernel's error after some attempts.
-
-    Source:
-        Documentation/ABI/testing/configfs-tsm and drivers/virt/coco/tsm.c, v6.12.
-    """
-    with reports.request(entry):
-        found = reports.read(entry, "provider").decode("ascii", "replace").strip()
-        if found != provider:
-            raise CollectError("configfs-tsm provider", found, provider, _SOURCE)
-        before = _generation(reports, entry)
-        reports.write(entry, "inblob", report_data)
-        evidence = _read_patiently(reports, entry, "outblob", pause)
-        auxiliary = reports.read(entry, "auxblob")
-        after = _generation(reports, entry)
-        if after != before + 1:
-            found = f"{after - before} writes"
-            raise CollectError("configfs-tsm generation", found, "1 write, ours", _SOURCE)
-    return evidence, auxiliary
+def _by_configfs(kind: str, guest: Guest, request: Request) -> Collected:
+    """Ask configfs-tsm, and the kind's own device only where there is nothing to ask."""
+    provider = next(name for name, known in tsm.PROVIDERS.items() if known == kind)
+    try:
+        answer = tsm.request(guest, request.entry, request.report_data, provider, request.privlevel)
+    except tsm.UnavailableError as error:
+        return _by_device(kind, guest, request, error)
+    return Collected(kind, answer.outblob, "configfs-tsm", answer.auxblob, answer.manifestblob)
 
 
-def _read_patiently(reports: TsmReports, entry: str, attribute: str, pause: Callable[[float], None]) -> bytes:
-    """The host may throttle requests or not answer in time; both pass."""
-    for attempt in range(1, _ATTEMPTS):
-        try:
-            return reports.read(entry, attribute)
-        except CollectError as error:
-            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _TRY_AGAIN:
-                raise
-            pause(2.0**attempt / 4)
-    return reports.read(entry, attribute)
+def _by_device(kind: str, guest: Guest, request: Request, reason: tsm.UnavailableError) -> Collected:
+    device = _DEVICES.get(kind)
+    if device is None or not guest.exists(device):
+        want = "configfs-tsm" if device is None else f"configfs-tsm or /{device}"
+        raise UnsupportedTeeError(reason.where, reason.found, want, reason.source) from reason
+    if kind == "tdx":
+        return Collected(kind, intel.quote(guest, request.report_data), f"/{device}")
+    found = snp.extended_report(guest, request.report_data, request.privlevel)
+    return Collected(kind, found.report, f"/{device}", found.certificates)
 
 
-def _generation(reports: TsmReports, entry: str) -> int:
-    text = reports.read(entry, "generation").decode("ascii", "replace").strip()
-    if not text.isdecimal():
-        raise CollectError("configfs-tsm generation", repr(text), "a number", _SOURCE)
-    return int(text)
-
-
-def _supported(root: Path, kind: str, found: str) -> str:
-    if kind not in _PROVIDERS:
-        raise UnsupportedTeeError("trusted execution environment", f"/{found} ({kind})", "snp", "")
-    if not (root / REPORTS).is_dir():
-        want = f"/{REPORTS} (Linux 6.7 with CONFIG_TSM_REPORTS, configfs mounted)"
-        raise UnsupportedTeeError("configfs-tsm", f"no such directory for {kind}", want, _SOURCE)
-    return kind
+def _reason(error: CollectError | EvidenceFormatError) -> list[str]:
+    """Return why something that is there says nothing; what is not there need not be said."""
+    absent = isinstance(error, KernelError) and error.number == errno.ENOENT
+    return [] if absent else [f"{error.where}: {error.found}"]

@@ -42,7 +42,7 @@ ONLY_IN = {
     "capstone": (),
     "iced_x86": ("shim.analysis",),
     "cryptography": ("attestation",),
-    "socket": (),
+    "socket": ("shim.cli.guest",),
     "http": (),
     "urllib.request": (),
     "urllib.parse": ("attestation.intel.collateral",),

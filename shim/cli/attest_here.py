@@ -10,15 +10,16 @@ from __future__ import annotations
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from time import sleep
 
 from attestation.appraise import appraise
-from attestation.binding import Shim, report_data
-from attestation.collect import collect, detect
+from attestation.binding import Shim, expected
+from attestation.collect import Request, collect, detect
 from attestation.endorsements import Endorsements
 from attestation.files import read_endorsements, read_limited, read_policy
+from attestation.guest import Guest
 from attestation.policy import Policy, load
 from attestation.result import AttestationResult
+from shim.cli.guest import quote_by_command
 from shim.errors import FoundWantError
 
 SIMULATED_NOTICE = "SIMULATED: the evidence is made up; it proves nothing about this machine"
@@ -52,31 +53,29 @@ def kind_of(policy: Path | None) -> str:
     return "simulated" if policy is None else load(read_policy(policy), str(policy)).tee
 
 
-def chosen_tee(tee: str, root: Path) -> str:
+def chosen_tee(tee: str, machine: Guest, entry: str) -> str:
     """
     Return the kind of evidence to collect: what is asked for, or with "auto" what the machine has.
 
     Raises:
         NoTeeError: there is none; the simulation is never chosen by itself.
     """
-    return detect(root) if tee == "auto" else tee
+    return detect(machine, entry) if tee == "auto" else tee
 
 
 def attest_fresh(
-    policy: Policy, plan_digest: bytes, *, nonce: bytes, now: datetime, root: Path, entry: str
+    policy: Policy, wanted: Shim, machine: Guest, *, now: datetime, entry: str, td_quote_command: str | None
 ) -> AttestationResult:
     """
-    Collect evidence bound to `nonce` and the plan, and return its affirming appraisal.
+    Collect evidence that is bound as `wanted`, and return its affirming appraisal.
 
     Raises:
         AppraisalError: not affirmed, with every mismatch.
         CollectError: the machine gave no evidence.
     """
-    wanted = Shim(nonce, None, plan_digest)
-    evidence, endorsements = collect(
-        policy.tee, report_data(nonce, None, plan_digest), root=root, entry=entry, pause=sleep
-    )
-    return appraise(evidence, endorsements, policy, binding=wanted, now=now)
+    quote_of = None if td_quote_command is None else quote_by_command(td_quote_command)
+    found = collect(policy.tee, machine, Request(expected(wanted), entry, quote_of=quote_of))
+    return appraise(found.evidence, found.endorsements, policy, binding=wanted, now=now)
 
 
 def attest_given(

@@ -6,9 +6,12 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from attestation.guest import Guest
 
 REQUIRED, OPTIONAL = "required", "optional"
 # Program, Debian package, and what it is for.
@@ -41,7 +44,13 @@ def command(*, form: str) -> int:
 
     Exits with 1 if something is missing without which `shim run` cannot launch anything.
     """
-    found = [*launch_findings(), *attestation_findings(Path("/")), *tool_findings(shutil.which)]
+    from shim.cli.guest import entry_name, guest
+
+    found = [
+        *launch_findings(),
+        *attestation_findings(guest(), entry_name()),
+        *tool_findings(shutil.which),
+    ]
     if form == "json":
         rows = [
             {
@@ -108,16 +117,38 @@ def launch_findings() -> Iterator[Finding]:
             yield Finding(subject, usable, word(value), need, enables)
 
 
-def attestation_findings(root: Path) -> Iterator[Finding]:
-    """Yield whether this machine can say anything about itself."""
+def attestation_findings(machine: Guest, entry: str) -> Iterator[Finding]:
+    """Yield whether this machine can say anything about itself, and by what."""
+    from attestation import tsm
     from attestation.collect import detect
     from attestation.errors import CollectError
+    from attestation.eventlog.collect import CCEL, TPM_LOG
+    from attestation.intel import collect as intel
+    from attestation.nitro import collect as nitro
+    from attestation.snp import collect as snp
+    from attestation.tpm import collect as tpm
 
     enables = "evidence from the hardware; without it only --tee simulated"
     try:
-        yield Finding("TEE", True, detect(root), OPTIONAL, enables)
+        yield Finding("TEE", True, detect(machine, entry), OPTIONAL, enables)
     except CollectError as error:
         yield Finding("TEE", False, f"{error.found}; want {error.want}", OPTIONAL, enables)
+    enables = "reports of SEV-SNP, TDX and Arm CCA (6.7)"
+    try:
+        yield Finding("configfs-tsm", True, tsm.provider(machine, entry), OPTIONAL, enables)
+    except CollectError as error:
+        yield Finding("configfs-tsm", False, error.found, OPTIONAL, enables)
+    places = (
+        (snp.DEVICE, "reports of SEV-SNP without configfs-tsm"),
+        (intel.DEVICE, "quotes of TDX by the host's quoting service"),
+        (tpm.DEVICE, "quotes of a TPM; on Azure the evidence"),
+        (nitro.DEVICE, "documents of AWS Nitro Enclaves"),
+        (CCEL, "the log that explains the registers of TDX"),
+        (TPM_LOG, "the log that explains the registers of a TPM"),
+    )
+    for place, enables in places:
+        present = machine.exists(place)
+        yield Finding(f"/{place}", present, "yes" if present else "no", OPTIONAL, enables)
 
 
 def tool_findings(which: Callable[[str], str | None]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shim.cli.arguments import hexadecimal
+from shim.cli.attest import TD_QUOTE_COMMAND, TEES
 from shim.cli.launching import LaunchOptions, launch_options, prepare
 from shim.cli.main import EXIT_REFUSED, say
 from shim.errors import BinaryError, IncompleteProfileError, LaunchError, ShimError
@@ -31,7 +32,7 @@ ROOT = Path("/")
 @click.option(
     "--policy", type=click.Path(path_type=Path), help="Appraisal policy; required but for the simulation."
 )
-@click.option("--tee", type=click.Choice(["auto", "snp", "simulated"]), default="auto", show_default=True,
+@click.option("--tee", type=click.Choice(TEES), default="auto", show_default=True,
               help="Where evidence comes from; the simulation must be named.")  # fmt: skip
 @click.option(
     "--evidence", type=click.Path(path_type=Path), help="Appraise this evidence instead of collecting some."
@@ -41,6 +42,7 @@ ROOT = Path("/")
 )
 @click.option("--events", metavar="FILE", help="Append each refused call to FILE as a line of JSON.")
 @click.option("--nonce", type=hexadecimal(32), metavar="HEX", help="The nonce that --evidence is bound to.")
+@TD_QUOTE_COMMAND
 @launch_options
 def command(  # noqa: PLR0913  # one parameter per option
     *,
@@ -50,6 +52,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     endorsements: tuple[Path, ...],
     nonce: bytes | None,
     events: str | None,
+    td_quote_command: str | None,
     options: LaunchOptions,
     program: str,
     arguments: tuple[str, ...],
@@ -68,7 +71,10 @@ def command(  # noqa: PLR0913  # one parameter per option
     data = read_program(path)
     try:
         profile, plan, encoded = prepare(path, data, (program, *arguments), options)
-        _attest(encoded, policy, tee, evidence, endorsements, nonce)
+        if evidence is None:
+            _attest_here(encoded, policy, tee, td_quote_command)
+        else:
+            _attest_given(encoded, policy, tee, evidence, endorsements, nonce)
     except LaunchError:
         raise
     except ShimError as error:
@@ -77,33 +83,43 @@ def command(  # noqa: PLR0913  # one parameter per option
     return _launch(encoded, profile, plan, data, events)
 
 
-def _attest(
+def _attest_here(encoded: bytes, policy: Path | None, tee: str, td_quote_command: str | None) -> None:
+    """Collect evidence about this machine, and appraise it; returns only if the result affirms."""
+    import hashlib
+
+    from attestation.binding import Shim
+    from shim.cli import attest_here
+    from shim.cli.guest import entry_name, guest
+
+    if policy is not None:
+        attest_here.kind_of(policy)  # a policy that cannot be used is said before anything about the machine
+    machine, entry = guest(ROOT), entry_name()
+    rules = attest_here.policy_for(policy, attest_here.chosen_tee(tee, machine, entry))
+    wanted = Shim(secrets.token_bytes(32), None, hashlib.sha256(encoded).digest())
+    result = attest_here.attest_fresh(
+        rules, wanted, machine, now=datetime.now(UTC), entry=entry, td_quote_command=td_quote_command
+    )
+    _show_affirmed(result)
+
+
+def _attest_given(
     encoded: bytes,
     policy: Path | None,
     tee: str,
-    evidence: Path | None,
+    evidence: Path,
     endorsements: tuple[Path, ...],
     nonce: bytes | None,
 ) -> None:
-    """Appraise evidence about this machine; returns only if the result affirms."""
+    """Appraise evidence from a file; returns only if the result affirms."""
     import hashlib
 
     from attestation.binding import Shim
     from shim.cli import attest_here
 
-    plan_digest = hashlib.sha256(encoded).digest()
-    now = datetime.now(UTC)
-    if policy is not None:
-        attest_here.kind_of(policy)  # a policy that cannot be used is said before anything about the machine
-    if evidence is not None:
-        rules = attest_here.policy_for(policy, attest_here.kind_of(policy) if tee == "auto" else tee)
-        binding = None if nonce is None else Shim(nonce, None, plan_digest)
-        result = attest_here.attest_given(rules, evidence, endorsements, binding, now=now)
-    else:
-        rules = attest_here.policy_for(policy, attest_here.chosen_tee(tee, ROOT))
-        result = attest_here.attest_fresh(
-            rules, plan_digest, nonce=secrets.token_bytes(32), now=now, root=ROOT, entry=f"shim-{os.getpid()}"
-        )
+    named = attest_here.kind_of(policy)
+    rules = attest_here.policy_for(policy, named if tee == "auto" else tee)
+    binding = None if nonce is None else Shim(nonce, None, hashlib.sha256(encoded).digest())
+    result = attest_here.attest_given(rules, evidence, endorsements, binding, now=datetime.now(UTC))
     _show_affirmed(result)
 
 

@@ -1,238 +1,281 @@
-"""Collection against a fake kernel that keeps configfs-tsm's rules in a temporary folder."""
+"""Which evidence does a machine give, and from where?  Machines of our own, from bare to well equipped."""
 
 from __future__ import annotations
 
 import errno
-import os
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
+import cbor2
 import pytest
 
 from attestation import collect
+from attestation.collect import KINDS, Request
 from attestation.errors import CollectError, NoTeeError, UnsupportedTeeError
-from attestation.tsm import REPORTS, ConfigfsTsm
-from tests.fakes.amd import Chip
+from attestation.eventlog.collect import CCEL, TPM_LOG, event_log
+from attestation.guest import LinuxGuest
+from attestation.snp.certificate_table import KINDS as CERTIFICATE_KINDS
+from attestation.tsm import REPORTS
+from tests.fakes import swtpm
+from tests.fakes.amd import Amd
+from tests.fakes.azure import Azure
+from tests.fakes.guest import CHIP, FakeGuest, Nsm, SevGuest, TdxGuest, Tsm, no_pause
+from tests.fakes.swtpm import Paravisor
 
-CHIP = Chip()
 DATA = bytes(range(64))
-REPORT = CHIP.report()
+REQUEST = Request(DATA, "entry")
+SEV, TDX, NSM, TPM = "dev/sev-guest", "dev/tdx_guest", "dev/nsm", "dev/tpmrm0"
+DENIED = frozenset({REPORTS})
 
 
-@dataclass
-class FakeKernel:
-    """A kernel behind configfs-tsm: counts writes, answers reads, and can be made to fail."""
-
-    provider: bytes = b"sev_guest\n"
-    auxiliary: bytes = b""
-    failures: list[int] = field(default_factory=list)
-    foreign_writes: int = 0
-    generation: int = 7
-    given: bytes = b""
-    open_requests: set[str] = field(default_factory=set)
-
-    @contextmanager
-    def request(self, entry: str) -> Iterator[None]:
-        self.open_requests.add(entry)
-        try:
-            yield
-        finally:
-            self.open_requests.remove(entry)
-
-    def write(self, entry: str, attribute: str, data: bytes) -> None:
-        assert (entry in self.open_requests, attribute) == (True, "inblob")
-        self.given, self.generation = data, self.generation + 1
-
-    def read(self, entry: str, attribute: str) -> bytes:
-        assert entry in self.open_requests
-        match attribute:
-            case "provider":
-                return self.provider
-            case "generation":
-                return b"%d\n" % self.generation
-            case "auxblob":
-                return self.auxiliary
-        if self.failures:
-            number = self.failures.pop(0)
-            raise CollectError("outblob", errno.errorcode[number], "no error") from OSError(number, "fake")
-        self.generation += self.foreign_writes
-        return CHIP.report(3, REPORT_DATA=self.given)
+def tdx(**changed: object) -> Tsm:
+    made = Tsm(provider="tdx_guest", report=lambda data, _: b"quote" + data, auxblob=None, floor=None)
+    return replace(made, **changed)
 
 
-def ask(kernel: FakeKernel, pauses: list[float] | None = None) -> tuple[bytes, bytes]:
-    waited: list[float] = [] if pauses is None else pauses
-    return collect.request(kernel, "entry", DATA, "sev_guest", waited.append)
+def cca() -> Tsm:
+    return Tsm(provider="arm_cca_guest", report=lambda data, _: b"token" + data, smallest=32, floor=None)
 
 
-def test_report_is_bound_to_what_was_asked() -> None:
-    kernel = FakeKernel(auxiliary=b"table")
-    evidence, auxiliary = ask(kernel)
-    assert evidence[0x50:0x90] == DATA
-    assert auxiliary == b"table"
-    assert kernel.open_requests == set()
+def nsm() -> Nsm:
+    return Nsm(lambda request: cbor2.dumps({"Attestation": {"document": request}}))
 
 
-@pytest.mark.parametrize("provider", [b"tdx_guest\n", b"", b"\xff"])
-def test_another_provider_is_refused(provider: bytes) -> None:
-    kernel = FakeKernel(provider=provider)
-    with pytest.raises(CollectError, match="provider"):
-        ask(kernel)
-    assert kernel.given == b""
-
-
-@pytest.mark.parametrize("writes", [1, 2, -1])
-def test_another_writer_is_noticed(writes: int) -> None:
-    with pytest.raises(CollectError, match="generation"):
-        ask(FakeKernel(foreign_writes=writes))
-
-
-@pytest.mark.parametrize("number", [errno.EBUSY, errno.EWOULDBLOCK, errno.ETIMEDOUT, errno.EINTR])
-def test_what_passes_is_waited_for(number: int) -> None:
-    pauses: list[float] = []
-    assert ask(FakeKernel(failures=[number] * 4), pauses)
-    assert pauses == sorted(pauses)
-    assert len(pauses) == 4
-
-
-def test_waiting_has_an_end() -> None:
-    kernel = FakeKernel(failures=[errno.EBUSY] * 9)
-    with pytest.raises(CollectError, match="EBUSY"):
-        ask(kernel)
-    assert kernel.open_requests == set()
-
-
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENXIO, errno.EFBIG, errno.EACCES])
-def test_what_does_not_pass_is_an_error_at_once(number: int) -> None:
-    pauses: list[float] = []
-    with pytest.raises(CollectError, match=errno.errorcode[number]):
-        ask(FakeKernel(failures=[number]), pauses)
-    assert pauses == []
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1", "²"])
-def test_generation_that_is_no_number_is_an_error(text: str) -> None:
-    class Odd(FakeKernel):
-        def read(self, entry: str, attribute: str) -> bytes:
-            return text.encode() if attribute == "generation" else super().read(entry, attribute)
-
-    with pytest.raises(CollectError, match="generation"):
-        ask(Odd())
-
-
-# The real file operations, on a folder
-
-
-@dataclass(frozen=True, slots=True)
-class Folder(ConfigfsTsm):
-    """What the kernel does when a request's directory is made and removed, done by hand."""
-
-    auxiliary: bytes | None = None
-
-    @contextmanager
-    def request(self, entry: str) -> Iterator[None]:
-        directory = self.root / REPORTS / entry
-        directory.mkdir()
-        attributes = {"provider": b"sev_guest\n", "generation": b"0\n", "inblob": b"", "outblob": REPORT}
-        if self.auxiliary is not None:
-            attributes["auxblob"] = self.auxiliary
-        for name, data in attributes.items():
-            (directory / name).write_bytes(data)
-        yield
-        for path in directory.iterdir():
-            path.unlink()
-        directory.rmdir()
-
-    def write(self, entry: str, attribute: str, data: bytes) -> None:
-        super(Folder, self).write(entry, attribute, data)  # dataclass(slots=True) makes a new class
-        (self.root / REPORTS / entry / "generation").write_bytes(b"1\n")
-
-
-def machine(root: Path, *devices: str, has_configfs: bool = True) -> Path:
-    (root / "dev").mkdir()
-    for device in devices:
-        (root / "dev" / device).touch()
-    if has_configfs:
-        (root / REPORTS).mkdir(parents=True)
-    return root
-
-
-@pytest.mark.parametrize("auxiliary", [None, b"", bytes(24)])
-def test_attributes_are_read_and_written(tmp_path: Path, auxiliary: bytes | None) -> None:
-    folder = Folder(machine(tmp_path), auxiliary)
-    assert collect.request(folder, "entry", DATA, "sev_guest", pytest.fail) == (REPORT, auxiliary or b"")
-    assert list((tmp_path / REPORTS).iterdir()) == []
-
-
-def test_request_is_removed_and_errors_are_named(tmp_path: Path) -> None:
-    reports = ConfigfsTsm(machine(tmp_path))
-    with reports.request("entry"):
-        with pytest.raises(CollectError, match=r"entry/provider: found ENOENT"):
-            reports.read("entry", "provider")
-        with pytest.raises(CollectError, match=r"entry/inblob: found ENOENT"):
-            reports.write("entry", "inblob", DATA)
-        with (
-            pytest.raises(CollectError, match=r"EEXIST: a request of this name exists"),
-            reports.request("entry"),
-        ):
-            pytest.fail("two requests of one name")
-        assert reports.read("entry", "auxblob") == b""
-    assert not os.listdir(tmp_path / REPORTS)  # noqa: PTH208  # names only
-
-
-def test_write_never_makes_a_file(tmp_path: Path) -> None:
-    reports = ConfigfsTsm(machine(tmp_path))
-    with reports.request("entry"), pytest.raises(CollectError):
-        reports.write("entry", "no_such_attribute", b"x")
+def table(kind: str, data: bytes) -> bytes:
+    guid = next(guid for guid, name in CERTIFICATE_KINDS.items() if name == kind)
+    return guid + (48).to_bytes(4, "little") + len(data).to_bytes(4, "little") + bytes(24) + data
 
 
 # What machine is this?
 
-
-def test_snp_guest_is_detected(tmp_path: Path) -> None:
-    assert collect.detect(machine(tmp_path, "sev-guest")) == "snp"
-
-
-def test_nothing_is_never_the_simulation(tmp_path: Path) -> None:
-    with pytest.raises(NoTeeError, match="/dev/sev-guest"):
-        collect.detect(machine(tmp_path))
-
-
-@pytest.mark.parametrize("device", ["tdx_guest", "nsm"])
-def test_other_kinds_are_named_as_unsupported(tmp_path: Path, device: str) -> None:
-    with pytest.raises(UnsupportedTeeError, match=device):
-        collect.detect(machine(tmp_path, device))
-
-
-def test_snp_without_configfs_says_what_is_missing(tmp_path: Path) -> None:
-    root = machine(tmp_path, "sev-guest", has_configfs=False)
-    with pytest.raises(UnsupportedTeeError, match="CONFIG_TSM_REPORTS"):
-        collect.detect(root)
-    with pytest.raises(UnsupportedTeeError, match="CONFIG_TSM_REPORTS"):
-        collect.collect("snp", DATA, root=root, entry="x", pause=pytest.fail)
+MACHINES: dict[str, tuple[FakeGuest, str]] = {
+    "SEV-SNP": (FakeGuest(tsm=Tsm()), "snp"),
+    "TDX": (FakeGuest(tsm=tdx()), "tdx"),
+    "Arm CCA, which has no device": (FakeGuest(tsm=cca()), "cca"),
+    "SEV-SNP before Linux 6.7": (FakeGuest(ioctls={SEV: SevGuest()}), "snp"),
+    "TDX before Linux 6.7": (FakeGuest(ioctls={TDX: TdxGuest()}), "tdx"),
+    "driver before its provider": (FakeGuest(tsm=Tsm(registered=False), ioctls={SEV: SevGuest()}), "snp"),
+    "device that is open to others than root": (
+        FakeGuest(tsm=Tsm(), ioctls={SEV: SevGuest()}, denied=DENIED),
+        "snp",
+    ),
+    "enclave": (FakeGuest(ioctls={NSM: nsm()}), "nitro"),
+    "the provider first": (FakeGuest(tsm=tdx(), ioctls={SEV: SevGuest(), NSM: nsm()}), "tdx"),
+}
 
 
-def test_collection_asks_the_kernel_below_root(tmp_path: Path) -> None:
-    root = machine(tmp_path, "sev-guest")
-    with pytest.raises(CollectError, match="entry/provider: found ENOENT"):
-        collect.collect("snp", DATA, root=root, entry="entry", pause=pytest.fail)
-    assert list((root / REPORTS).iterdir()) == []
+@pytest.mark.parametrize("name", MACHINES)
+def test_machine_is_recognised(name: str) -> None:
+    guest, kind = MACHINES[name]
+    assert collect.detect(guest, "entry") == kind
+    assert guest.tsm is None or guest.tsm.entries == {}
 
 
-def test_simulation_is_collected_by_name(tmp_path: Path) -> None:
-    evidence, endorsements = collect.collect("simulated", DATA, root=tmp_path, entry="x", pause=pytest.fail)
-    assert evidence[0x50:0x90] == DATA
-    assert len(endorsements.certificates) == 3
+def test_nothing_is_never_the_simulation() -> None:
+    with pytest.raises(NoTeeError, match="found none, want one of /dev/sev-guest"):
+        collect.detect(FakeGuest(), "entry")
 
 
-@pytest.mark.parametrize("kind", ["tdx", "nitro", "", "auto"])
-def test_kind_that_is_not_supported_is_refused(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(UnsupportedTeeError):
-        collect.collect(kind, DATA, root=tmp_path, entry="x", pause=pytest.fail)
+SILENT: dict[str, tuple[FakeGuest, str]] = {
+    "nothing behind configfs-tsm": (
+        FakeGuest(tsm=Tsm(registered=False)),
+        "none; configfs-tsm entry/mkdir: ENXIO",
+    ),
+    "not root": (
+        FakeGuest(tsm=Tsm(), denied=DENIED),
+        "none; configfs-tsm entry/mkdir: EACCES: only root may ask",
+    ),
+    "TPM that may not be asked": (
+        FakeGuest(exchanges={TPM: bytes}, denied=frozenset({TPM})),
+        "none; /dev/tpmrm0: EACCES: only root and the group tss may ask",
+    ),
+    "TPM that says nothing": (FakeGuest(exchanges={TPM: lambda _: b""}), "none; TPM2_NV_ReadPublic response"),
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_what_is_there_but_does_not_speak_is_said(name: str) -> None:
+    guest, text = SILENT[name]
+    with pytest.raises(NoTeeError, match=text):
+        collect.detect(guest, "entry")
+
+
+def test_provider_that_is_not_known_is_named() -> None:
+    with pytest.raises(
+        UnsupportedTeeError, match="provider: found pkvm_guest, want sev_guest or tdx_guest or arm"
+    ):
+        collect.detect(FakeGuest(tsm=Tsm(provider="pkvm_guest")), "entry")
+
+
+def test_kernel_that_fails_is_an_error() -> None:
+    class Failing(Tsm):
+        def mkdir(self, name: str) -> None:
+            del name
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with pytest.raises(CollectError, match="entry/mkdir: found ENOMEM"):
+        collect.detect(FakeGuest(tsm=Failing(), ioctls={SEV: SevGuest()}), "entry")
+
+
+# What does it give?
+
+
+def test_report_of_configfs_comes_with_the_hosts_certificates() -> None:
+    amd = Amd()
+    vcek = amd.leaf(CHIP).der()
+    guest = FakeGuest(
+        tsm=Tsm(auxblob=table("VCEK", vcek), manifestblob=b"services"), ioctls={SEV: SevGuest()}
+    )
+    found = collect.collect("snp", guest, replace(REQUEST, privlevel=1))
+    assert (found.source, found.evidence[0x50:0x90], found.manifest) == ("configfs-tsm", DATA, b"services")
+    assert found.evidence[0x30] == 1
+    assert found.endorsements.certificates == (vcek,)
+
+
+def test_report_of_the_device_comes_with_the_hosts_certificates() -> None:
+    vcek = Amd().leaf(CHIP).der()
+    found = collect.collect("snp", FakeGuest(ioctls={SEV: SevGuest(table("VCEK", vcek))}), REQUEST)
+    assert (found.source, found.evidence[0x50:0x90]) == ("/dev/sev-guest", DATA)
+    assert found.endorsements.certificates == (vcek,)
+    assert collect.collect("snp", FakeGuest(tsm=Tsm()), REQUEST).endorsements.certificates == ()
+
+
+@pytest.mark.parametrize(("kind", "kernel", "evidence"), [("tdx", tdx(), b"quote"), ("cca", cca(), b"token")])
+def test_other_providers_give_theirs(kind: str, kernel: Tsm, evidence: bytes) -> None:
+    found = collect.collect(kind, FakeGuest(tsm=kernel), REQUEST)
+    assert (found.kind, found.evidence, found.source) == (kind, evidence + DATA, "configfs-tsm")
+
+
+def test_enclave_gives_a_document() -> None:
+    found = collect.collect("nitro", FakeGuest(ioctls={NSM: nsm()}), REQUEST)
+    assert cbor2.loads(found.evidence)["Attestation"]["user_data"] == DATA
+    assert found.source == "/dev/nsm"
+
+
+def test_simulation_is_collected_by_name() -> None:
+    found = collect.collect("simulated", FakeGuest(), REQUEST)
+    assert found.evidence[0x50:0x90] == DATA
+    assert len(found.endorsements.certificates) == 3
+
+
+def test_domain_without_configfs_asks_the_service_of_the_host() -> None:
+    with pytest.raises(CollectError, match="Quote Generation Service at vsock 2:4050: found ECONNRESET"):
+        collect.collect("tdx", FakeGuest(ioctls={TDX: TdxGuest()}), REQUEST)
+
+
+@pytest.fixture(scope="module")
+def vtpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paravisor]:
+    with swtpm.running(tmp_path_factory.mktemp("tpm")) as software:
+        yield Paravisor(software, Azure())
+
+
+def test_vm_of_azure_is_recognised_and_gives_its_evidence(vtpm: Paravisor) -> None:
+    guest = FakeGuest(exchanges={TPM: vtpm.exchange}, ioctls={NSM: nsm()})
+    assert collect.detect(guest, "entry") == "azure-snp"
+    found = collect.collect("azure-snp", guest, REQUEST)
+    assert set(json.loads(found.evidence)) == {"hcl_report", "tpm_quote"}
+    assert (found.kind, found.source) == ("azure-snp", "/dev/tpmrm0")
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("kind", ["sgx", "nvidia", "", "auto", "tpm"])
+def test_kind_that_is_not_collected_is_refused(kind: str) -> None:
+    with pytest.raises(UnsupportedTeeError, match="kind of evidence"):
+        collect.collect(kind, FakeGuest(tsm=Tsm()), REQUEST)
 
 
 @pytest.mark.parametrize("size", [0, 63, 65])
-def test_report_data_of_another_length_is_the_callers_bug(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_report_data_of_another_length_is_the_callers_bug(kind: str, size: int) -> None:
     with pytest.raises(ValueError, match="64"):
-        collect.collect("snp", bytes(size), root=tmp_path, entry="x", pause=pytest.fail)
+        collect.collect(kind, FakeGuest(), Request(bytes(size), "entry"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "snp"])
+def test_privilege_level_is_for_snp_alone(kind: str) -> None:
+    with pytest.raises(UnsupportedTeeError, match="privilege level"):
+        collect.collect(kind, FakeGuest(), replace(REQUEST, privlevel=0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "want"),
+    [
+        ("snp", "configfs-tsm or /dev/sev-guest"),
+        ("tdx", "configfs-tsm or /dev/tdx_guest"),
+        ("cca", "configfs-tsm "),
+    ],
+)
+@pytest.mark.parametrize("kernel", [None, Tsm(registered=False)])
+def test_machine_of_another_kind_says_what_is_missing(kind: str, want: str, kernel: Tsm | None) -> None:
+    with pytest.raises(UnsupportedTeeError, match=f"want {want}"):
+        collect.collect(kind, FakeGuest(tsm=kernel), REQUEST)
+
+
+@pytest.mark.parametrize(("kind", "device"), [("nitro", NSM), ("azure-snp", TPM), ("azure-tdx", TPM)])
+def test_device_that_is_missing_is_named(kind: str, device: str) -> None:
+    with pytest.raises(CollectError, match=f"/{device}: found ENOENT: no "):
+        collect.collect(kind, FakeGuest(), REQUEST)
+
+
+def test_refusal_of_configfs_is_not_passed_over_for_the_device() -> None:
+    device = SevGuest()
+    guest = FakeGuest(tsm=Tsm(refusals=[errno.ENXIO]), ioctls={SEV: device})
+    with pytest.raises(CollectError, match="entry/outblob: found ENXIO"):
+        collect.collect("snp", guest, REQUEST)
+    assert device.asked == []
+
+
+def test_provider_of_another_kind_is_refused() -> None:
+    with pytest.raises(CollectError, match="provider: found tdx_guest, want sev_guest"):
+        collect.collect("snp", FakeGuest(tsm=tdx(), ioctls={SEV: SevGuest()}), REQUEST)
+
+
+# Event logs
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [("tdx", CCEL), ("cca", CCEL), ("azure-snp", TPM_LOG), ("azure-tdx", TPM_LOG), ("tpm", TPM_LOG)],
+)
+def test_event_log_is_read_where_the_kernel_has_it(kind: str, place: str) -> None:
+    assert event_log(FakeGuest(files={place: b"events"}), kind) == b"events"
+    with pytest.raises(CollectError, match="ENOENT: the firmware left no log"):
+        event_log(FakeGuest(), kind)
+    with pytest.raises(CollectError, match="0 bytes"):
+        event_log(FakeGuest(files={place: b""}), kind)
+    with pytest.raises(CollectError, match="EFBIG: more than 4194304 bytes"):
+        event_log(FakeGuest(files={place: bytes((1 << 22) + 1)}), kind)
+    with pytest.raises(CollectError, match="EACCES: only root"):
+        event_log(FakeGuest(files={place: b"x"}, denied=frozenset({place})), kind)
+
+
+@pytest.mark.parametrize("kind", ["snp", "nitro", "simulated"])
+def test_kind_without_an_event_log_is_refused(kind: str) -> None:
+    with pytest.raises(CollectError, match=f"evidence of {kind}, want one of tdx"):
+        event_log(FakeGuest(), kind)
+
+
+# This machine's own kernel, below a root of ours
+
+
+def test_bare_machine_says_that_it_has_nothing(tmp_path: Path) -> None:
+    guest = LinuxGuest(tmp_path, lambda _cid, _port: pytest.fail("connected"), no_pause)
+    with pytest.raises(NoTeeError, match="found none, want"):
+        collect.detect(guest, "entry")
+    (tmp_path / "dev").mkdir()
+    (tmp_path / SEV).touch()
+    assert collect.detect(guest, "entry") == "snp"
+    with pytest.raises(CollectError, match="/dev/sev-guest: found ENOTTY"):
+        collect.collect("snp", guest, REQUEST)
+
+
+def test_request_below_a_folder_is_removed_although_the_kernel_is_missing(tmp_path: Path) -> None:
+    (tmp_path / REPORTS).mkdir(parents=True)
+    guest = LinuxGuest(tmp_path, lambda _cid, _port: pytest.fail("connected"), no_pause)
+    with pytest.raises(CollectError, match="entry/provider: found ENOENT"):
+        collect.collect("snp", guest, REQUEST)
+    assert list((tmp_path / REPORTS).iterdir()) == []
