@@ -104,6 +104,8 @@ BAD_ANSWERS = {
     "no quote": answer(b""),
     "quote that breaks off": answer()[:-1],
     "something behind it": answer() + b"x",
+    "quote that ends before the message": answer(size=len(answer()) + 1) + b"x",
+    "quote that ends behind the message": answer(size=len(answer()) - 1)[:-1],
 }
 
 
