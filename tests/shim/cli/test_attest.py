@@ -18,7 +18,7 @@ from shim.cli.guest import entry_name, guest, quote_by_command
 from shim.errors import ShimError
 from tests.fakes.guest import FakeGuest, SevGuest, Tsm
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "attestation" / "examples"
 NONCE, KEY, PLAN = "11" * 32, "22" * 32, "33" * 32
 BOUND = ("--nonce", NONCE, "--public-key", KEY, "--plan-digest", PLAN)
 SIMULATED = ("--tee", "simulated")
