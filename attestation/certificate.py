@@ -62,6 +62,7 @@ class Certificate:
         key_sha256: Digest of the SubjectPublicKeyInfo: the same for every certificate of one key.
         signs_certificates, signs_revocations: CA with the key usage to do so.
         extensions: The raw values of extensions without a standard meaning, by dotted object identifier.
+        purposes: The extended key usages, dotted; empty where the certificate states none.
         unknown_critical: Critical extensions whose meaning is not known, dotted.
     """
 
@@ -78,6 +79,7 @@ class Certificate:
     signs_certificates: bool
     signs_revocations: bool
     extensions: Mapping[str, bytes]
+    purposes: frozenset[str]
     unknown_critical: tuple[str, ...]
 
 
@@ -174,6 +176,7 @@ def check_ecdsa(signed: Signed, key: PublicKeyTypes, where: str) -> None:
 def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
     key = certificate.public_key()
     constraints, usage = None, None
+    purposes: frozenset[str] = frozenset()
     extensions: dict[str, bytes] = {}
     for extension in certificate.extensions:
         match extension.value:
@@ -181,6 +184,8 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
                 constraints = extension.value
             case x509.KeyUsage():
                 usage = extension.value
+            case x509.ExtendedKeyUsage():
+                purposes = frozenset(oid.dotted_string for oid in extension.value)
             case x509.UnrecognizedExtension():
                 extensions[extension.oid.dotted_string] = extension.value.value
     is_authority = constraints is not None and constraints.ca and usage is not None
@@ -202,6 +207,7 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
         signs_certificates=is_authority and usage is not None and usage.key_cert_sign,
         signs_revocations=is_authority and usage is not None and usage.crl_sign,
         extensions=extensions,
+        purposes=purposes,
         unknown_critical=_unknown_critical(certificate.extensions, _KNOWN_CRITICAL),
     )
 

@@ -17,7 +17,9 @@ from attestation.errors import EvidenceFormatError, PolicyError, PolicyProblem
 from attestation.eventlog import log
 
 MAXIMUM_SIZE = 1 << 20
-SUFFIXES = frozenset({".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".table", ".json"})
+SUFFIXES = frozenset(
+    {".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".ocsp", ".ors", ".resp", ".table", ".json"}
+)
 
 
 def read_limited(path: Path, what: str, limit: int = MAXIMUM_SIZE) -> bytes:
@@ -80,7 +82,7 @@ def read_event_log(path: Path) -> bytes:
 
 def read_endorsements(paths: Iterable[Path]) -> Endorsements:
     """
-    Return the certificates and revocation lists in files and directories.
+    Return the certificates, revocation lists and OCSP responses in files and directories.
 
     Of a directory, the files directly inside with one of `SUFFIXES` are read.
 

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from attestation.nvidia.authenticate import Authenticated
 from attestation.nvidia.evidence import SOURCE
 from attestation.nvidia.policy import NvidiaPolicy
+from attestation.ocsp import HOLD, SOURCE as OCSP_SOURCE
 from attestation.policy_file import UNCHECKED, Checked
 from attestation.result import Mismatch
+from attestation.verdict import Verdict
 
 _DRIVER = 3
 
@@ -33,6 +35,7 @@ def appraise(authenticated: Authenticated, policy: NvidiaPolicy) -> tuple[Mismat
         *_among("device.driver_version", evidence.text(_DRIVER), policy.driver_version),
         *_among("device.vbios_version", evidence.vbios_version, policy.vbios_version),
         *_among("device.name", authenticated.chain[0].common_name, policy.device),
+        *_held(authenticated, policy),
     )
 
 
@@ -42,6 +45,14 @@ def _measurements(authenticated: Authenticated, policy: NvidiaPolicy) -> Iterato
         if found not in accepted:
             want = " or ".join(sorted(value.hex() for value in accepted))
             yield Mismatch(f"measurements.{index}", "none" if found is None else found.hex(), want, SOURCE)
+
+
+def _held(authenticated: Authenticated, policy: NvidiaPolicy) -> Iterator[Mismatch]:
+    """A certificate on hold is revoked, unless the policy accepts that by name."""
+    for one in authenticated.states:
+        if one.held and not policy.accept_hold:
+            found = f"{HOLD} of {one.certificate.common_name}"
+            yield Mismatch("device.certificate_hold", found, "good", OCSP_SOURCE, Verdict.REVOKED)
 
 
 def _among(field: str, found: str | None, accepted: Checked[frozenset[str]]) -> Iterator[Mismatch]:

@@ -14,12 +14,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from attestation import path, revocation, validity
+from attestation import path, validity
 from attestation.cache import Cache
-from attestation.certificate import Certificate, RevocationList, dss_signature
+from attestation.certificate import Certificate, dss_signature
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
+from attestation.nvidia import revocation
 from attestation.nvidia.evidence import SOURCE, Evidence
+from attestation.nvidia.revocation import State
 from attestation.path import Roots
 
 _LONGEST = 8
@@ -37,12 +39,12 @@ class Authenticated:
     Attributes:
         evidence: What it said.
         chain: From the certificate of the key that signed it to the root.
-        revocation_lists: Those on which nothing of the chain stands.
+        states: What is said of each certificate of the chain below the root; none is revoked for good.
     """
 
     evidence: Evidence
     chain: tuple[Certificate, ...]
-    revocation_lists: tuple[RevocationList, ...]
+    states: tuple[State, ...]
 
 
 def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
@@ -60,22 +62,23 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
 
     Args:
         evidence: From `attestation.nvidia.evidence.parse`.
-        endorsements: The device's certificates, and revocation lists.
+        endorsements: The device's certificates, OCSP responses and revocation lists.
         roots: The only keys that may stand at the top.
         now: The time to judge at, with its time zone.
         skew: By how much clocks may differ.
-        crl_required: Refuse when a list of an issuer in the chain is missing.  NVIDIA tells the state of a
-            device by OCSP, which is not looked at.
+        crl_required: Refuse when nothing is said of a certificate that NVIDIA made: of all but the root and
+            the last one, which the device makes itself.
         cache: Remembers what certificates say between calls.
 
     Raises:
         EvidenceFormatError, NotAuthenticError, RevokedError, ValidityError, MissingEndorsementError.
 
     Not checked:
-        Everything that a policy is for; the state of the certificates by OCSP.
+        Everything that a policy is for, also whether certificates on hold are accepted.
 
     Source:
         DMTF DSP0274, version 1.1.3, section 10.11.  RFC 5280, section 6.1, "Basic Path Validation".
+        NVIDIA/nvtrust, guest_tools, for the certificates of which there is a state.
     """
     cache = cache if cache is not None else Cache()
     certificates = path.best_first([cache.certificate(one) for one in endorsements.certificates], now)
@@ -91,10 +94,12 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     path.check_critical(leaf)
     _check_firmware(evidence, leaf)
 
-    found = revocation.of_chain(chain, endorsements.revocation_lists, cache)
+    states = revocation.of_chain(chain, endorsements, cache)
     validity.check_certificates(chain, now, skew)
-    lists = revocation.current(found, now, skew, required=crl_required)
-    return Authenticated(evidence, tuple(chain), lists)
+    revocation.current(states, now, skew)
+    if crl_required:
+        revocation.check_known(states[1:])
+    return Authenticated(evidence, tuple(chain), states)
 
 
 def _signer(evidence: Evidence, certificates: Sequence[Certificate]) -> Certificate:

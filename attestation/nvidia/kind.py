@@ -27,8 +27,6 @@ def kind() -> Kind[Evidence, Authenticated, NvidiaPolicy, Roots]:
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.nonce,
-        lists_checked=lambda authenticated: (
-            len(authenticated.revocation_lists) == len(authenticated.chain) - 1
-        ),
+        lists_checked=lambda authenticated: all(one.known for one in authenticated.states[1:]),
         bound=lambda data: hashlib.sha256(data).digest(),
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from attestation.policy_file import Checked, Section, UnfitError, show
-from attestation.policy_values import hexadecimal, nonempty, strings
+from attestation.policy_values import hexadecimal, nonempty, one_of, strings
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,14 @@ class NvidiaPolicy:
         measurements: Accepted values by index.
         driver_version, vbios_version: As people write them.
         device: The names of devices' certificates.
+        accept_hold: Whether certificates on hold are accepted, which are revoked otherwise.
     """
 
     measurements: Mapping[int, frozenset[bytes]]
     driver_version: Checked[frozenset[str]]
     vbios_version: Checked[frozenset[str]]
     device: Checked[frozenset[str]]
+    accept_hold: bool
 
 
 def read(top: Section) -> NvidiaPolicy:
@@ -40,6 +42,7 @@ def read(top: Section) -> NvidiaPolicy:
         driver_version=device.take("driver_version", strings),
         vbios_version=device.take("vbios_version", strings),
         device=device.take("name", strings),
+        accept_hold=device.need("certificate_hold", one_of("refused", "accepted"), "refused") == "accepted",
     )
     device.close()
     return policy

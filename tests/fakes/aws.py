@@ -37,7 +37,7 @@ def key(name: str) -> ec.EllipticCurvePrivateKey:
 def certificate(  # what one certificate says
     subject: str, issuer: str, *, signer: str | None = None, start: datetime = MADE, end: datetime | None = None,
     authority: bool | None = None, serial: int = 5,
-    extension: tuple[str, bytes] | None = None,
+    extension: tuple[str, bytes] | None = None, purpose: x509.ObjectIdentifier | None = None,
 ) -> bytes:  # fmt: skip
     is_authority = subject != "leaf" if authority is None else authority
     builder = (
@@ -67,6 +67,8 @@ def certificate(  # what one certificate says
     if extension is not None:
         value = x509.UnrecognizedExtension(x509.ObjectIdentifier(extension[0]), extension[1])
         builder = builder.add_extension(value, critical=False)
+    if purpose is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
     made = builder.sign(key(signer or issuer), hashes.SHA384())
     return made.public_bytes(serialization.Encoding.DER)
 
