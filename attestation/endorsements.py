@@ -42,6 +42,7 @@ class Endorsements:
         documents: What Intel signs about platforms and enclaves.
         keys: Public keys that stand for themselves, SubjectPublicKeyInfo.
         status_responses: What issuers say of single certificates, OCSPResponse, DER.
+        manifests: What measurements a version leads to, XML with a signature.
     """
 
     certificates: tuple[bytes, ...] = ()
@@ -49,6 +50,7 @@ class Endorsements:
     documents: tuple[SignedDocument, ...] = ()
     keys: tuple[bytes, ...] = ()
     status_responses: tuple[bytes, ...] = ()
+    manifests: tuple[bytes, ...] = ()
 
     def __or__(self, other: Endorsements) -> Endorsements:
         return Endorsements(
@@ -57,6 +59,7 @@ class Endorsements:
             tuple(dict.fromkeys(self.documents + other.documents)),
             tuple(dict.fromkeys(self.keys + other.keys)),
             tuple(dict.fromkeys(self.status_responses + other.status_responses)),
+            tuple(dict.fromkeys(self.manifests + other.manifests)),
         )
 
 
@@ -74,7 +77,8 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
 
     Args:
         data: PEM blocks with anything between them, DER structures one after the other, also in hexadecimal
-            or base64, the certificate table of an extended report, or collateral of Intel as JSON.
+            or base64, the certificate table of an extended report, collateral of Intel as JSON, or a manifest
+            of NVIDIA as XML or as the service for them gives it.
         where: The name of the file, for errors.
 
     Raises:
@@ -88,7 +92,11 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
         document = json_document.read(data, where)
         if "kty" in document:
             return Endorsements(keys=(json_web_key.read(document),))
+        if "rim" in document:
+            return Endorsements(manifests=(_decode(document.text("rim").encode(), where),))
         return _from_collateral(collateral.parse(document, data), where)
+    if data.lstrip()[:1] == b"<":
+        return Endorsements(manifests=(data,))
     if _PEM_BEGIN in data:
         return _parse_pem(data, where)
     if certificate_table.looks_like_one(data):
@@ -101,7 +109,7 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     if _BASE64.fullmatch(text):
         return _parse_der(_decode(text, where), where)
     raise EvidenceFormatError(
-        where, "", "neither PEM nor DER nor a certificate table nor JSON", "one of these"
+        where, "", "neither PEM nor DER nor a certificate table nor JSON nor XML", "one of these"
     )
 
 

@@ -18,7 +18,7 @@ from attestation.eventlog import log
 
 MAXIMUM_SIZE = 1 << 20
 SUFFIXES = frozenset(
-    {".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".ocsp", ".ors", ".resp", ".table", ".json"}
+    {".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".ocsp", ".ors", ".resp", ".table", ".json", ".swidtag"}
 )
 
 

@@ -19,12 +19,12 @@ from attestation.cache import Cache
 from attestation.certificate import Certificate, dss_signature
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
-from attestation.nvidia import revocation
+from attestation.nvidia import chain, manifests, revocation
 from attestation.nvidia.evidence import SOURCE, Evidence
+from attestation.nvidia.manifests import Manifests
 from attestation.nvidia.revocation import State
-from attestation.path import Roots
+from attestation.nvidia.roots import NvidiaRoots
 
-_LONGEST = 8
 _FWID = 20
 _FWID_SIZE = 48
 _TCB_INFO = "2.23.133.5.4.1"
@@ -40,17 +40,19 @@ class Authenticated:
         evidence: What it said.
         chain: From the certificate of the key that signed it to the root.
         states: What is said of each certificate of the chain below the root; none is revoked for good.
+        manifests: Of the driver and the firmware that it says it has, as far as they were supplied.
     """
 
     evidence: Evidence
     chain: tuple[Certificate, ...]
     states: tuple[State, ...]
+    manifests: Manifests
 
 
 def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     evidence: Evidence,
     endorsements: Endorsements,
-    roots: Roots,
+    roots: NvidiaRoots,
     *,
     now: datetime,
     skew: timedelta = timedelta(0),
@@ -62,12 +64,12 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
 
     Args:
         evidence: From `attestation.nvidia.evidence.parse`.
-        endorsements: The device's certificates, OCSP responses and revocation lists.
+        endorsements: The device's certificates, OCSP responses, revocation lists, and manifests.
         roots: The only keys that may stand at the top.
         now: The time to judge at, with its time zone.
         skew: By how much clocks may differ.
         crl_required: Refuse when nothing is said of a certificate that NVIDIA made: of all but the root and
-            the last one, which the device makes itself.
+            a device's last one, which the device makes itself.
         cache: Remembers what certificates say between calls.
 
     Raises:
@@ -83,23 +85,17 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     cache = cache if cache is not None else Cache()
     certificates = path.best_first([cache.certificate(one) for one in endorsements.certificates], now)
     leaf = _signer(evidence, certificates)
-    chain = [leaf]
-    while chain[-1].subject != chain[-1].issuer:
-        if len(chain) > _LONGEST:
-            raise NotAuthenticError("chain", f"more than {_LONGEST} certificates", "fewer", SOURCE)
-        chain.append(path.issuer(chain[-1], certificates, cache, SOURCE))
-        path.check_authority(chain[-1])
-    root = path.pinned(chain[-1:], roots.keys, roots.name, SOURCE)
-    cache.check_ecdsa(root.signed, root, root.common_name)
-    path.check_critical(leaf)
+    found = chain.build(leaf, certificates, roots.keys, cache, SOURCE)
     _check_firmware(evidence, leaf)
 
-    states = revocation.of_chain(chain, endorsements, cache)
-    validity.check_certificates(chain, now, skew)
+    states = revocation.of_chain(found, endorsements, cache)
+    known = manifests.find(evidence, endorsements, roots.manifests, now, cache)
+    validity.check_certificates(found, now, skew)
     revocation.current(states, now, skew)
     if crl_required:
         revocation.check_known(states[1:])
-    return Authenticated(evidence, tuple(chain), states)
+    manifests.current(known, now, skew, required=crl_required)
+    return Authenticated(evidence, found, states, known)
 
 
 def _signer(evidence: Evidence, certificates: Sequence[Certificate]) -> Certificate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attestation.claims import certificate, revocation_list
 from attestation.nvidia.authenticate import Authenticated
 from attestation.nvidia.evidence import OPAQUE, Evidence
+from attestation.nvidia.manifests import Proven
 from attestation.nvidia.revocation import State
 from shim.canonical import JsonValue
 
@@ -30,6 +31,24 @@ def of_authenticated(authenticated: Authenticated) -> dict[str, JsonValue]:
         "name": authenticated.chain[0].common_name,
         "chain": [certificate(one) for one in authenticated.chain],
         "states": [_state(one) for one in authenticated.states],
+        "manifests": {
+            "driver": _manifest(authenticated.manifests.driver),
+            "vbios": _manifest(authenticated.manifests.vbios),
+        },
+    }
+
+
+def _manifest(proven: Proven | None) -> JsonValue:
+    """Return which manifest there is, and by whom it is signed."""
+    if proven is None:
+        return None
+    return {
+        "version": proven.manifest.version,
+        "product": proven.manifest.product,
+        "measurements": len(proven.manifest.golden),
+        "sha256": proven.manifest.sha256.hex(),
+        "chain": [certificate(one) for one in proven.chain],
+        "states": [_state(one) for one in proven.states],
     }
 
 

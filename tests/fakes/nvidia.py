@@ -16,6 +16,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from attestation.endorsements import Endorsements
+from attestation.nvidia.roots import NvidiaRoots
 from tests.fakes import aws
 from tests.fakes.aws import MADE, NAMES, certificate
 
@@ -57,8 +58,17 @@ class Device:
         r, s = decode_dss_signature(aws.key(self.signer).sign(signed, ec.ECDSA(hashes.SHA384())))
         return signed + r.to_bytes(48, "big") + s.to_bytes(48, "big") + self.behind
 
-    def endorsements(self, *lists: bytes, responses: tuple[bytes, ...] = ()) -> Endorsements:
-        return Endorsements(self.chain, lists, status_responses=responses)
+    def endorsements(
+        self, *lists: bytes, responses: tuple[bytes, ...] = (), manifests: tuple[bytes, ...] = ()
+    ) -> Endorsements:
+        return Endorsements(self.chain, lists, status_responses=responses, manifests=manifests)
+
+
+def roots() -> NvidiaRoots:
+    """Return the roots of devices and of manifests, which are two."""
+    spki = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    encoded = aws.key("manifests' root").public_key().public_bytes(*spki)
+    return NvidiaRoots("NVIDIA", aws.roots().keys, frozenset({hashlib.sha256(encoded).hexdigest()}))
 
 
 OCSP_SIGNING = ExtendedKeyUsageOID.OCSP_SIGNING
@@ -73,6 +83,8 @@ class Status:
     issuer: str | None = None
     state: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD
     reason: x509.ReasonFlags | None = None
+    names: tuple[str, ...] = NAMES
+    chain: tuple[bytes, ...] = CHAIN
     algorithm: hashes.HashAlgorithm = field(default_factory=hashes.SHA384)
     this_update: datetime = MADE
     next_update: datetime | None = MADE + timedelta(days=1)
@@ -86,15 +98,15 @@ class Status:
     critical: bool = False
 
     def response(self) -> bytes:
-        above = self.issuer or NAMES[NAMES.index(self.subject) + 1]
-        issuer = CHAIN[NAMES.index(above)]
+        above = self.issuer or self.names[self.names.index(self.subject) + 1]
+        issuer = self.chain[self.names.index(above)]
         load = x509.load_der_x509_certificate
         responder = load(self.responder or issuer)
         encoding = ocsp.OCSPResponderEncoding
         builder = (
             ocsp.OCSPResponseBuilder()
             .add_response(
-                cert=load(self.about or CHAIN[NAMES.index(self.subject)]),
+                cert=load(self.about or self.chain[self.names.index(self.subject)]),
                 issuer=load(issuer),
                 algorithm=self.algorithm,
                 cert_status=self.state,

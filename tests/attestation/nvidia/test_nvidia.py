@@ -78,7 +78,7 @@ def test_no_damaged_copy_of_a_real_answer_is_accepted(case: Case) -> None:
 
 def judge(fake: Device, *lists: bytes, **options: Any) -> Authenticated:  # noqa: ANN401
     more = fake.endorsements(*lists)
-    return authenticate(evidence.parse(fake.evidence()), more, aws.roots(), **{"now": NOW, **options})
+    return authenticate(evidence.parse(fake.evidence()), more, nvidia.roots(), **{"now": NOW, **options})
 
 
 def test_a_good_answer_is_authentic() -> None:
@@ -184,6 +184,7 @@ STRICT: dict[str, object] = {
         "name": ["leaf"],
         "certificate_hold": "refused",
     },
+    "manifests": {"driver": "unchecked", "vbios": "unchecked", "certificate_hold": "refused"},
     "measurements": {"1": ["01" * 48], "64": ["40" * 48, "ff" * 48]},
 }
 
@@ -191,7 +192,7 @@ STRICT: dict[str, object] = {
 def appraised(fake: Device, values: dict[str, object] = STRICT) -> AttestationResult:
     more = fake.endorsements(*aws.ALL_LISTS)
     return appraise(
-        fake.evidence(), more, policy(values), binding=Exact(bytes(64)), now=NOW, roots=aws.roots()
+        fake.evidence(), more, policy(values), binding=Exact(bytes(64)), now=NOW, roots=nvidia.roots()
     )
 
 
@@ -202,7 +203,7 @@ def refused(fake: Device, values: dict[str, object] = STRICT) -> dict[str, Verdi
 
 
 def test_what_the_policy_describes_is_affirmed() -> None:
-    assert appraised(Device()).unchecked == ()
+    assert appraised(Device()).unchecked == ("manifests.driver", "manifests.vbios")
 
 
 ONE_WRONG = {
