@@ -39,6 +39,12 @@ _ECDSA: Mapping[str, tuple[str, hashes.HashAlgorithm]] = {
     SignatureAlgorithmOID.ECDSA_WITH_SHA256.dotted_string: (ec.SECP256R1.name, hashes.SHA256()),
     SignatureAlgorithmOID.ECDSA_WITH_SHA384.dotted_string: (ec.SECP384R1.name, hashes.SHA384()),
 }
+_RSA: Mapping[str, hashes.HashAlgorithm] = {
+    SignatureAlgorithmOID.RSA_WITH_SHA256.dotted_string: hashes.SHA256(),
+    SignatureAlgorithmOID.RSA_WITH_SHA384.dotted_string: hashes.SHA384(),
+    SignatureAlgorithmOID.RSA_WITH_SHA512.dotted_string: hashes.SHA512(),
+}
+_LEAST_RSA = 2048
 _PSS_SHA384 = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
 
 
@@ -169,6 +175,27 @@ def check_ecdsa(signed: Signed, key: PublicKeyTypes, where: str) -> None:
         raise SignatureError(where, f"algorithm {signed.algorithm}", want)
     try:
         key.verify(signed.signature, signed.data, ec.ECDSA(digest))
+    except InvalidSignature as error:
+        raise SignatureError(where, "a signature of another key", "a signature of its issuer") from error
+
+
+def check_signed(signed: Signed, key: PublicKeyTypes, where: str) -> None:
+    """
+    Check that `key` made the signature: as `check_ecdsa`, or PKCS #1 v1.5 with SHA-256, SHA-384 or SHA-512.
+
+    Raises:
+        SignatureError: another algorithm, another kind of key, a key below 2048 bits, or another signature.
+    """
+    digest = _RSA.get(signed.algorithm)
+    if digest is None:
+        check_ecdsa(signed, key, where)
+        return
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _LEAST_RSA:
+        raise SignatureError(
+            where, f"algorithm {signed.algorithm}", f"an RSA key of at least {_LEAST_RSA} bits"
+        )
+    try:
+        key.verify(signed.signature, signed.data, padding.PKCS1v15(), digest)
     except InvalidSignature as error:
         raise SignatureError(where, "a signature of another key", "a signature of its issuer") from error
 

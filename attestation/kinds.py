@@ -22,6 +22,7 @@ from attestation.simulated.chain import PEM
 from attestation.simulated.product import SIMULATED_PRODUCT
 from attestation.snp import kind as snp, roots as snp_roots
 from attestation.snp.products import PRODUCTS
+from attestation.tpm import kind as tpm
 
 _KNOWN_PRODUCTS = (*PRODUCTS, SIMULATED_PRODUCT)
 
@@ -43,6 +44,7 @@ KINDS: Mapping[str, Kind[Any, Any, Any, Any]] = {
     "cca": cca.kind(),
     "nitro": nitro.kind(),
     "nvidia": nvidia.kind(),
+    "tpm": tpm.kind(),
     "simulated": snp.kind(
         simulated.SIMULATED,
         ("simulated",),

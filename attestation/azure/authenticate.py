@@ -19,7 +19,7 @@ from attestation.intel.report import TdReport
 from attestation.intel.roots import IntelRoots
 from attestation.snp import authenticate as snp, evidence as snp_evidence
 from attestation.snp.roots import Roots as SnpRoots
-from attestation.tpm import quote as tpm
+from attestation.tpm import signature
 
 # TDREPORT_STRUCT: Intel TDX Module ABI Reference Specification, 348551, section 4.6.
 _REPORT_DATA = slice(128, 192)
@@ -99,7 +99,8 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         raise NotAuthenticError(
             "report.report_data", report_data.hex(), f"{want.hex()} of the HCL data", SOURCE
         )
-    tpm.check(evidence.quote, evidence.hcl.attestation_key)
+    quote = evidence.quote
+    signature.check(quote.signature, evidence.hcl.attestation_key, quote.attest.message)
     return Authenticated(evidence, hardware)
 
 

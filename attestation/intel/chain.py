@@ -39,7 +39,7 @@ def pck_chain(
         RFC 5280, section 6.1, "Basic Path Validation".  Intel SGX PCK Certificate and CRL Profile
         Specification.
     """
-    intermediate = path.issuer(leaf, certificates, cache, SOURCE)
+    intermediate = path.issuer(leaf, certificates, cache.check_ecdsa, SOURCE)
     root = _root(intermediate, certificates, roots, cache)
     if intermediate.common_name not in PCK_ISSUERS:
         want = " or ".join(sorted(PCK_ISSUERS))

@@ -19,7 +19,7 @@ from attestation.cache import Cache
 from attestation.certificate import Certificate, dss_signature
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
-from attestation.nvidia import chain, manifests, revocation
+from attestation.nvidia import manifests, revocation
 from attestation.nvidia.evidence import SOURCE, Evidence
 from attestation.nvidia.manifests import Manifests
 from attestation.nvidia.revocation import State
@@ -85,7 +85,8 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     cache = cache if cache is not None else Cache()
     certificates = path.best_first([cache.certificate(one) for one in endorsements.certificates], now)
     leaf = _signer(evidence, certificates)
-    found = chain.build(leaf, certificates, roots.keys, cache, SOURCE)
+    found = path.chain(leaf, certificates, cache.check_ecdsa, SOURCE)
+    path.pinned(found[-1:], roots.keys, roots.name, SOURCE)
     _check_firmware(evidence, leaf)
 
     states = revocation.of_chain(found, endorsements, cache)

@@ -16,7 +16,7 @@ from attestation.cache import Cache
 from attestation.certificate import Certificate
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
-from attestation.nvidia import chain, revocation, rim
+from attestation.nvidia import revocation, rim
 from attestation.nvidia.evidence import DRIVER, Evidence
 from attestation.nvidia.revocation import State
 from attestation.nvidia.rim import SOURCE, Manifest
@@ -98,7 +98,9 @@ def _signed_by_nvidia(
         raise NotAuthenticError("manifest's certificates", "none of a signer", "one", SOURCE)
     manifest, signer = _first_that_signed(signed, signers, cache)
     supplied = [cache.certificate(one) for one in (*signed.certificates, *endorsements.certificates)]
-    return manifest, chain.build(signer, path.best_first(supplied, now), keys, cache, SOURCE)
+    found = path.chain(signer, path.best_first(supplied, now), cache.check_ecdsa, SOURCE)
+    path.pinned(found[-1:], keys, "NVIDIA", SOURCE)
+    return manifest, found
 
 
 def _first_that_signed(

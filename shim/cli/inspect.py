@@ -19,7 +19,9 @@ from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME
 @FORMAT
 @click.option(
     "--tee",
-    type=click.Choice(["snp", "tdx", "sgx", "azure-snp", "azure-tdx", "cca", "nitro", "nvidia", "simulated"]),
+    type=click.Choice(
+        ["snp", "tdx", "sgx", "azure-snp", "azure-tdx", "cca", "nitro", "nvidia", "tpm", "simulated"]
+    ),
     default="snp",
     help="Whose roots to trust; evidence never chooses that itself.",
 )
