@@ -19,7 +19,7 @@ from attestation.cache import Cache
 from attestation.endorsements import Endorsements
 from attestation.errors import AppraisalError, AuthenticationError, EvidenceFormatError
 from attestation.eventlog.claims import of_log
-from attestation.eventlog.log import parse as parse_log
+from attestation.eventlog.formats import parse as parse_log
 from attestation.eventlog.replay import check as check_log
 from attestation.kind import Kind
 from attestation.path import Roots
