@@ -67,6 +67,7 @@ class Certificate:
         common_name: Of the subject, or "" when it has none or several.
         key_sha256: Digest of the SubjectPublicKeyInfo: the same for every certificate of one key.
         signs_certificates, signs_revocations: CA with the key usage to do so.
+        path_length: How many issuers may stand between it and a leaf, or None for any number.
         extensions: The raw values of extensions without a standard meaning, by dotted object identifier.
         purposes: The extended key usages, dotted; empty where the certificate states none.
         unknown_critical: Critical extensions whose meaning is not known, dotted.
@@ -84,6 +85,7 @@ class Certificate:
     key_sha256: bytes
     signs_certificates: bool
     signs_revocations: bool
+    path_length: int | None
     extensions: Mapping[str, bytes]
     purposes: frozenset[str]
     unknown_critical: tuple[str, ...]
@@ -233,6 +235,7 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
         key_sha256=_key_sha256(key),
         signs_certificates=is_authority and usage is not None and usage.key_cert_sign,
         signs_revocations=is_authority and usage is not None and usage.crl_sign,
+        path_length=None if constraints is None else constraints.path_length,
         extensions=extensions,
         purposes=purposes,
         unknown_critical=_unknown_critical(certificate.extensions, _KNOWN_CRITICAL),

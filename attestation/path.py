@@ -93,8 +93,8 @@ def chain(
 
     Raises:
         MissingEndorsementError: an issuer is missing.
-        NotAuthenticError: a signature is not that of the issuer, an issuer may not issue, or a critical
-            extension is not known.
+        NotAuthenticError: a signature is not that of the issuer, an issuer may not issue, or not for so many
+            below it, or a critical extension is not known.
 
     Not checked:
         Whether the last one is trusted: see `pinned`.  Validity and revocation.
@@ -107,6 +107,7 @@ def chain(
         check_authority(found[-1])
     check(found[-1].signed, found[-1], found[-1].common_name)
     check_critical(leaf, known)
+    check_lengths(found)
     return tuple(found)
 
 
@@ -154,6 +155,28 @@ def check_authority(certificate: Certificate) -> None:
         want = "a CA with keyCertSign"
         raise NotAuthenticError(certificate.common_name, "may not sign certificates", want, source)
     check_critical(certificate)
+
+
+def check_lengths(chain: Sequence[Certificate]) -> None:
+    """
+    Check that no more issuers stand below a certificate of a chain than it allows.
+
+    Args:
+        chain: From the leaf to the root.
+
+    Raises:
+        NotAuthenticError: one allows fewer.
+
+    Source:
+        RFC 5280, section 4.2.1.9, "Basic Constraints": issuers that issue themselves do not count.
+    """
+    below = 0
+    for one in chain[1:]:
+        if one.path_length is not None and below > one.path_length:
+            source = 'RFC 5280, section 4.2.1.9, "Basic Constraints"'
+            want = f"at most {one.path_length}"
+            raise NotAuthenticError(one.common_name, f"{below} issuers below it", want, source)
+        below += one.subject != one.issuer
 
 
 def check_critical(certificate: Certificate, known: frozenset[str] = frozenset()) -> None:

@@ -45,6 +45,7 @@ def pck_chain(
         want = " or ".join(sorted(PCK_ISSUERS))
         raise NotAuthenticError("issuer of the PCK", intermediate.common_name, want, SOURCE)
     path.check_authority(intermediate)
+    path.check_lengths((leaf, intermediate, root))
     path.check_critical(leaf)
     return leaf, intermediate, root
 

@@ -19,13 +19,13 @@ NAMES = ("signer", "manifests' issuer", "manifests' root")
 
 
 def chain(
-    *, start: datetime = MADE, authority: bool = False, signed_by: str | None = None
+    *, start: datetime = MADE, signed_by: str | None = None, path_length: int | None = None
 ) -> tuple[bytes, ...]:
     end = start + timedelta(days=1)
     return (
-        certificate("signer", NAMES[1], authority=authority, start=start, end=end, signer=signed_by),
+        certificate("signer", NAMES[1], authority=False, start=start, end=end, signer=signed_by),
         certificate(NAMES[1], NAMES[2]),
-        certificate(NAMES[2], NAMES[2]),
+        certificate(NAMES[2], NAMES[2], path_length=path_length),
     )
 
 

@@ -164,7 +164,7 @@ class Tpm:
 
 def certificate(
     subject: str, issuer: str, *, signer: str | None = None, start: datetime = MADE, unnamed: bool = False,
-    critical: str | None = None,
+    critical: str | None = None, path_length: int | None = None,
 ) -> bytes:  # fmt: skip
     """Return a certificate of one of the RSA keys; "ak" issues none."""
     authority = subject != "ak"
@@ -176,7 +176,7 @@ def certificate(
         .serial_number(7)
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=path_length), critical=True)
         .add_extension(
             x509.KeyUsage(not authority, False, False, False, False, authority, authority, False, False),
             critical=True,

@@ -124,6 +124,7 @@ BROKEN: dict[str, tuple[Manifest, type[AuthenticationError]]] = {
         Manifest(chain=manifests.chain(signed_by="leaf")),
         SignatureError,
     ),
+    "a root that allows no issuer": (Manifest(chain=manifests.chain(path_length=0)), NotAuthenticError),
     "signed by an issuer": (Manifest(chain=CHAIN[1:], signer=NAMES[1]), NotAuthenticError),
     "signed by a device": (Manifest(chain=nvidia.CHAIN, signer="leaf"), NotAuthenticError),
     "signer has expired": (Manifest(chain=manifests.chain(start=MADE - timedelta(days=9))), ValidityError),

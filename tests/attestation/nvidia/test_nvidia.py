@@ -113,6 +113,16 @@ BROKEN: dict[str, tuple[Device, type[AuthenticationError], str]] = {
         SignatureError,
         "region",
     ),
+    "issuer that may not sign certificates": (
+        replaced(1, certificate("instance", "zone", signs_certificates=False)),
+        NotAuthenticError,
+        "instance",
+    ),
+    "issuer that allows none below it": (
+        replaced(2, certificate("zone", "region", path_length=0)),
+        NotAuthenticError,
+        "zone",
+    ),
     "key made for other firmware": (
         Device(opaque={**OPAQUE, 20: bytes(48)}),
         NotAuthenticError,
@@ -145,6 +155,13 @@ def test_the_root_is_pinned() -> None:
     with pytest.raises(NotAuthenticError) as caught:
         authenticate(evidence.parse(Device().evidence()), Device().endorsements(), roots.NVIDIA, now=NOW)
     assert caught.value.where == "root of the chain"
+
+
+def test_an_issuer_that_may_not_sign_lists() -> None:
+    fake = replaced(3, certificate("region", "root", signs_revocations=False))
+    with pytest.raises(NotAuthenticError) as caught:
+        judge(fake, aws.revocation_list("region"))
+    assert caught.value.where == "region"
 
 
 def test_revocation() -> None:

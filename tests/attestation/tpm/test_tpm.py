@@ -110,6 +110,11 @@ BROKEN: dict[str, tuple[Tpm, type[AuthenticationError], str]] = {
         SignatureError,
         "root",
     ),
+    "a root that allows no issuer": (
+        Tpm(certificates=(*CHAIN[:2], certificate("root", "root", path_length=0))),
+        NotAuthenticError,
+        "root",
+    ),
     "a certificate has expired": (
         Tpm(certificates=(CHAIN[0], certificate("issuer", "root", start=MADE - timedelta(days=9)), CHAIN[2])),
         ValidityError,
