@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from attestation.errors import EvidenceFormatError, MissingEndorsementError, SignatureError
 
 SOURCE = "TCG Reference Integrity Manifest Information Model, version 1.01; ISO/IEC 19770-2:2015"
@@ -28,6 +30,17 @@ _DSIG = "{http://www.w3.org/2000/09/xmldsig#}"
 _CERTIFICATES = f"{_DSIG}Signature/{_DSIG}KeyInfo/{_DSIG}X509Data/{_DSIG}X509Certificate"
 _DIGEST = re.compile(r"[0-9a-fA-F]{96}")
 _MOST_CERTIFICATES, _MOST_ALTERNATIVES, _HIGHEST_INDEX = 8, 64, 253
+# What the library raises besides its own errors where parts of a signature are missing or not as it expects.
+_WHAT_IT_RAISES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    UnsupportedAlgorithm,
+    ValueError,
+)
 _DIGITS = re.compile(r"[0-9]{1,3}")
 
 
@@ -119,14 +132,7 @@ def verify(signed: Signed, certificate: bytes, at: datetime) -> Manifest:
     )
     try:
         found = signxml.XMLVerifier().verify(signed.document, x509_cert=pem, expect_config=configuration)
-    except (
-        signxml.exceptions.SignXMLException,
-        etree.LxmlError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-    ) as error:
+    except (signxml.exceptions.SignXMLException, etree.LxmlError, *_WHAT_IT_RAISES) as error:
         shown = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         raise SignatureError("manifest's signature", shown, "one over all of it", SIGNATURE_SOURCE) from error
     if found.signed_xml is None or found.signed_xml.tag != f"{_SWID}SoftwareIdentity":

@@ -322,6 +322,34 @@ def test_no_damaged_manifest_says_anything_else(place: int, change: int) -> None
     assert replace(proven.manifests.driver.manifest, sha256=b"") == replace(good.manifest, sha256=b"")
 
 
+INSIDE = (
+    b"<ds:KeyValue/>", b"<ds:KeyValue><ds:RSAKeyValue/></ds:KeyValue>", b"<ds:X509Data/>", b"<ds:Object/>",
+    b'<d:DEREncodedKeyValue xmlns:d="http://www.w3.org/2009/xmldsig11#"/>', b"<ds:Transforms/>", b"<ds:Manifest/>",
+    b'<ds:KeyValue><d:ECKeyValue xmlns:d="http://www.w3.org/2009/xmldsig11#"/></ds:KeyValue>', b"<ds:SignatureValue/>",
+)  # fmt: skip
+ENDS = (
+    b"</ds:KeyInfo>",
+    b"</ds:X509Data>",
+    b"</ds:Signature>",
+    b"</ds:SignedInfo>",
+    b"</ds:Reference>",
+    b"<ds:KeyInfo>",
+)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("inside", INSIDE)
+def test_what_nobody_signed_in_a_signature_changes_nothing(end: bytes, inside: bytes) -> None:
+    changed_in = BOTH[0].replace(end, inside + end)
+    assert changed_in != BOTH[0]
+    try:
+        proven = judge(changed_in)
+    except AuthenticationError:
+        return
+    assert proven.manifests.driver is not None
+    assert proven.manifests.driver.manifest.golden.keys() == {index + 1 for index in DRIVER.golden}
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
