@@ -8,18 +8,18 @@ result is ever returned.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from attestation import binding as bindings, explain, kinds
-from attestation.binding import Exact, Shim
+from attestation.binding import Binding, Exact, Nonce, Shim
 from attestation.cache import Cache
 from attestation.endorsements import Endorsements
 from attestation.errors import AppraisalError, AuthenticationError, EvidenceFormatError
 from attestation.eventlog.claims import of_log
-from attestation.eventlog.log import parse as parse_log
+from attestation.eventlog.formats import parse as parse_log
 from attestation.eventlog.replay import check as check_log
 from attestation.kind import Kind
 from attestation.path import Roots
@@ -40,7 +40,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     endorsements: Endorsements,
     policy: Policy,
     *,
-    binding: Shim | Exact | None,
+    binding: Binding | None,
     now: datetime,
     roots: SnpRoots | Roots | None = None,
     cache: Cache | None = None,
@@ -102,7 +102,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         reason = Mismatch(error.where, error.found, error.want, error.source, error.verdict)
         raise AppraisalError(replace(result, verdict=error.verdict, mismatches=(reason,))) from error
 
-    bound = tuple(_binding(kind.report_data(authenticated), kind.bound, policy, binding))
+    bound = tuple(_binding(kind, authenticated, policy, binding))
     differences = kind.appraise(authenticated, policy.rules)
     mismatches = (*bound, *differences)
     reference = kind.reference(authenticated, policy.rules)
@@ -149,15 +149,24 @@ def of_event_log(
 
 
 def _binding(
-    found: bytes, bound: Callable[[bytes], bytes], policy: Policy, binding: Shim | Exact | None
+    kind: Kind[Any, Any, Any, Any], authenticated: object, policy: Policy, binding: Binding | None
 ) -> Iterator[Mismatch]:
     """The policy chooses the formula; a binding that the caller gives is held against it all the same."""
     if binding is None and policy.binding == UNCHECKED.value:
         return
-    formula = {Shim: "shim", Exact: "exact", type(None): "none"}[type(binding)]
+    formula = {Shim: "shim", Exact: "exact", Nonce: "nonce", type(None): "none"}[type(binding)]
     if policy.binding not in {formula, UNCHECKED.value}:
         given = f"the binding given is {formula}"
         yield Mismatch("binding", given, f'"{policy.binding}", as the policy says', "", Verdict.WRONG_BINDING)
-    elif binding is not None and bound(bindings.expected(binding)) != found:
-        want = bound(bindings.expected(binding)).hex()
-        yield Mismatch("report.report_data", found.hex(), want, _BINDING_SOURCE, Verdict.WRONG_BINDING)
+    elif isinstance(binding, Nonce):
+        found = None if kind.nonce is None else kind.nonce(authenticated)
+        want = bindings.expected(binding)
+        if found != want:
+            shown = "none" if found is None else found.hex()
+            yield Mismatch("report.nonce", shown, want.hex(), _BINDING_SOURCE, Verdict.WRONG_BINDING)
+    elif binding is not None:
+        said, want = kind.report_data(authenticated), kind.bound(bindings.expected(binding))
+        if said != want:
+            yield Mismatch(
+                "report.report_data", said.hex(), want.hex(), _BINDING_SOURCE, Verdict.WRONG_BINDING
+            )

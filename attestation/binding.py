@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TypeAlias
 
 LABEL = b"shim report/v1\0\0"  # 16 bytes: no other protocol's hash input begins like this
 SIZE = 64
@@ -31,6 +32,16 @@ class Exact:
     """The 64 bytes themselves, made by some other formula that the relying party knows."""
 
     report_data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Nonce:
+    """The nonce itself, in a field that the evidence has for it: no key and no plan are bound."""
+
+    nonce: bytes
+
+
+Binding: TypeAlias = Shim | Exact | Nonce
 
 
 def report_data(nonce: bytes, public_key: bytes | None, plan_digest: bytes) -> bytes:
@@ -61,13 +72,17 @@ def report_data(nonce: bytes, public_key: bytes | None, plan_digest: bytes) -> b
     return hashlib.sha512(LABEL + nonce + key + plan_digest).digest()
 
 
-def expected(binding: Shim | Exact) -> bytes:
+def expected(binding: Binding) -> bytes:
     """
-    Return the 64 bytes that `binding` stands for.
+    Return the 64 bytes, or the nonce, that `binding` stands for.
 
     Raises:
         ValueError: a part has a wrong length; the caller's bug.
     """
+    if isinstance(binding, Nonce):
+        if len(binding.nonce) != NONCE_SIZE:
+            raise ValueError(f"nonce: found {len(binding.nonce)} bytes, want {NONCE_SIZE}")
+        return binding.nonce
     if isinstance(binding, Exact):
         if len(binding.report_data) != SIZE:
             raise ValueError(f"report_data: found {len(binding.report_data)} bytes, want {SIZE}")

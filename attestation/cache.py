@@ -20,6 +20,7 @@ from attestation.certificate import (
     Signed,
     check_ecdsa,
     check_rsa_pss_sha384,
+    check_signed,
     read_certificate,
     read_revocation_list,
 )
@@ -73,6 +74,10 @@ class Cache:
     def check_ecdsa(self, signed: Signed, issuer: Certificate, where: str) -> None:
         """Check what `attestation.certificate.check_ecdsa` checks; only success is remembered."""
         self._check(check_ecdsa, signed, issuer, where)
+
+    def check_signed(self, signed: Signed, issuer: Certificate, where: str) -> None:
+        """Check what `attestation.certificate.check_signed` checks; only success is remembered."""
+        self._check(check_signed, signed, issuer, where)
 
     def _check(
         self,

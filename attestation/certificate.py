@@ -39,6 +39,12 @@ _ECDSA: Mapping[str, tuple[str, hashes.HashAlgorithm]] = {
     SignatureAlgorithmOID.ECDSA_WITH_SHA256.dotted_string: (ec.SECP256R1.name, hashes.SHA256()),
     SignatureAlgorithmOID.ECDSA_WITH_SHA384.dotted_string: (ec.SECP384R1.name, hashes.SHA384()),
 }
+_RSA: Mapping[str, hashes.HashAlgorithm] = {
+    SignatureAlgorithmOID.RSA_WITH_SHA256.dotted_string: hashes.SHA256(),
+    SignatureAlgorithmOID.RSA_WITH_SHA384.dotted_string: hashes.SHA384(),
+    SignatureAlgorithmOID.RSA_WITH_SHA512.dotted_string: hashes.SHA512(),
+}
+_LEAST_RSA = 2048
 _PSS_SHA384 = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
 
 
@@ -61,7 +67,9 @@ class Certificate:
         common_name: Of the subject, or "" when it has none or several.
         key_sha256: Digest of the SubjectPublicKeyInfo: the same for every certificate of one key.
         signs_certificates, signs_revocations: CA with the key usage to do so.
+        path_length: How many issuers may stand between it and a leaf, or None for any number.
         extensions: The raw values of extensions without a standard meaning, by dotted object identifier.
+        purposes: The extended key usages, dotted; empty where the certificate states none.
         unknown_critical: Critical extensions whose meaning is not known, dotted.
     """
 
@@ -77,7 +85,9 @@ class Certificate:
     key_sha256: bytes
     signs_certificates: bool
     signs_revocations: bool
+    path_length: int | None
     extensions: Mapping[str, bytes]
+    purposes: frozenset[str]
     unknown_critical: tuple[str, ...]
 
 
@@ -171,9 +181,31 @@ def check_ecdsa(signed: Signed, key: PublicKeyTypes, where: str) -> None:
         raise SignatureError(where, "a signature of another key", "a signature of its issuer") from error
 
 
+def check_signed(signed: Signed, key: PublicKeyTypes, where: str) -> None:
+    """
+    Check that `key` made the signature: as `check_ecdsa`, or PKCS #1 v1.5 with SHA-256, SHA-384 or SHA-512.
+
+    Raises:
+        SignatureError: another algorithm, another kind of key, a key below 2048 bits, or another signature.
+    """
+    digest = _RSA.get(signed.algorithm)
+    if digest is None:
+        check_ecdsa(signed, key, where)
+        return
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _LEAST_RSA:
+        raise SignatureError(
+            where, f"algorithm {signed.algorithm}", f"an RSA key of at least {_LEAST_RSA} bits"
+        )
+    try:
+        key.verify(signed.signature, signed.data, padding.PKCS1v15(), digest)
+    except InvalidSignature as error:
+        raise SignatureError(where, "a signature of another key", "a signature of its issuer") from error
+
+
 def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
     key = certificate.public_key()
     constraints, usage = None, None
+    purposes: frozenset[str] = frozenset()
     extensions: dict[str, bytes] = {}
     for extension in certificate.extensions:
         match extension.value:
@@ -181,6 +213,8 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
                 constraints = extension.value
             case x509.KeyUsage():
                 usage = extension.value
+            case x509.ExtendedKeyUsage():
+                purposes = frozenset(oid.dotted_string for oid in extension.value)
             case x509.UnrecognizedExtension():
                 extensions[extension.oid.dotted_string] = extension.value.value
     is_authority = constraints is not None and constraints.ca and usage is not None
@@ -201,7 +235,9 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
         key_sha256=_key_sha256(key),
         signs_certificates=is_authority and usage is not None and usage.key_cert_sign,
         signs_revocations=is_authority and usage is not None and usage.crl_sign,
+        path_length=None if constraints is None else constraints.path_length,
         extensions=extensions,
+        purposes=purposes,
         unknown_critical=_unknown_critical(certificate.extensions, _KNOWN_CRITICAL),
     )
 

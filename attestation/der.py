@@ -45,6 +45,16 @@ def split(data: bytes, where: str) -> tuple[bytes, ...]:
     return tuple(structures)
 
 
+def begins_with(structure: bytes, tag: int, where: str) -> bool:
+    """
+    Whether the first element inside `structure` has this tag.
+
+    Raises:
+        EvidenceFormatError: the structure is too short to say.
+    """
+    return structure[_header(structure, where)[0] :][:1] == bytes([tag])
+
+
 def begins_with_explicit_version(structure: bytes, where: str) -> bool:
     """
     Whether the first element inside the first element of `structure` has the explicit tag [0].

@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from attestation import der, json_document, json_web_key
 from attestation.errors import EvidenceFormatError
@@ -28,6 +28,7 @@ _HEXADECIMAL = re.compile(rb"(?:[0-9a-fA-F]{2})+")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\s]+={0,2}")
 _CERTIFICATE_LABELS = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE"})
 _REVOCATION_LABELS = frozenset({b"X509 CRL", b"CRL"})
+_STATUS_LABEL = b"OCSP RESPONSE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Endorsements:
         documents: What Intel signs about platforms and enclaves.
         keys: Public keys that stand for themselves, SubjectPublicKeyInfo.
         early: Documents of a TCB recovery that is announced, but not in force: nothing is refused by them.
+        status_responses: What issuers say of single certificates, OCSPResponse, DER.
+        manifests: What measurements a version leads to, XML with a signature.
     """
 
     certificates: tuple[bytes, ...] = ()
@@ -48,6 +51,8 @@ class Endorsements:
     documents: tuple[SignedDocument, ...] = ()
     keys: tuple[bytes, ...] = ()
     early: tuple[SignedDocument, ...] = ()
+    status_responses: tuple[bytes, ...] = ()
+    manifests: tuple[bytes, ...] = ()
 
     def __or__(self, other: Endorsements) -> Endorsements:
         return Endorsements(
@@ -56,6 +61,8 @@ class Endorsements:
             tuple(dict.fromkeys(self.documents + other.documents)),
             tuple(dict.fromkeys(self.keys + other.keys)),
             tuple(dict.fromkeys(self.early + other.early)),
+            tuple(dict.fromkeys(self.status_responses + other.status_responses)),
+            tuple(dict.fromkeys(self.manifests + other.manifests)),
         )
 
     def as_early(self) -> Endorsements:
@@ -73,11 +80,12 @@ def union(parts: Iterable[Endorsements]) -> Endorsements:
 
 def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     """
-    Return the certificates and revocation lists in `data`, recognised by its structure.
+    Return the certificates, revocation lists and OCSP responses in `data`, recognised by its structure.
 
     Args:
         data: PEM blocks with anything between them, DER structures one after the other, also in hexadecimal
-            or base64, the certificate table of an extended report, or collateral of Intel as JSON.
+            or base64, the certificate table of an extended report, collateral of Intel as JSON, or a manifest
+            of NVIDIA as XML or as the service for them gives it.
         where: The name of the file, for errors.
 
     Raises:
@@ -91,7 +99,11 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
         document = json_document.read(data, where)
         if "kty" in document:
             return Endorsements(keys=(json_web_key.read(document),))
+        if "rim" in document:
+            return Endorsements(manifests=(_decode(document.text("rim").encode(), where),))
         return _from_collateral(collateral.parse(document, data), where)
+    if data.lstrip()[:1] == b"<":
+        return Endorsements(manifests=(data,))
     if _PEM_BEGIN in data:
         return _parse_pem(data, where)
     if certificate_table.looks_like_one(data):
@@ -104,7 +116,7 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     if _BASE64.fullmatch(text):
         return _parse_der(_decode(text, where), where)
     raise EvidenceFormatError(
-        where, "", "neither PEM nor DER nor a certificate table nor JSON", "one of these"
+        where, "", "neither PEM nor DER nor a certificate table nor JSON nor XML", "one of these"
     )
 
 
@@ -133,17 +145,19 @@ def _from_collateral(found: Collateral, where: str) -> Endorsements:
 
 
 def _parse_pem(data: bytes, where: str) -> Endorsements:
-    certificates: list[bytes] = []
-    revocation_lists: list[bytes] = []
+    found = _Found(where)
     for label, body in _pem_blocks(data, where):
         if label in _CERTIFICATE_LABELS:
-            certificates.append(_decode(body, where))
+            found.certificates.append(_decode(body, where))
         elif label in _REVOCATION_LABELS:
-            revocation_lists.append(_decode(body, where))
+            found.revocation_lists.append(_decode(body, where))
+        elif label == _STATUS_LABEL:
+            found.status_responses.append(_decode(body, where))
         else:
-            found = label.decode("ascii", "replace")
-            raise EvidenceFormatError(where, "PEM", found, "CERTIFICATE or X509 CRL", "RFC 7468")
-    return _limited(certificates, revocation_lists, where)
+            shown = label.decode("ascii", "replace")
+            want = "CERTIFICATE, X509 CRL or OCSP RESPONSE"
+            raise EvidenceFormatError(where, "PEM", shown, want, "RFC 7468")
+    return found.limited()
 
 
 def _pem_blocks(data: bytes, where: str) -> Iterator[tuple[bytes, bytes]]:
@@ -162,12 +176,25 @@ def _pem_blocks(data: bytes, where: str) -> Iterator[tuple[bytes, bytes]]:
         begin = following
 
 
-def _limited(certificates: list[bytes], revocation_lists: list[bytes], where: str) -> Endorsements:
-    """Return them together, unless they are so many that looking for issuers would take long."""
-    if len(certificates) + len(revocation_lists) > _MOST:
-        found = f"{len(certificates) + len(revocation_lists)} certificates and lists"
-        raise EvidenceFormatError(where, "", found, f"at most {_MOST}")
-    return Endorsements(tuple(certificates), tuple(revocation_lists))
+@dataclass(slots=True)
+class _Found:
+    """What one file holds, structure by structure."""
+
+    where: str
+    certificates: list[bytes] = field(default_factory=list)
+    revocation_lists: list[bytes] = field(default_factory=list)
+    status_responses: list[bytes] = field(default_factory=list)
+
+    def limited(self) -> Endorsements:
+        """Return them together, unless they are so many that looking for issuers would take long."""
+        count = len(self.certificates) + len(self.revocation_lists) + len(self.status_responses)
+        if count > _MOST:
+            raise EvidenceFormatError(self.where, "", f"{count} structures", f"at most {_MOST}")
+        return Endorsements(
+            tuple(self.certificates),
+            tuple(self.revocation_lists),
+            status_responses=tuple(self.status_responses),
+        )
 
 
 def _decode(body: bytes, where: str) -> bytes:
@@ -178,10 +205,14 @@ def _decode(body: bytes, where: str) -> bytes:
 
 
 def _parse_der(data: bytes, where: str) -> Endorsements:
-    certificates: list[bytes] = []
-    revocation_lists: list[bytes] = []
+    found = _Found(where)
     for structure in der.split(data, where):
-        # The first element of a TBSCertificate of version 3 is the explicit tag [0]; a TBSCertList has none.
-        is_certificate = der.begins_with_explicit_version(structure, where)
-        (certificates if is_certificate else revocation_lists).append(structure)
-    return _limited(certificates, revocation_lists, where)
+        # An OCSPResponse begins with its status.  The first element of a TBSCertificate of version 3 is the
+        # explicit tag [0]; a TBSCertList has none.
+        if der.begins_with(structure, der.ENUMERATED, where):
+            found.status_responses.append(structure)
+        elif der.begins_with_explicit_version(structure, where):
+            found.certificates.append(structure)
+        else:
+            found.revocation_lists.append(structure)
+    return found.limited()

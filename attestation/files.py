@@ -17,7 +17,9 @@ from attestation.errors import EvidenceFormatError, PolicyError, PolicyProblem
 from attestation.eventlog import log
 
 MAXIMUM_SIZE = 1 << 20
-SUFFIXES = frozenset({".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".table", ".json"})
+SUFFIXES = frozenset(
+    {".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".ocsp", ".ors", ".resp", ".table", ".json", ".swidtag"}
+)
 
 
 def read_limited(path: Path, what: str, limit: int = MAXIMUM_SIZE) -> bytes:
@@ -49,13 +51,16 @@ def read_evidence(path: Path) -> bytes:
     Return the evidence in a file, or in a directory of parts, which together become one JSON object.
 
     The parts are those of `attestation.azure.evidence`: `hcl_report.bin`, `tpm_quote.json`, and
-    `td_quote.bin` where there is one.
+    `td_quote.bin` where there is one; or those of `attestation.tpm.evidence`: `quote.msg`, `quote.sig`,
+    `quote.pcrs`, `ak.pub`, and `ak.crt` where there is one.
 
     Raises:
         EvidenceFormatError: a file is too large or cannot be read, or a part is no JSON.
     """
     if not path.is_dir():
         return read_limited(path, "evidence")
+    if (path / "quote.msg").exists():
+        return _parts_of_tpm(path)
     quote = json_document.read(
         read_limited(path / "tpm_quote.json", "evidence"), str(path / "tpm_quote.json")
     )
@@ -66,6 +71,16 @@ def read_evidence(path: Path) -> bytes:
     if (path / "td_quote.bin").exists():
         parts["td_quote"] = read_limited(path / "td_quote.bin", "evidence").hex()
     return json.dumps(parts).encode()
+
+
+def _parts_of_tpm(path: Path) -> bytes:
+    """The names are those that tpm2_quote and tpm2_createak are usually given."""
+    names = {"quote": "quote.msg", "signature": "quote.sig", "pcrs": "quote.pcrs", "ak_public": "ak.pub"}
+    if (path / "ak.crt").exists():
+        names["ak_certificates"] = "ak.crt"
+    return json.dumps(
+        {part: read_limited(path / name, "evidence").hex() for part, name in names.items()}
+    ).encode()
 
 
 def read_event_log(path: Path) -> bytes:
@@ -80,7 +95,7 @@ def read_event_log(path: Path) -> bytes:
 
 def read_endorsements(paths: Iterable[Path]) -> Endorsements:
     """
-    Return the certificates and revocation lists in files and directories.
+    Return the certificates, revocation lists and OCSP responses in files and directories.
 
     Of a directory, the files directly inside with one of `SUFFIXES` are read.
 

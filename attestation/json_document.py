@@ -25,13 +25,31 @@ def read(text: bytes, where: str) -> JsonObject:
     Raises:
         EvidenceFormatError: it is none, or has a name twice in one object.
     """
+    return _object(_value(text, where), where)
+
+
+def read_array(text: bytes, where: str) -> Iterator[JsonObject]:
+    """
+    Yield the objects of the array that `text` is.
+
+    Raises:
+        EvidenceFormatError: it is none, or of something else, or has a name twice in one object.
+    """
+    value = _value(text, where)
+    if not isinstance(value, list):
+        raise EvidenceFormatError(where, "", type(value).__name__, "a JSON array")
+    for place, one in enumerate(value):
+        yield _object(one, f"{where}[{place}]")
+
+
+def _value(text: bytes, where: str) -> object:
     try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refused)
+        value: object = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refused)
         if b"\\u" in text:  # half a surrogate pair is no character, and cannot be written again
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise EvidenceFormatError(where, "", str(error) or "nested too deeply", "JSON", "RFC 8259") from error
-    return _object(value, where)
+    return value
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

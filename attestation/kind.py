@@ -80,6 +80,7 @@ class Kind(Generic[E, A, R, T]):
         concerns: Whether a policy key that is left unchecked is about this evidence at all.
         registers: The signed registers that an event log may explain; None where there are none.
         bound: What of the 64 bytes that bind evidence goes into it.
+        nonce: What stands in the field for a nonce alone; None where there is no such field.
         endorsements: Certificates that are the same for all evidence of the kind, and so stand in the source.
         simulated: True when it proves nothing about any hardware.
     """
@@ -102,5 +103,6 @@ class Kind(Generic[E, A, R, T]):
     warnings: Callable[[A, R], tuple[Mismatch, ...]] = _nothing
     registers: Callable[[A], Registers] | None = None
     bound: Callable[[bytes], bytes] = bytes
+    nonce: Callable[[A], bytes | None] | None = None
     endorsements: Endorsements = field(default_factory=Endorsements)
     simulated: bool = False

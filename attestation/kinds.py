@@ -75,6 +75,12 @@ def _nvidia() -> AnyKind:
     return kind.kind()
 
 
+def _tpm() -> AnyKind:
+    from attestation.tpm import kind
+
+    return kind.kind()
+
+
 _ROWS: Mapping[str, Callable[[], AnyKind]] = {
     "snp": _snp,
     "tdx": _tdx,
@@ -84,6 +90,7 @@ _ROWS: Mapping[str, Callable[[], AnyKind]] = {
     "cca": _cca,
     "nitro": _nitro,
     "nvidia": _nvidia,
+    "tpm": _tpm,
     "simulated": _simulated,
 }
 

@@ -7,13 +7,15 @@ vendor's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from attestation.cache import Cache
-from attestation.certificate import Certificate
+from attestation.certificate import Certificate, Signed
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
+
+Check = Callable[[Signed, Certificate, str], None]
+_LONGEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,16 @@ def issuers(certificate: Certificate, certificates: Sequence[Certificate], sourc
 
 
 def issuer(
-    certificate: Certificate, certificates: Sequence[Certificate], cache: Cache, source: str
+    certificate: Certificate, certificates: Sequence[Certificate], check: Check, source: str
 ) -> Certificate:
     """
-    Return the one whose key signed a certificate, with ECDSA.
+    Return the one whose key signed a certificate.
+
+    Args:
+        certificate: Whose issuer is looked for.
+        certificates: Among which it is.
+        check: How signatures are checked: a method of a cache.
+        source: The document that says what the chain looks like.
 
     Raises:
         MissingEndorsementError: none has the name of its issuer.
@@ -57,12 +65,50 @@ def issuer(
     candidates = issuers(certificate, certificates, source)
     for candidate in candidates[:-1]:
         try:
-            cache.check_ecdsa(certificate.signed, candidate, certificate.common_name)
+            check(certificate.signed, candidate, certificate.common_name)
         except SignatureError:
             continue
         return candidate
-    cache.check_ecdsa(certificate.signed, candidates[-1], certificate.common_name)
+    check(certificate.signed, candidates[-1], certificate.common_name)
     return candidates[-1]
+
+
+def chain(
+    leaf: Certificate,
+    certificates: Sequence[Certificate],
+    check: Check,
+    source: str,
+    *,
+    known: frozenset[str] = frozenset(),
+) -> tuple[Certificate, ...]:
+    """
+    Return the certificates from `leaf` to one that its own key signed.
+
+    Args:
+        leaf: Where the chain begins.
+        certificates: Among which its issuers are.
+        check: How signatures are checked: a method of a cache.
+        source: The document that says what the chain looks like.
+        known: Critical extensions of the leaf that the caller deals with, dotted.
+
+    Raises:
+        MissingEndorsementError: an issuer is missing.
+        NotAuthenticError: a signature is not that of the issuer, an issuer may not issue, or not for so many
+            below it, or a critical extension is not known.
+
+    Not checked:
+        Whether the last one is trusted: see `pinned`.  Validity and revocation.
+    """
+    found = [leaf]
+    while found[-1].subject != found[-1].issuer:
+        if len(found) > _LONGEST:
+            raise NotAuthenticError("chain", f"more than {_LONGEST} certificates", "fewer", source)
+        found.append(issuer(found[-1], certificates, check, source))
+        check_authority(found[-1])
+    check(found[-1].signed, found[-1], found[-1].common_name)
+    check_critical(leaf, known)
+    check_lengths(found)
+    return tuple(found)
 
 
 def best_first(certificates: Sequence[Certificate], now: datetime) -> list[Certificate]:
@@ -111,9 +157,31 @@ def check_authority(certificate: Certificate) -> None:
     check_critical(certificate)
 
 
-def check_critical(certificate: Certificate) -> None:
+def check_lengths(chain: Sequence[Certificate]) -> None:
     """
-    Check that every critical extension of a certificate is known.
+    Check that no more issuers stand below a certificate of a chain than it allows.
+
+    Args:
+        chain: From the leaf to the root.
+
+    Raises:
+        NotAuthenticError: one allows fewer.
+
+    Source:
+        RFC 5280, section 4.2.1.9, "Basic Constraints": issuers that issue themselves do not count.
+    """
+    below = 0
+    for one in chain[1:]:
+        if one.path_length is not None and below > one.path_length:
+            source = 'RFC 5280, section 4.2.1.9, "Basic Constraints"'
+            want = f"at most {one.path_length}"
+            raise NotAuthenticError(one.common_name, f"{below} issuers below it", want, source)
+        below += one.subject != one.issuer
+
+
+def check_critical(certificate: Certificate, known: frozenset[str] = frozenset()) -> None:
+    """
+    Check that every critical extension of a certificate is known, or one of `known`.
 
     Raises:
         NotAuthenticError: one is not.
@@ -121,7 +189,8 @@ def check_critical(certificate: Certificate) -> None:
     Source:
         RFC 5280, section 4.2, "Certificate Extensions".
     """
-    if certificate.unknown_critical:
-        found = f"critical extension {', '.join(certificate.unknown_critical)}"
+    unknown = [one for one in certificate.unknown_critical if one not in known]
+    if unknown:
+        found = f"critical extension {', '.join(unknown)}"
         source = 'RFC 5280, section 4.2, "Certificate Extensions"'
         raise NotAuthenticError(certificate.common_name, found, "none that is not known", source)

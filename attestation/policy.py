@@ -29,6 +29,7 @@ class Policy:
         boot: How kernel, initrd and command line got into the measurement.
         binding: Against what report_data is held: "shim" (a nonce, a key and a plan, as
             `attestation.binding` combines them), "exact" (64 bytes that the caller gives), or "unchecked".
+            Where evidence has a field for it, also "nonce": that is the nonce alone.
         max_clock_skew: By how much clocks may differ where validity is checked.
         crl: "required", or "unchecked": then a revocation list is used only if one was supplied.
         rules: What evidence of this kind must say, as its `Kind.rules` read it.
@@ -76,7 +77,7 @@ def read(top: Section, tee: str) -> Policy:
     return Policy(
         tee=tee,
         boot=top.need("boot", one_of(*kind.boots), kind.boots[0]),
-        binding=_or_unchecked(top, "binding", "shim", "exact"),
+        binding=_or_unchecked(top, "binding", "shim", "exact", *(() if kind.nonce is None else ("nonce",))),
         max_clock_skew=timedelta(seconds=top.need("max_clock_skew", integer(0, _LONGEST_SKEW), 0)),
         crl=_or_unchecked(top, "crl", "required"),
         rules=kind.rules(top),

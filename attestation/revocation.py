@@ -1,5 +1,5 @@
 """
-Has an issuer taken back certificates that it signed with ECDSA?
+Has an issuer taken back certificates that it signed?
 
 AMD's lists are another matter: `attestation.snp.revocation`.
 """
@@ -14,12 +14,17 @@ from attestation import validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, RevocationList
 from attestation.errors import MissingEndorsementError, NotAuthenticError, RevokedError, SignatureError
+from attestation.path import Check
 
 SOURCE = 'RFC 5280, section 6.3, "CRL Validation"'
 
 
 def check(
-    certificates: Sequence[Certificate], issuer: Certificate, lists: Iterable[bytes], cache: Cache
+    certificates: Sequence[Certificate],
+    issuer: Certificate,
+    lists: Iterable[bytes],
+    cache: Cache,
+    verify: Check | None = None,
 ) -> RevocationList | None:
     """
     Return the newest list that `issuer` signed, or None when none of `lists` names it.
@@ -31,6 +36,7 @@ def check(
         issuer: Whose lists count.
         lists: Certificate revocation lists, DER; those of other issuers are ignored.
         cache: Remembers lists and signatures.
+        verify: How signatures are checked: a method of the cache, or None for ECDSA.
 
     Raises:
         RevokedError: one of `certificates` is on a list.
@@ -46,7 +52,7 @@ def check(
         return None
     if not issuer.signs_revocations:
         raise NotAuthenticError(issuer.common_name, "not allowed to sign lists", "cRLSign", SOURCE)
-    genuine = [one for one in named if _is_signed(one, issuer, cache)]
+    genuine = [one for one in named if _is_signed(one, issuer, verify or cache.check_ecdsa)]
     if not genuine:
         raise SignatureError("revocation list", "a signature of another key", issuer.common_name, SOURCE)
     for one in genuine:
@@ -55,10 +61,10 @@ def check(
 
 
 def of_chain(
-    chain: Sequence[Certificate], lists: Sequence[bytes], cache: Cache
+    chain: Sequence[Certificate], lists: Sequence[bytes], cache: Cache, verify: Check | None = None
 ) -> list[RevocationList | None]:
     """Return for each issuer in a chain, the leaf's first, what `check` returns; raise what it raises."""
-    return [check([one], issuer, lists, cache) for one, issuer in pairwise(chain)]
+    return [check([one], issuer, lists, cache, verify) for one, issuer in pairwise(chain)]
 
 
 def current(
@@ -80,9 +86,9 @@ def current(
     return lists
 
 
-def _is_signed(one: RevocationList, issuer: Certificate, cache: Cache) -> bool:
+def _is_signed(one: RevocationList, issuer: Certificate, verify: Check) -> bool:
     try:
-        cache.check_ecdsa(one.signed, issuer, "revocation list")
+        verify(one.signed, issuer, "revocation list")
     except SignatureError:
         return False
     return True

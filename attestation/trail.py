@@ -94,6 +94,11 @@ class Trail:
         if not found and not required:
             self.checks.append(Check("revocation lists", "none supplied", "", source, Outcome.UNCHECKED))
 
+    def said(self, name: str, found: str, source: str, *, checked: bool) -> None:
+        """Remember what an issuer says of something, or that nobody asked."""
+        outcome = Outcome.HELD if checked else Outcome.UNCHECKED
+        self.checks.append(Check(name, found, "", source, outcome))
+
     def validity(self, certificates: Iterable[Certificate], now: datetime, source: str) -> None:
         """Remember that certificates are good at a time."""
         for one in certificates:
@@ -119,6 +124,8 @@ class _Silent(Trail):
     def signature(self, name: str, certificate: Certificate, source: str) -> None: ...
 
     def lists(self, lists: Iterable[RevocationList | None], source: str, *, required: bool) -> None: ...
+
+    def said(self, name: str, found: str, source: str, *, checked: bool) -> None: ...
 
     def validity(self, certificates: Iterable[Certificate], now: datetime, source: str) -> None: ...
 

@@ -47,6 +47,8 @@ ONLY_IN = {
     "urllib.request": (),
     "urllib.parse": ("attestation.intel.collateral",),
     "cbor2": ("attestation.cose", "attestation.nitro.collect"),
+    "lxml": ("attestation.nvidia.rim",),
+    "signxml": ("attestation.nvidia.rim",),
     "ssl": (),
     "click": ("shim.cli",),
     "rich": ("shim.cli",),

@@ -14,7 +14,7 @@ from attestation.azure.policy import CONFIGURATION, AzurePolicy
 from attestation.azure.report import SOURCE
 from attestation.policy_file import UNCHECKED
 from attestation.result import Mismatch
-from attestation.tpm.quote import SOURCE as TPM_SOURCE
+from attestation.tpm import registers
 
 R = TypeVar("R")
 
@@ -29,16 +29,10 @@ def appraise(authenticated: Authenticated, policy: AzurePolicy[R]) -> tuple[Mism
     Source:
         Azure confidential VMs, guest attestation.
     """
-    return (*_registers(authenticated, policy), *_configuration(authenticated, policy))
-
-
-def _registers(authenticated: Authenticated, policy: AzurePolicy[R]) -> Iterator[Mismatch]:
-    for number, accepted in policy.pcrs.items():
-        found = authenticated.evidence.quote.pcrs.get(number)
-        if accepted is not UNCHECKED and found not in accepted:
-            want = " or ".join(sorted(value.hex() for value in accepted))
-            shown = "not quoted" if found is None else found.hex()
-            yield Mismatch(f"pcrs.pcr{number}", shown, want, TPM_SOURCE)
+    return (
+        *registers.appraise(authenticated.evidence.quote, policy.pcrs),
+        *_configuration(authenticated, policy),
+    )
 
 
 def _configuration(authenticated: Authenticated, policy: AzurePolicy[R]) -> Iterator[Mismatch]:

@@ -19,7 +19,8 @@ from attestation.intel.report import TdReport
 from attestation.intel.roots import IntelRoots
 from attestation.snp import authenticate as snp, evidence as snp_evidence
 from attestation.snp.roots import Roots as SnpRoots
-from attestation.tpm import quote as tpm
+from attestation.tpm import signature
+from attestation.tpm.quote import SOURCE as TPM_SOURCE
 from attestation.trail import SILENT, Trail
 
 # TDREPORT_STRUCT: Intel TDX Module ABI Reference Specification, 348551, section 4.6.
@@ -118,8 +119,9 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
             "report.report_data", report_data.hex(), f"{want.hex()} of the HCL data", SOURCE
         )
     trail.held("report.report_data", report_data.hex(), "the digest of the HCL data", SOURCE)
-    tpm.check(evidence.quote, evidence.hcl.attestation_key)
-    trail.held("TPM quote", "made by the vTPM's key", "the attestation key in the HCL data", tpm.SOURCE)
+    quote = evidence.quote
+    signature.check(quote.signature, evidence.hcl.attestation_key, quote.attest.message)
+    trail.held("TPM quote", "made by the vTPM's key", "the attestation key in the HCL data", TPM_SOURCE)
     return Authenticated(evidence, hardware)
 
 

@@ -7,6 +7,7 @@ from attestation.azure.evidence import Evidence
 from attestation.azure.policy import CONFIGURATION
 from attestation.intel import authenticate as intel, claims as intel_claims, evidence as intel_evidence
 from attestation.snp import claims as snp_claims
+from attestation.tpm.claims import of_quote
 from shim.canonical import JsonValue
 
 
@@ -16,7 +17,7 @@ def of_evidence(evidence: Evidence) -> dict[str, JsonValue]:
         hardware: JsonValue = intel_claims.of_evidence(evidence.hardware)
     else:
         hardware = {"report": snp_claims.of_report(evidence.hardware.report, None)}
-    return {"vtpm": _quote(evidence), "vm": _configuration(evidence), "hardware": hardware}
+    return {"vtpm": of_quote(evidence.quote), "vm": _configuration(evidence), "hardware": hardware}
 
 
 def of_authenticated(authenticated: Authenticated) -> dict[str, JsonValue]:
@@ -28,18 +29,7 @@ def of_authenticated(authenticated: Authenticated) -> dict[str, JsonValue]:
         else snp_claims.of_authenticated(hardware)
     )
     evidence = authenticated.evidence
-    return {"vtpm": _quote(evidence), "vm": _configuration(evidence), "hardware": proven}
-
-
-def _quote(evidence: Evidence) -> dict[str, JsonValue]:
-    quote = evidence.quote
-    return {
-        "extra_data": quote.extra_data.hex(),
-        "firmware_version": f"0x{quote.firmware_version:x}",
-        "resets": quote.resets,
-        "restarts": quote.restarts,
-        **{f"pcr{number}": register.hex() for number, register in quote.pcrs.items()},
-    }
+    return {"vtpm": of_quote(evidence.quote), "vm": _configuration(evidence), "hardware": proven}
 
 
 def _configuration(evidence: Evidence) -> dict[str, JsonValue]:

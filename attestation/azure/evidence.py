@@ -17,8 +17,10 @@ from attestation.intel import evidence as intel
 from attestation.snp import evidence as snp
 from attestation.tpm import quote as tpm
 from attestation.tpm.quote import Quote
+from attestation.tpm.signature import parse_with_or_without_head
 
 MAXIMUM_SIZE = 1 << 20
+_BANK = "sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,11 @@ def parse(data: bytes) -> Evidence:
     hcl = report.parse(parts.octets("hcl_report"))
     signed = parts.part("tpm_quote")
     registers = [_register(signed, number, text) for number, text in enumerate(signed.texts("pcrs"))]
-    quote = tpm.parse(signed.octets("message"), signed.octets("signature"), registers)
+    attest = tpm.parse(signed.octets("message"))
+    if attest.bank != _BANK:
+        raise EvidenceFormatError("quote", "pcrSelect", attest.bank, _BANK, tpm.SOURCE)
+    signature = parse_with_or_without_head(signed.octets("signature"))
+    quote = tpm.complete(attest, signature, dict(enumerate(registers)))
     hardware = snp.parse(hcl.hardware) if hcl.tee == "snp" else intel.parse(parts.octets("td_quote"))
     return Evidence(hcl, quote, hardware, hashlib.sha256(data).digest())
 

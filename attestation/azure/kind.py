@@ -13,15 +13,13 @@ from attestation.azure.observed import observed
 from attestation.azure.policy import AzurePolicy
 from attestation.azure.report import SOURCE
 from attestation.errors import EvidenceFormatError
-from attestation.eventlog.replay import Registers
 from attestation.kind import Kind
 from attestation.policy_file import Section
 from attestation.result import Mismatch
 from attestation.tpm.quote import SOURCE as TPM_SOURCE
+from attestation.tpm.registers import of_quote
 from shim.canonical import JsonValue
 
-# Those of the firmware and of a boot loader that uses its log; others the system extends itself.
-_OF_THE_LOG = frozenset({*range(10), 14})
 H = TypeVar("H")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -74,18 +72,13 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
         volatile=hardware.volatile,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
-        report_data=lambda authenticated: authenticated.evidence.quote.extra_data,
+        report_data=lambda authenticated: authenticated.evidence.quote.attest.extra_data,
         lists_checked=lists_checked,
         concerns=concerns,
         warnings=warnings,
-        registers=_registers,
+        registers=lambda authenticated: of_quote(authenticated.evidence.quote),
         bound=lambda data: hashlib.sha256(data).digest(),
     )
-
-
-def _registers(authenticated: Authenticated) -> Registers:
-    pcrs = authenticated.evidence.quote.pcrs
-    return Registers("sha256", pcrs, {number: f"pcr{number}" for number in pcrs}, _OF_THE_LOG)
 
 
 def _hardware(authenticated: Authenticated) -> Any:  # noqa: ANN401  # of either vendor

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from attestation.azure.authenticate import Authenticated
-from attestation.azure.policy import CONFIGURATION, REGISTERS
+from attestation.azure.policy import CONFIGURATION
 from attestation.observed import UNCHECKED, only, state
+from attestation.tpm.registers import NUMBERS
 from shim.canonical import JsonValue
 
 
@@ -15,7 +16,7 @@ def observed(authenticated: Authenticated) -> dict[str, JsonValue]:
     said = {name: members.get(member) for name, member in CONFIGURATION.items()}
     identifier = members.get("vmUniqueId")
     return {
-        **{f"pcrs.pcr{number}": only(registers.get(number)) for number in REGISTERS},
+        **{f"pcrs.pcr{number}": only(registers.get(number)) for number in NUMBERS},
         **{
             f"vm.{name}": state(found) if isinstance(found, bool) else UNCHECKED
             for name, found in said.items()

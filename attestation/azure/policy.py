@@ -11,18 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from attestation.policy_file import UNCHECKED, Checked, Section
-from attestation.policy_values import bit, hexadecimal, nonempty, strings
+from attestation.policy_file import Checked, Section
+from attestation.policy_values import bit, strings
 from attestation.snp.policy import SnpPolicy
+from attestation.tpm import registers
 
-REGISTERS = range(16)
 CONFIGURATION = {
     "secure_boot": "secure-boot",
     "tpm_enabled": "tpm-enabled",
     "console_enabled": "console-enabled",
 }
-# A unified kernel image is one program of the firmware; otherwise a boot loader measures what it loads.
-_COVERING = ((4, 11), (4, 8, 9))
 _PARAVISOR = frozenset({0})
 R = TypeVar("R")
 
@@ -49,14 +47,10 @@ def read(top: Section, hardware: Callable[[Section], R]) -> AzurePolicy[R]:
     """
     Return the rules for a confidential VM; problems are left in `top`, which the caller closes.
 
-    Registers that leave open what was booted are a problem: 4 and 11 tell it of a unified kernel image, 4, 8
-    and 9 of a boot loader with kernel, ramdisk and command line.
+    Registers that leave open what was booted are a problem; see `attestation.tpm.registers.read`.
     """
-    registers, vm = top.section("pcrs"), top.section("vm")
-    pcrs = {number: registers.take(f"pcr{number}", nonempty(hexadecimal(32))) for number in REGISTERS}
-    if not any(all(pcrs[number] is not UNCHECKED for number in some) for some in _COVERING):
-        found = "registers that leave open what was booted"
-        top.problems.add("pcrs", found, "values for pcr4 and pcr11, or for pcr4, pcr8 and pcr9")
+    vm = top.section("vm")
+    pcrs = registers.read(top, 32)
     rules = hardware(top)
     if isinstance(rules, SnpPolicy) and rules.vmpl != _PARAVISOR:
         want = "[0]: only the paravisor may have asked for the report that vouches for the vTPM"
@@ -67,6 +61,5 @@ def read(top: Section, hardware: Callable[[Section], R]) -> AzurePolicy[R]:
         configuration={name: vm.take(name, bit) for name in CONFIGURATION},
         vm_id=vm.take("id", strings),
     )
-    registers.close()
     vm.close()
     return policy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attestation.eventlog import dstack
 from attestation.eventlog.log import Event, EventLog
 from attestation.eventlog.replay import Registers, unexplained
 from shim.canonical import JsonValue
@@ -19,6 +20,7 @@ def of_log(log: EventLog, registers: Registers) -> dict[str, JsonValue]:
         "explained": [names[number] for number in registers.values if number not in unknown],
         "unexplained": [names[number] for number in unknown],
         "events": [_event(event, registers) for event in log.events if event.register in names],
+        **({"system": system} if (system := dstack.system(log)) else {}),
     }
 
 
@@ -29,4 +31,5 @@ def _event(event: Event, registers: Registers) -> dict[str, JsonValue]:
         "type": event.name,
         "digest": None if digest is None else digest.hex(),
         "data": event.data.hex() if event.covers_data else None,
+        **({"label": event.label} if event.label and event.preimage is not None else {}),
     }

@@ -76,12 +76,16 @@ class Event:
         kind: The event's type.
         digests: What was extended, by algorithm.
         data: What the event was about.
+        label: What whoever extended it called it; "" where events have only types.
+        preimage: What the digests are of, where that is not the data alone.
     """
 
     register: int
     kind: int
     digests: Mapping[str, bytes]
     data: bytes
+    label: str = ""
+    preimage: bytes | None = None
 
     @property
     def name(self) -> str:
@@ -90,12 +94,13 @@ class Event:
 
     @property
     def covers_data(self) -> bool:
-        """Whether every digest is that of the data: else nothing says that the data is true."""
+        """Whether every digest is that of the data: else nothing says that data and label are true."""
         known = {
             name: digest for name, digest in self.digests.items() if name in hashlib.algorithms_available
         }
+        covered = self.data if self.preimage is None else self.preimage
         return bool(known) and all(
-            hashlib.new(name, self.data).digest() == digest for name, digest in known.items()
+            hashlib.new(name, covered).digest() == digest for name, digest in known.items()
         )
 
 
@@ -108,11 +113,13 @@ class EventLog:
         algorithms: In which its digests are.
         startup_locality: From which the TPM was started: with what register 0 begins.
         events: In their order, without the header.
+        whole: Whether it also has what the running system extended, so that it has to explain every register.
     """
 
     algorithms: tuple[str, ...]
     startup_locality: int
     events: tuple[Event, ...]
+    whole: bool = False
 
 
 def parse(data: bytes) -> EventLog:

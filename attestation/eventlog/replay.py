@@ -84,7 +84,7 @@ def check(log: EventLog, registers: Registers) -> None:
         found = ", ".join(log.algorithms)
         raise NotAuthenticError("event log.algorithms", found, registers.algorithm, SOURCE)
     for number, led_to in sorted(unexplained(log, registers).items()):
-        if number in registers.required:
+        if number in registers.required or log.whole:
             want = f"{registers.values[number].hex()}, as signed"
             raise NotAuthenticError(f"event log.{registers.names[number]}", led_to.hex(), want, SOURCE)
 

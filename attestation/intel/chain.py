@@ -39,12 +39,13 @@ def pck_chain(
         RFC 5280, section 6.1, "Basic Path Validation".  Intel SGX PCK Certificate and CRL Profile
         Specification.
     """
-    intermediate = path.issuer(leaf, certificates, cache, SOURCE)
+    intermediate = path.issuer(leaf, certificates, cache.check_ecdsa, SOURCE)
     root = _root(intermediate, certificates, roots, cache)
     if intermediate.common_name not in PCK_ISSUERS:
         want = " or ".join(sorted(PCK_ISSUERS))
         raise NotAuthenticError("issuer of the PCK", intermediate.common_name, want, SOURCE)
     path.check_authority(intermediate)
+    path.check_lengths((leaf, intermediate, root))
     path.check_critical(leaf)
     return leaf, intermediate, root
 

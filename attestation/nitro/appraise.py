@@ -23,7 +23,8 @@ def appraise(authenticated: Authenticated, policy: NitroPolicy) -> tuple[Mismatc
     Return everything in which the document differs from what `policy` accepts.
 
     Not checked:
-        user_data: `attestation.appraise` compares it, as the report_data of every kind.  nonce, public_key.
+        user_data: `attestation.appraise` compares it, as the report_data of every kind, or nonce where the
+        policy says so.  public_key.
 
     Source:
         AWS Nitro Enclaves, NSM API, docs/attestation_process.md; AWS Nitro Enclaves User Guide, "Where to get

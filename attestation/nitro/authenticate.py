@@ -89,6 +89,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
             raise NotAuthenticError(f"issuer of {certificate.common_name}", name, want, SOURCE)
         cache.check_ecdsa(certificate.signed, issuer, certificate.common_name)
         path.check_authority(issuer)
+    path.check_lengths(chain)
     path.check_critical(chain[0])
     trail.chain(chain, roots.name, SOURCE)
     cose.check(evidence.message, chain[0].public_key, "document signature")

@@ -33,4 +33,5 @@ def kind() -> Kind[Evidence, Authenticated, NitroPolicy, Roots]:
         lists_checked=lambda authenticated: (
             len(authenticated.revocation_lists) == len(authenticated.chain) - 1
         ),
+        nonce=lambda authenticated: authenticated.document.nonce,
     )

@@ -14,16 +14,19 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from attestation import path, revocation, validity
+from attestation import path, validity
 from attestation.cache import Cache
-from attestation.certificate import Certificate, RevocationList, dss_signature
+from attestation.certificate import Certificate, dss_signature
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
+from attestation.nvidia import manifests, revocation
 from attestation.nvidia.evidence import SOURCE, Evidence
-from attestation.path import Roots
+from attestation.nvidia.manifests import Manifests
+from attestation.nvidia.revocation import State
+from attestation.nvidia.roots import NvidiaRoots
+from attestation.ocsp import SOURCE as OCSP_SOURCE
 from attestation.trail import SILENT, Trail
 
-_LONGEST = 8
 _FWID = 20
 _FWID_SIZE = 48
 _TCB_INFO = "2.23.133.5.4.1"
@@ -38,18 +41,20 @@ class Authenticated:
     Attributes:
         evidence: What it said.
         chain: From the certificate of the key that signed it to the root.
-        revocation_lists: Those on which nothing of the chain stands.
+        states: What is said of each certificate of the chain below the root; none is revoked for good.
+        manifests: Of the driver and the firmware that it says it has, as far as they were supplied.
     """
 
     evidence: Evidence
     chain: tuple[Certificate, ...]
-    revocation_lists: tuple[RevocationList, ...]
+    states: tuple[State, ...]
+    manifests: Manifests
 
 
 def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     evidence: Evidence,
     endorsements: Endorsements,
-    roots: Roots,
+    roots: NvidiaRoots,
     *,
     now: datetime,
     skew: timedelta = timedelta(0),
@@ -62,12 +67,12 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
 
     Args:
         evidence: From `attestation.nvidia.evidence.parse`.
-        endorsements: The device's certificates, and revocation lists.
+        endorsements: The device's certificates, OCSP responses, revocation lists, and manifests.
         roots: The only keys that may stand at the top.
         now: The time to judge at, with its time zone.
         skew: By how much clocks may differ.
-        crl_required: Refuse when a list of an issuer in the chain is missing.  NVIDIA tells the state of a
-            device by OCSP, which is not looked at.
+        crl_required: Refuse when nothing is said of a certificate that NVIDIA made: of all but the root and
+            a device's last one, which the device makes itself.
         cache: Remembers what certificates say between calls.
         trail: Gets a line for each check that held.
 
@@ -75,34 +80,34 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         EvidenceFormatError, NotAuthenticError, RevokedError, ValidityError, MissingEndorsementError.
 
     Not checked:
-        Everything that a policy is for; the state of the certificates by OCSP.
+        Everything that a policy is for, also whether certificates on hold are accepted.
 
     Source:
         DMTF DSP0274, version 1.1.3, section 10.11.  RFC 5280, section 6.1, "Basic Path Validation".
+        NVIDIA/nvtrust, guest_tools, for the certificates of which there is a state.
     """
     cache = cache if cache is not None else Cache()
     certificates = path.best_first([cache.certificate(one) for one in endorsements.certificates], now)
     leaf = _signer(evidence, certificates)
-    chain = [leaf]
-    while chain[-1].subject != chain[-1].issuer:
-        if len(chain) > _LONGEST:
-            raise NotAuthenticError("chain", f"more than {_LONGEST} certificates", "fewer", SOURCE)
-        chain.append(path.issuer(chain[-1], certificates, cache, SOURCE))
-        path.check_authority(chain[-1])
-    root = path.pinned(chain[-1:], roots.keys, roots.name, SOURCE)
-    cache.check_ecdsa(root.signed, root, root.common_name)
-    path.check_critical(leaf)
-    trail.chain(chain, roots.name, SOURCE)
+    found = path.chain(leaf, certificates, cache.check_ecdsa, SOURCE)
+    path.pinned(found[-1:], roots.keys, roots.name, SOURCE)
+    trail.chain(found, roots.name, SOURCE)
     trail.signature("measurements' signature", leaf, SOURCE)
     _check_firmware(evidence, leaf)
     trail.held("FWID", "that of the firmware that answered", f"that of the {leaf.common_name}", SOURCE)
 
-    found = revocation.of_chain(chain, endorsements.revocation_lists, cache)
-    trail.lists(found, revocation.SOURCE, required=crl_required)
-    validity.check_certificates(chain, now, skew)
-    trail.validity(chain, now, validity.SOURCE)
-    lists = revocation.current(found, now, skew, required=crl_required)
-    return Authenticated(evidence, tuple(chain), lists)
+    states = revocation.of_chain(found, endorsements, cache)
+    known = manifests.find(evidence, endorsements, roots.manifests, now, cache)
+    validity.check_certificates(found, now, skew)
+    trail.validity(found, now, validity.SOURCE)
+    revocation.current(states, now, skew)
+    if crl_required:
+        revocation.check_known(states[1:])
+    for state in states[1:]:
+        said = "held" if state.held else "good" if state.known else "nothing supplied"
+        trail.said(f"state of {state.certificate.common_name}", said, OCSP_SOURCE, checked=state.known)
+    manifests.current(known, now, skew, required=crl_required)
+    return Authenticated(evidence, found, states, known)
 
 
 def _signer(evidence: Evidence, certificates: Sequence[Certificate]) -> Certificate:

@@ -23,6 +23,8 @@ _NONCE = 32
 _REQUEST_SIZE = 4 + _NONCE + 1
 _SIGNATURE = 96
 _DMTF = 1
+DRIVER = 3
+_VBIOS, _DECODER, _DISABLED = 6, 11, b"\x55"
 
 # What NVIDIA puts into the opaque data; numbers that are not here stay numbers.
 OPAQUE = {
@@ -66,12 +68,17 @@ class Evidence:
     @property
     def vbios_version(self) -> str | None:
         """The version of the firmware as people write it: GPUs give it as bytes, switches as text."""
-        raw = self.opaque.get(6, b"")
+        raw = self.opaque.get(_VBIOS, b"")
         if len(raw) != 8:
-            return self.text(6)
+            return self.text(_VBIOS)
         major, minor = struct.unpack("<II", raw)
         parts = major >> 24, major >> 16 & 255, major >> 8 & 255, major & 255, minor & 255
         return ".".join(f"{part:02X}" for part in parts)
+
+    @property
+    def decoder_disabled(self) -> bool:
+        """Whether the video decoder is off: then the measurement of its firmware says nothing."""
+        return self.opaque.get(_DECODER) == _DISABLED
 
 
 def parse(data: bytes) -> Evidence:

@@ -11,11 +11,11 @@ from attestation.nvidia.authenticate import Authenticated, authenticate
 from attestation.nvidia.evidence import SOURCE, Evidence
 from attestation.nvidia.observed import observed
 from attestation.nvidia.policy import NvidiaPolicy
-from attestation.nvidia.roots import NVIDIA
-from attestation.path import Roots
+from attestation.nvidia.rim import SOURCE as RIM_SOURCE
+from attestation.nvidia.roots import NVIDIA, NvidiaRoots
 
 
-def kind() -> Kind[Evidence, Authenticated, NvidiaPolicy, Roots]:
+def kind() -> Kind[Evidence, Authenticated, NvidiaPolicy, NvidiaRoots]:
     """Return the kind of evidence that GPUs and switches give."""
     return Kind(
         roots=NVIDIA,
@@ -26,12 +26,25 @@ def kind() -> Kind[Evidence, Authenticated, NvidiaPolicy, Roots]:
         appraise=appraise,
         reference=lambda _, __: None,
         observed=observed,
-        sources={"measurements": SOURCE, "device": SOURCE},
+        sources={"measurements": SOURCE, "device": SOURCE, "manifests": RIM_SOURCE},
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.nonce,
-        lists_checked=lambda authenticated: (
-            len(authenticated.revocation_lists) == len(authenticated.chain) - 1
-        ),
+        lists_checked=_states_known,
+        concerns=_concerns,
         bound=lambda data: hashlib.sha256(data).digest(),
     )
+
+
+def _states_known(authenticated: Authenticated) -> bool:
+    states = [*authenticated.states[1:]]
+    for one in authenticated.manifests.given:
+        states.extend(one.states)
+    return all(one.known for one in states)
+
+
+def _concerns(authenticated: Authenticated, key: str) -> bool:
+    """A manifest that was supplied is used, whatever the policy asks for."""
+    known = authenticated.manifests
+    used = {"manifests.driver": known.driver, "manifests.vbios": known.vbios}
+    return used.get(key) is None

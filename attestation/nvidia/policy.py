@@ -2,7 +2,7 @@
 Which devices of NVIDIA are accepted?
 
 One attribute per thing that a device can say.  Every one must be given in the policy, or spelled "unchecked";
-but for the measurements: without any nothing says which firmware answered.
+but for the measurements where no manifest is required: without any nothing says which firmware answered.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attestation.policy_file import Checked, Reader, Section, UnfitError, show
-from attestation.policy_values import hexadecimal, nonempty, strings
+from attestation.policy_file import UNCHECKED, Checked, Reader, Section, UnfitError, show
+from attestation.policy_values import hexadecimal, nonempty, one_of, strings
+
+MANIFESTS = ("driver", "vbios")
 
 _INDEX = r"^([1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-4])$"
 
@@ -26,26 +28,44 @@ class NvidiaPolicy:
         measurements: Accepted values by index.
         driver_version, vbios_version: As people write them.
         device: The names of devices' certificates.
+        accept_hold: Whether certificates on hold are accepted, which are revoked otherwise.
+        manifests: For "driver" and "vbios", whether there has to be one.
+        accept_manifest_hold: As for devices.
     """
 
-    measurements: Mapping[int, frozenset[bytes]]
+    measurements: Checked[Mapping[int, frozenset[bytes]]]
     driver_version: Checked[frozenset[str]]
     vbios_version: Checked[frozenset[str]]
     device: Checked[frozenset[str]]
+    accept_hold: bool
+    manifests: Mapping[str, bool]
+    accept_manifest_hold: bool
 
 
 def read(top: Section) -> NvidiaPolicy:
     """Return the rules for a device; problems are left in `top`, which the caller closes."""
-    device = top.section("device")
-    nothing: Mapping[int, frozenset[bytes]] = {}
+    device, manifests = top.section("device"), top.section("manifests")
+    required = {name: manifests.take(name, one_of("required")) is not UNCHECKED for name in MANIFESTS}
+    measurements = top.take("measurements", _MEASUREMENTS)
+    if measurements is UNCHECKED and not any(required.values()):
+        found = "nothing that says which firmware answered"
+        top.problems.add("measurements", found, "values, or manifests that are required")
     policy = NvidiaPolicy(
-        measurements=top.need("measurements", _MEASUREMENTS, nothing),
+        measurements=measurements,
         driver_version=device.take("driver_version", strings),
         vbios_version=device.take("vbios_version", strings),
         device=device.take("name", strings),
+        accept_hold=_accepts_hold(device),
+        manifests=required,
+        accept_manifest_hold=_accepts_hold(manifests),
     )
     device.close()
+    manifests.close()
     return policy
+
+
+def _accepts_hold(section: Section) -> bool:
+    return section.need("certificate_hold", one_of("refused", "accepted"), "refused") == "accepted"
 
 
 def _measurements(value: object) -> Mapping[int, frozenset[bytes]]:

@@ -62,6 +62,7 @@ def build(leaf: Certificate, certificates: Sequence[Certificate], roots: Roots, 
     kind = COMMON_NAMES[leaf.common_name]
     _check_place(intermediate, _INTERMEDIATE_NAMES[kind].format(product.name))
     _check_place(root, f"ARK-{product.name}")
+    path.check_lengths((leaf, intermediate, root))
     path.check_critical(leaf)
     return Chain(product, leaf, intermediate, root)
 

@@ -12,24 +12,21 @@ import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from attestation.errors import CollectError, NotAuthenticError
 from attestation.guest import Guest, explained
 from attestation.patience import patiently
 from attestation.reader import Reader
 from attestation.tpm import quote
 from attestation.tpm.command import LARGEST, SOURCE, Tpm, sized, taken
+from attestation.tpm.signature import parse_with_or_without_head
 from shim.canonical import JsonValue, canonical_bytes
 
 DEVICE = "dev/tpmrm0"
 ALL_REGISTERS = range(24)
 _QUOTE, _PCR_READ, _READ_PUBLIC = 0x158, 0x17E, 0x173
-_SHA256, _RSASSA, _RSA, _NULL = 0x000B, 0x0014, 0x0001, 0x0010
+_SHA256, _RSASSA = 0x000B, 0x0014
 _DIGEST_SIZE = 32
 _SELECT_SIZE = 3
-_DEFAULT_EXPONENT = 65537
 _MEANINGS: Mapping[int, str] = {
     errno.ENOENT: "no TPM, or no driver of it",
     errno.EACCES: "only root and the group tss may ask",
@@ -37,7 +34,6 @@ _MEANINGS: Mapping[int, str] = {
     errno.EBUSY: "another process has it for itself",
     errno.ETIME: "the TPM did not answer in time",
 }
-_FIXED_SCHEMES = {0x0014: 2, 0x0016: 2}  # RSASSA, RSAPSS: a hash behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +72,7 @@ def tpm_of(guest: Guest) -> Tpm:
 
 def evidence(tpm: Tpm, handle: int, qualifying_data: bytes) -> bytes:
     """
-    Return a quote as JSON, with the key that made it: for a relying party that knows the key.
-
-    Members are `tpm_quote` (`message`, `signature`, `pcrs`) and `attestation_key`, SubjectPublicKeyInfo, all
-    in hexadecimal.
+    Return a quote with its registers and the key that made it, as `attestation.tpm.evidence` reads it.
 
     Args:
         tpm: The TPM.
@@ -93,12 +86,16 @@ def evidence(tpm: Tpm, handle: int, qualifying_data: bytes) -> bytes:
     Not checked:
         That anybody vouches for the key.
     """
-    key = public_key(tpm, handle)
-    encoded = key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    ).hex()
     found = quoted(tpm, handle, qualifying_data)
-    return canonical_bytes({"tpm_quote": found.to_json(), "attestation_key": encoded})
+    head = struct.pack(">HHH", _RSASSA, _SHA256, len(found.signature))
+    return canonical_bytes(
+        {
+            "quote": found.message.hex(),
+            "signature": (head + found.signature).hex(),
+            "pcrs": b"".join(found.registers).hex(),
+            "ak_public": public_area(tpm, handle).hex(),
+        }
+    )
 
 
 def quoted(
@@ -118,7 +115,8 @@ def quoted(
     def attempt() -> Quoted:
         found = Quoted(*_quote(tpm, handle, qualifying_data, registers), read_registers(tpm))
         try:
-            quote.parse(found.message, found.signature, found.registers)
+            signed = parse_with_or_without_head(found.signature)
+            quote.complete(quote.parse(found.message), signed, dict(enumerate(found.registers)))
         except NotAuthenticError as error:
             raise _ChangedError(error.where, error.found, error.want, error.source) from error
         return found
@@ -161,39 +159,23 @@ def read_registers(tpm: Tpm) -> tuple[bytes, ...]:
     return tuple(found[number] for number in ALL_REGISTERS)
 
 
-def public_key(tpm: Tpm, handle: int) -> rsa.RSAPublicKey:
+def public_area(tpm: Tpm, handle: int) -> bytes:
     """
-    Return the public part of a key in the TPM.
+    Return what a key in the TPM is and may do, TPMT_PUBLIC.
 
     Raises:
-        CollectError: it is no RSA key, or the TPM refused.
+        CollectError: the TPM refused.
         EvidenceFormatError: what came is no response.
 
     Source:
-        TCG TPM 2.0 Library, part 3, revision 1.59, section 12.4, "TPM2_ReadPublic"; part 2, section 12.2.4,
-        "TPMT_PUBLIC", and 12.2.3.5, "TPMS_RSA_PARMS".
+        TCG TPM 2.0 Library, part 3, revision 1.59, section 12.4, "TPM2_ReadPublic".
     """
     reader = tpm.run("TPM2_ReadPublic", _READ_PUBLIC, b"", handles=(handle,))
-    public = reader.part(reader.number(2, "size of outPublic"), "outPublic")
+    public = taken(reader, "outPublic")
     taken(reader, "name")
     taken(reader, "qualifiedName")
     reader.end("qualifiedName")
-    kind = public.number(2, "type")
-    if kind != _RSA:
-        raise CollectError(f"TPM key 0x{handle:08x}", f"type 0x{kind:04x}", "0x0001 (RSA)", SOURCE)
-    public.take(6, "nameAlg, objectAttributes")
-    taken(public, "authPolicy")
-    if public.number(2, "symmetric") != _NULL:
-        raise CollectError(f"TPM key 0x{handle:08x}", "a key for encryption", "one for signing", SOURCE)
-    public.take(_FIXED_SCHEMES.get(public.number(2, "scheme"), 0), "hash")
-    public.number(2, "keyBits")
-    exponent = public.number(4, "exponent") or _DEFAULT_EXPONENT
-    modulus = int.from_bytes(taken(public, "unique"), "big")
-    public.end("unique")
-    try:
-        return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-    except ValueError as error:
-        raise public.wrong("unique", str(error)[:60], "an RSA key") from error
+    return public
 
 
 def _quote(tpm: Tpm, handle: int, qualifying_data: bytes, registers: Collection[int]) -> tuple[bytes, bytes]:

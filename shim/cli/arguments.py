@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 # As `attestation.kinds` has them, which is not loaded for --help.
-KINDS = ("snp", "tdx", "sgx", "azure-snp", "azure-tdx", "cca", "nitro", "nvidia", "simulated")
+KINDS = ("snp", "tdx", "sgx", "azure-snp", "azure-tdx", "cca", "nitro", "nvidia", "tpm", "simulated")
 
 
 def hexadecimal(size: int) -> Callable[[str], bytes]:

@@ -62,8 +62,12 @@ def show_authentic(tee: str, claimed: Claims, output: str, *, simulated: bool, l
     console.print(_facts("claims", dict(_flat(claimed))))
     if not lists_checked:
         console.print("[bold]unchecked[/bold]: revocation, because no revocation list was supplied")
+    if "certificateHold" in dict(_flat(claimed)).values():
+        console.print("[bold]unchecked[/bold]: whether a certificate on hold is accepted")
     if "cpak_sha256" in claimed:
         console.print("[bold]unchecked[/bold]: whose key signed: it is the one that was supplied")
+    if "ak" in claimed:
+        console.print("[bold]unchecked[/bold]: whose key signed: a policy names keys, or roots above them")
     if "tcb" in claimed and claimed["tcb"] is None:
         console.print("[bold]unchecked[/bold]: the TCB's status, because no collateral was supplied")
 

@@ -71,7 +71,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     evidence = files.read_evidence(evidence_path)
 
     from attestation import appraise, policy  # nor must the refusal of a large file
-    from attestation.binding import Exact, Shim
+    from attestation.binding import Binding, Exact, Nonce, Shim
     from attestation.errors import AppraisalError
     from attestation.trail import SILENT, Trail
     from shim.cli import attestation_output
@@ -80,11 +80,14 @@ def command(  # noqa: PLR0913  # one parameter per option
         raise click.UsageError("--report-data stands for --nonce, --public-key and --plan-digest together")
     if nonce is None and (public_key or plan_digest):
         raise click.UsageError("--public-key and --plan-digest mean nothing without --nonce")
-    binding: Shim | Exact | None = None if report_data is None else Exact(report_data)
-    if nonce is not None:
-        binding = Shim(nonce, public_key, plan_digest or bytes(32))
-
     rules = policy.load(files.read_policy(policy_path), str(policy_path))
+    binding: Binding | None = None if report_data is None else Exact(report_data)
+    if nonce is not None and rules.binding == "nonce":
+        if public_key or plan_digest:
+            raise click.UsageError("the policy binds the nonce alone, no --public-key and no --plan-digest")
+        binding = Nonce(nonce)
+    elif nonce is not None:
+        binding = Shim(nonce, public_key, plan_digest or bytes(32))
     endorsements = files.read_endorsements(endorsement_paths)
     endorsements |= files.read_endorsements(early_paths).as_early()
     trail = Trail() if explain else SILENT

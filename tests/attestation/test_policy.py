@@ -162,7 +162,7 @@ def test_message_is_one_line_per_problem_in_order() -> None:
     first, second = str(caught.value).splitlines()
     assert (
         first
-        == 'policy.toml:1: tee: found \'sev\', want "snp" or "tdx" or "sgx" or "azure-snp" or "azure-tdx" or "cca" or "nitro" or "nvidia" or "simulated"'
+        == 'policy.toml:1: tee: found \'sev\', want "snp" or "tdx" or "sgx" or "azure-snp" or "azure-tdx" or "cca" or "nitro" or "nvidia" or "tpm" or "simulated"'
     )
     assert second.endswith('report.vmpl: found 9, want an integer of 0 to 3, or "unchecked"')
     assert caught.value.exit_code == 2

@@ -88,6 +88,7 @@ class Maker:
     start: datetime = START
     end: datetime = END
     is_authority: bool = False
+    path_length: int | None = None
     signs_certificates: bool = True
     signs_revocations: bool = True
     key_usage: bool = True
@@ -108,7 +109,9 @@ class Maker:
             .not_valid_after(self.end)
         )
         if self.is_authority:
-            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            builder = builder.add_extension(
+                x509.BasicConstraints(ca=True, path_length=self.path_length), critical=True
+            )
         if self.is_authority and self.key_usage:
             builder = builder.add_extension(
                 x509.KeyUsage(

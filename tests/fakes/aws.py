@@ -37,7 +37,8 @@ def key(name: str) -> ec.EllipticCurvePrivateKey:
 def certificate(  # what one certificate says
     subject: str, issuer: str, *, signer: str | None = None, start: datetime = MADE, end: datetime | None = None,
     authority: bool | None = None, serial: int = 5,
-    extension: tuple[str, bytes] | None = None,
+    extension: tuple[str, bytes] | None = None, purpose: x509.ObjectIdentifier | None = None,
+    path_length: int | None = None, signs_certificates: bool | None = None, signs_revocations: bool | None = None,
 ) -> bytes:  # fmt: skip
     is_authority = subject != "leaf" if authority is None else authority
     builder = (
@@ -48,12 +49,12 @@ def certificate(  # what one certificate says
         .serial_number(serial)
         .not_valid_before(start)
         .not_valid_after(end or start + timedelta(hours=3))
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
         .add_extension(
             x509.KeyUsage(
                 digital_signature=not is_authority,
-                key_cert_sign=is_authority,
-                crl_sign=is_authority,
+                key_cert_sign=is_authority if signs_certificates is None else signs_certificates,
+                crl_sign=is_authority if signs_revocations is None else signs_revocations,
                 content_commitment=False,
                 key_encipherment=False,
                 data_encipherment=False,
@@ -67,6 +68,8 @@ def certificate(  # what one certificate says
     if extension is not None:
         value = x509.UnrecognizedExtension(x509.ObjectIdentifier(extension[0]), extension[1])
         builder = builder.add_extension(value, critical=False)
+    if purpose is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
     made = builder.sign(key(signer or issuer), hashes.SHA384())
     return made.public_bytes(serialization.Encoding.DER)
 

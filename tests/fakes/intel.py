@@ -115,6 +115,7 @@ class Maker:
     start: datetime = START
     end: datetime = END
     is_authority: bool = False
+    path_length: int | None = None
     extension: bytes | None = None
     critical: bool = False
 
@@ -127,7 +128,9 @@ class Maker:
             .serial_number(self.serial)
             .not_valid_before(self.start)
             .not_valid_after(self.end)
-            .add_extension(x509.BasicConstraints(ca=self.is_authority, path_length=None), critical=True)
+            .add_extension(
+                x509.BasicConstraints(ca=self.is_authority, path_length=self.path_length), critical=True
+            )
             .add_extension(_usage(self.is_authority), critical=True)
         )
         if self.extension is not None:

@@ -6,13 +6,19 @@ import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from cryptography.hazmat.primitives import hashes
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from attestation.endorsements import Endorsements
+from attestation.nvidia.roots import NvidiaRoots
 from tests.fakes import aws
+from tests.fakes.aws import MADE, NAMES, certificate
 
 FWID = hashlib.sha384(b"firmware").digest()
 TCB_INFO = ("2.23.133.5.4.1", b"\x30\x3a" + bytes(10) + FWID)
@@ -52,5 +58,92 @@ class Device:
         r, s = decode_dss_signature(aws.key(self.signer).sign(signed, ec.ECDSA(hashes.SHA384())))
         return signed + r.to_bytes(48, "big") + s.to_bytes(48, "big") + self.behind
 
-    def endorsements(self, *lists: bytes) -> Endorsements:
-        return Endorsements(self.chain, lists)
+    def endorsements(
+        self, *lists: bytes, responses: tuple[bytes, ...] = (), manifests: tuple[bytes, ...] = ()
+    ) -> Endorsements:
+        return Endorsements(self.chain, lists, status_responses=responses, manifests=manifests)
+
+
+def roots() -> NvidiaRoots:
+    """Return the roots of devices and of manifests, which are two."""
+    spki = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    encoded = aws.key("manifests' root").public_key().public_bytes(*spki)
+    return NvidiaRoots("NVIDIA", aws.roots().keys, frozenset({hashlib.sha256(encoded).hexdigest()}))
+
+
+OCSP_SIGNING = ExtendedKeyUsageOID.OCSP_SIGNING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """One OCSP response about `subject`, by its issuer or by a responder that this made."""
+
+    subject: str = "instance"
+    about: bytes | None = None
+    issuer: str | None = None
+    state: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD
+    reason: x509.ReasonFlags | None = None
+    names: tuple[str, ...] = NAMES
+    chain: tuple[bytes, ...] = CHAIN
+    algorithm: hashes.HashAlgorithm = field(default_factory=hashes.SHA384)
+    this_update: datetime = MADE
+    next_update: datetime | None = MADE + timedelta(days=1)
+    responder: bytes | None = None
+    renamed: tuple[bytes, bytes] = (b"", b"")
+    with_it: bool = True
+    by_name: bool = False
+    signer: str | None = None
+    forger: str | None = None
+    nonce: bytes | None = None
+    critical: bool = False
+
+    def response(self) -> bytes:
+        above = self.issuer or self.names[self.names.index(self.subject) + 1]
+        issuer = self.chain[self.names.index(above)]
+        load = x509.load_der_x509_certificate
+        responder = load(self.responder or issuer)
+        encoding = ocsp.OCSPResponderEncoding
+        builder = (
+            ocsp.OCSPResponseBuilder()
+            .add_response(
+                cert=load(self.about or self.chain[self.names.index(self.subject)]),
+                issuer=load(issuer),
+                algorithm=self.algorithm,
+                cert_status=self.state,
+                this_update=self.this_update,
+                next_update=self.next_update,
+                revocation_time=MADE if self.state is ocsp.OCSPCertStatus.REVOKED else None,
+                revocation_reason=self.reason,
+            )
+            .responder_id(encoding.NAME if self.by_name else encoding.HASH, responder)
+        )
+        if self.responder is not None and self.with_it:
+            builder = builder.certificates([load(self.responder)])
+        if self.nonce is not None:
+            builder = builder.add_extension(x509.OCSPNonce(self.nonce), critical=False)
+        if self.critical:
+            unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+            builder = builder.add_extension(unknown, critical=True)
+        signed = builder.sign(aws.key(self.signer or above), hashes.SHA384())
+        encoded = signed.public_bytes(serialization.Encoding.DER)
+        if self.forger is None:
+            return encoded
+        said = signed.tbs_response_bytes.replace(*self.renamed)
+        signature = b""
+        while len(signature) != len(signed.signature):  # so that no length around it changes
+            signature = aws.key(self.forger).sign(said, ec.ECDSA(hashes.SHA384()))
+        return encoded.replace(signed.tbs_response_bytes, said).replace(signed.signature, signature)
+
+
+def key_hash(name: str) -> bytes:
+    """Return how a response names the key of whoever gave it."""
+    return x509.SubjectKeyIdentifier.from_public_key(aws.key(name).public_key()).digest
+
+
+def responder(issuer: str = "zone", **different: object) -> bytes:
+    """Return the certificate of a responder that `issuer` made."""
+    values = {"authority": False, "purpose": OCSP_SIGNING, **different}
+    return certificate("responder", issuer, **values)  # type: ignore[arg-type]
+
+
+ALL_RESPONSES = tuple(Status(subject=one).response() for one in NAMES[1:-1])

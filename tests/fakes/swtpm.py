@@ -20,7 +20,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from attestation.azure.collect import ATTESTATION_KEY, REPORT_INDEX, USER_DATA_INDEX
-from attestation.tpm import collect, storage
+from attestation.tpm import collect, public_area, storage
 from attestation.tpm.command import LARGEST, Tpm
 from tests.fakes import azure
 from tests.fakes.azure import Azure
@@ -153,7 +153,9 @@ class Paravisor:
     pauses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.key = collect.public_key(self.software.tpm(), ATTESTATION_KEY)
+        key = public_area.parse(collect.public_area(self.software.tpm(), ATTESTATION_KEY)).key
+        assert isinstance(key, rsa.RSAPublicKey)
+        self.key = key
         self.publish()
 
     def publish(self) -> None:

@@ -66,7 +66,7 @@ GOOD = {
 def test_good_evidence_is_authentic(name: str) -> None:
     proven = judge(GOOD[name])
     assert proven.evidence.quote.pcrs[4] == REGISTERS[4]
-    assert (proven.evidence.quote.resets, proven.evidence.quote.restarts) == (2, 3)
+    assert (proven.evidence.quote.attest.resets, proven.evidence.quote.attest.restarts) == (2, 3)
 
 
 BROKEN: dict[str, tuple[Azure, type[AuthenticationError], str]] = {

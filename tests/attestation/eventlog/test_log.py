@@ -200,4 +200,4 @@ def test_evidence_without_registers(tee: str) -> None:
 
 @pytest.mark.parametrize("tee", list(kinds.KINDS))
 def test_which_kinds_have_registers(tee: str) -> None:
-    assert (kinds.KINDS[tee].registers is not None) == (tee in {"tdx", "azure-snp", "azure-tdx"})
+    assert (kinds.KINDS[tee].registers is not None) == (tee in {"tdx", "azure-snp", "azure-tdx", "tpm"})

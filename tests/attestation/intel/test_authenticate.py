@@ -107,6 +107,11 @@ BROKEN: dict[str, tuple[Intel, type[AuthenticationError], str]] = {
         NotAuthenticError,
         PLATFORM_CA,
     ),
+    "root that allows no CA below it": (
+        Intel(root=replace(Intel().root, path_length=0)),
+        NotAuthenticError,
+        intel.ROOT,
+    ),
     "CA of another name": (
         Intel(
             ca=replace(Intel().ca, subject="Some CA"),

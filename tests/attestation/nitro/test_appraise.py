@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from attestation.appraise import appraise
-from attestation.binding import Exact
+from attestation.binding import Exact, Nonce, Shim
 from attestation.endorsements import Endorsements
 from attestation.errors import AppraisalError, PolicyError
+from attestation.kinds import KINDS
 from attestation.policy import load
 from attestation.result import AttestationResult
 from attestation.verdict import Verdict
@@ -90,6 +91,43 @@ def test_a_document_that_is_too_old() -> None:
 @pytest.mark.parametrize("user_data", [None, b"", bytes(63), b"\1" * 64])
 def test_user_data_is_what_binds(user_data: bytes | None) -> None:
     assert refused(Nitro(members={"user_data": user_data})) == {"report.report_data": Verdict.WRONG_BINDING}
+
+
+BY_NONCE = changed("binding", "nonce", STRICT)
+NONCE = bytes(range(32))
+
+
+def test_a_nonce_binds_where_the_policy_says_so() -> None:
+    fake = Nitro(members={"nonce": NONCE, "user_data": b"anything"})
+    assert judge(fake, BY_NONCE, binding=Nonce(NONCE)).unchecked == ()
+    assert judge(fake, changed("binding", "unchecked", STRICT), binding=Nonce(NONCE)).unchecked == ()
+
+
+@pytest.mark.parametrize("nonce", [None, b"", bytes(32), NONCE[:31], NONCE + b"\0"])
+def test_another_nonce(nonce: bytes | None) -> None:
+    fake = Nitro(members={"nonce": nonce})
+    for values in (BY_NONCE, changed("binding", "unchecked", STRICT)):
+        assert refused(fake, values, binding=Nonce(NONCE)) == {"report.nonce": Verdict.WRONG_BINDING}
+
+
+@pytest.mark.parametrize("given", [None, Exact(bytes(64)), Shim(NONCE, None, bytes(32))])
+def test_the_policy_and_not_the_caller_says_what_binds(given: Exact | Shim | None) -> None:
+    fake = Nitro(members={"nonce": NONCE})
+    assert refused(fake, BY_NONCE, binding=given) == {"binding": Verdict.WRONG_BINDING}
+    assert refused(fake, STRICT, binding=Nonce(NONCE)) == {"binding": Verdict.WRONG_BINDING}
+
+
+def test_a_nonce_of_another_length_is_the_callers_bug() -> None:
+    with pytest.raises(ValueError, match="want 32"):
+        judge(Nitro(), BY_NONCE, binding=Nonce(bytes(31)))
+
+
+def test_evidence_without_that_field_cannot_be_bound_by_it() -> None:
+    for tee in KINDS:
+        text = f'tee = "{tee}"\nbinding = "nonce"\n'
+        with pytest.raises(PolicyError) as caught:
+            load(text, "test.toml")
+        assert ("binding" in {one.key for one in caught.value.problems}) == (tee != "nitro")
 
 
 def test_what_was_booted_cannot_be_left_unchecked() -> None:

@@ -61,6 +61,21 @@ BROKEN: dict[str, tuple[Nitro, type[AuthenticationError], str]] = {
         NotAuthenticError,
         "instance",
     ),
+    "issuer that may not sign certificates": (
+        replaced(1, certificate("instance", "zone", signs_certificates=False)),
+        NotAuthenticError,
+        "instance",
+    ),
+    "issuer that allows none below it": (
+        replaced(2, certificate("zone", "region", path_length=0)),
+        NotAuthenticError,
+        "zone",
+    ),
+    "root that allows too few below it": (
+        replaced(4, certificate("root", "root", path_length=2)),
+        NotAuthenticError,
+        "root",
+    ),
     "issuers in another order": (
         with_chain(CHAIN[0], CHAIN[2], CHAIN[1], CHAIN[3], CHAIN[4]),
         NotAuthenticError,

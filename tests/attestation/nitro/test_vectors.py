@@ -5,12 +5,22 @@ from __future__ import annotations
 import pytest
 
 from attestation import cose
+from attestation.appraise import appraise
+from attestation.binding import Nonce
 from attestation.cache import Cache
 from attestation.endorsements import Endorsements
-from attestation.errors import AuthenticationError, EvidenceFormatError, SignatureError, ValidityError
+from attestation.errors import (
+    AppraisalError,
+    AuthenticationError,
+    EvidenceFormatError,
+    SignatureError,
+    ValidityError,
+)
 from attestation.nitro import evidence, roots
 from attestation.nitro.authenticate import Authenticated, authenticate
 from tests import vectors
+from tests.attestation.nitro.test_appraise import STRICT
+from tests.fakes.policies import policy
 from tests.vectors import Case
 
 
@@ -45,6 +55,21 @@ def test_one_flipped_bit_anywhere_is_noticed(case: Case) -> None:
         damaged[place] ^= 1 << place % 8
         with pytest.raises(AuthenticationError):
             judge(bytes(damaged), case, cache)
+
+
+@pytest.mark.parametrize("case", vectors.cases("nitro"))
+def test_the_nonce_of_a_real_document_binds_where_the_policy_says_so(case: Case) -> None:
+    data, nonce = case.read("doc"), evidence.parse(case.read("doc")).document.nonce
+    if case.time is None or nonce is None or len(nonce) != 32:
+        assert "veracruz" not in case.id  # the one that has a nonce of this size
+        return
+    rules = policy({**STRICT, "binding": "nonce", "crl": "unchecked"})
+    for given, bound in ((nonce, True), (bytes(32), False)):
+        with pytest.raises(AppraisalError) as caught:  # of the registers none is that of the fake
+            appraise(data, Endorsements(), rules, binding=Nonce(given), now=case.time)
+        fields = {mismatch.field for mismatch in caught.value.mismatches}
+        assert "document.pcr0" in fields
+        assert ("report.nonce" in fields) is not bound
 
 
 @pytest.mark.parametrize("case", vectors.cases("nitro"))

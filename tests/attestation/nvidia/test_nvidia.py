@@ -51,7 +51,7 @@ def test_real_devices_reach_their_verdicts(case: Case) -> None:
             judge_real(case, case.read("evidence"))
         return
     proven = judge_real(case, case.read("evidence"))
-    assert (len(proven.chain), proven.revocation_lists) == (5, ())
+    assert (len(proven.chain), [one.known for one in proven.states]) == (5, [False] * 4)
     assert len(proven.evidence.measurements) == (31 if "switch" in case.id else 64)
     assert proven.evidence.vbios_version is not None
     assert proven.evidence.vbios_version.startswith("96.")
@@ -78,12 +78,12 @@ def test_no_damaged_copy_of_a_real_answer_is_accepted(case: Case) -> None:
 
 def judge(fake: Device, *lists: bytes, **options: Any) -> Authenticated:  # noqa: ANN401
     more = fake.endorsements(*lists)
-    return authenticate(evidence.parse(fake.evidence()), more, aws.roots(), **{"now": NOW, **options})
+    return authenticate(evidence.parse(fake.evidence()), more, nvidia.roots(), **{"now": NOW, **options})
 
 
 def test_a_good_answer_is_authentic() -> None:
     proven = judge(Device(), *aws.ALL_LISTS, crl_required=True)
-    assert (len(proven.chain), len(proven.revocation_lists)) == (5, 4)
+    assert (len(proven.chain), [one.known for one in proven.states]) == (5, [True] * 4)
     assert (proven.evidence.text(3), proven.evidence.vbios_version) == ("590.12", "96.00.A5.00.01")
 
 
@@ -112,6 +112,16 @@ BROKEN: dict[str, tuple[Device, type[AuthenticationError], str]] = {
         replaced(3, certificate("region", "root", signer="zone")),
         SignatureError,
         "region",
+    ),
+    "issuer that may not sign certificates": (
+        replaced(1, certificate("instance", "zone", signs_certificates=False)),
+        NotAuthenticError,
+        "instance",
+    ),
+    "issuer that allows none below it": (
+        replaced(2, certificate("zone", "region", path_length=0)),
+        NotAuthenticError,
+        "zone",
     ),
     "key made for other firmware": (
         Device(opaque={**OPAQUE, 20: bytes(48)}),
@@ -147,11 +157,18 @@ def test_the_root_is_pinned() -> None:
     assert caught.value.where == "root of the chain"
 
 
+def test_an_issuer_that_may_not_sign_lists() -> None:
+    fake = replaced(3, certificate("region", "root", signs_revocations=False))
+    with pytest.raises(NotAuthenticError) as caught:
+        judge(fake, aws.revocation_list("region"))
+    assert caught.value.where == "region"
+
+
 def test_revocation() -> None:
     with pytest.raises(RevokedError):
         judge(Device(), aws.revocation_list("region", 5))
     with pytest.raises(MissingEndorsementError):
-        judge(Device(), *aws.ALL_LISTS[1:], crl_required=True)
+        judge(Device(), *aws.ALL_LISTS[:-1], crl_required=True)
 
 
 MALFORMED: dict[str, Device] = {
@@ -178,7 +195,13 @@ STRICT: dict[str, object] = {
     **tomllib.loads(EXAMPLE.read_text()),
     "binding": "exact",
     "crl": "required",
-    "device": {"driver_version": ["590.12"], "vbios_version": ["96.00.A5.00.01"], "name": ["leaf"]},
+    "device": {
+        "driver_version": ["590.12"],
+        "vbios_version": ["96.00.A5.00.01"],
+        "name": ["leaf"],
+        "certificate_hold": "refused",
+    },
+    "manifests": {"driver": "unchecked", "vbios": "unchecked", "certificate_hold": "refused"},
     "measurements": {"1": ["01" * 48], "64": ["40" * 48, "ff" * 48]},
 }
 
@@ -186,7 +209,7 @@ STRICT: dict[str, object] = {
 def appraised(fake: Device, values: dict[str, object] = STRICT) -> AttestationResult:
     more = fake.endorsements(*aws.ALL_LISTS)
     return appraise(
-        fake.evidence(), more, policy(values), binding=Exact(bytes(64)), now=NOW, roots=aws.roots()
+        fake.evidence(), more, policy(values), binding=Exact(bytes(64)), now=NOW, roots=nvidia.roots()
     )
 
 
@@ -197,7 +220,7 @@ def refused(fake: Device, values: dict[str, object] = STRICT) -> dict[str, Verdi
 
 
 def test_what_the_policy_describes_is_affirmed() -> None:
-    assert appraised(Device()).unchecked == ()
+    assert appraised(Device()).unchecked == ("manifests.driver", "manifests.vbios")
 
 
 ONE_WRONG = {

@@ -102,6 +102,14 @@ def test_processor_of_another_product_is_not_authentic(family: int, model: int) 
 # Who may vouch for whom
 
 
+def test_lengths_that_are_kept() -> None:
+    lengths = chain(
+        intermediate=lambda maker: replace(maker, path_length=0),
+        root=lambda maker: replace(maker, path_length=1),
+    )
+    assert judge(CHIP.report(), lengths).chain.root.path_length == 1
+
+
 def test_root_that_is_not_pinned_is_not_authentic() -> None:
     stranger = Amd(label="stranger")
     with pytest.raises(NotAuthenticError, match="root of the chain"):
@@ -174,6 +182,10 @@ BREAKS: dict[str, tuple[tuple[bytes, ...], type[AuthenticationError]]] = {
     ),
     "root that may not sign certificates": (
         chain(root=lambda maker: replace(maker, signs_certificates=False)),
+        NotAuthenticError,
+    ),
+    "root that allows no intermediate": (
+        chain(root=lambda maker: replace(maker, path_length=0)),
         NotAuthenticError,
     ),
     "intermediate of the other kind of key": (

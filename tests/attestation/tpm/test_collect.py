@@ -6,16 +6,21 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings, strategies as st
 
+from attestation import kinds, policy_init
+from attestation.appraise import appraise
 from attestation.azure.collect import ATTESTATION_KEY
-from attestation.errors import CollectError, EvidenceFormatError, SignatureError
-from attestation.tpm import collect, quote, storage
+from attestation.endorsements import Endorsements
+from attestation.errors import AppraisalError, CollectError, EvidenceFormatError, SignatureError
+from attestation.policy import load
+from attestation.tpm import collect, public_area, quote, signature, storage
 from attestation.tpm.command import Tpm, TpmError
 from tests.fakes import swtpm
 from tests.fakes.swtpm import Software
@@ -35,12 +40,18 @@ def extend(software: Software, number: int) -> None:
     swtpm.sent(software, 0x182, struct.pack(">I", number) + swtpm.PASSWORD + digest)
 
 
+def complete(found: collect.Quoted) -> quote.Quote:
+    signed = signature.parse_with_or_without_head(found.signature)
+    return quote.complete(quote.parse(found.message), signed, dict(enumerate(found.registers)))
+
+
 def test_quote_of_a_real_tpm_is_read_and_verified(software: Software) -> None:
     extend(software, 4)
     found = collect.quoted(software.tpm(), ATTESTATION_KEY, DATA)
-    parsed = quote.parse(found.message, found.signature, found.registers)
-    quote.check(parsed, collect.public_key(software.tpm(), ATTESTATION_KEY))
-    assert parsed.extra_data == DATA
+    parsed = complete(found)
+    key = public_area.parse(collect.public_area(software.tpm(), ATTESTATION_KEY)).key
+    signature.check(parsed.signature, key, found.message)
+    assert parsed.attest.extra_data == DATA
     assert sorted(parsed.pcrs) == list(range(24))
     assert parsed.pcrs[4] == found.registers[4] != bytes(32)
     assert found.registers[17] == b"\xff" * 32
@@ -48,30 +59,54 @@ def test_quote_of_a_real_tpm_is_read_and_verified(software: Software) -> None:
 
 def test_quote_over_some_registers_covers_those_alone(software: Software) -> None:
     found = collect.quoted(software.tpm(), ATTESTATION_KEY, DATA, (4, 11))
-    assert sorted(quote.parse(found.message, found.signature, found.registers).pcrs) == [4, 11]
+    assert sorted(complete(found).pcrs) == [4, 11]
 
 
-def test_evidence_brings_the_key_along(software: Software) -> None:
-    value = json.loads(collect.evidence(software.tpm(), ATTESTATION_KEY, DATA))
-    key = serialization.load_der_public_key(bytes.fromhex(value["attestation_key"]))
-    assert isinstance(key, rsa.RSAPublicKey)
-    parts = value["tpm_quote"]
-    registers = [bytes.fromhex(one) for one in parts["pcrs"]]
-    parsed = quote.parse(bytes.fromhex(parts["message"]), bytes.fromhex(parts["signature"]), registers)
-    quote.check(parsed, key)
-    other = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+def test_what_is_collected_is_evidence_of_a_tpm(software: Software) -> None:
+    kind = kinds.KINDS["tpm"]
+    collected = collect.evidence(software.tpm(), ATTESTATION_KEY, DATA)
+    now = datetime(2025, 6, 1, tzinfo=UTC)
+
+    def authenticated(data: bytes) -> object:
+        return kind.authenticate(
+            kind.parse(data),
+            Endorsements(),
+            kind.roots,
+            now=now,
+            skew=timedelta(0),
+            crl_required=False,
+            cache=None,
+        )
+
+    proven = authenticated(collected)
+    assert kind.report_data(proven) == DATA
+    parts = json.loads(collected)
+    other = json.loads(collect.evidence(software.tpm(), ATTESTATION_KEY, bytes(32)))
     with pytest.raises(SignatureError):
-        quote.check(parsed, other)
+        authenticated(json.dumps({**parts, "signature": other["signature"]}).encode())
+
+
+def test_a_drafted_policy_accepts_what_was_collected_and_nothing_later(software: Software) -> None:
+    now = datetime(2025, 6, 1, tzinfo=UTC)
+    collected = collect.evidence(software.tpm(), ATTESTATION_KEY, DATA)
+    text = policy_init.draft(collected, Endorsements(), "tpm", label="it", now=now)
+    policy = load(text.replace('binding = "shim"', 'binding = "unchecked"'), "draft")
+    appraise(collected, Endorsements(), policy, binding=None, now=now)
+    extend(software, 11)
+    later = collect.evidence(software.tpm(), ATTESTATION_KEY, DATA)
+    with pytest.raises(AppraisalError) as caught:
+        appraise(later, Endorsements(), policy, binding=None, now=now)
+    assert [one.field for one in caught.value.mismatches] == ["pcrs.pcr11"]
 
 
 def test_tools_of_others_accept_the_quote(software: Software, tmp_path: Path) -> None:
     found = collect.quoted(software.tpm(), ATTESTATION_KEY, DATA)
-    key = collect.public_key(software.tpm(), ATTESTATION_KEY)
+    key = public_area.parse(collect.public_area(software.tpm(), ATTESTATION_KEY)).key
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "key").write_bytes(pem)
     (tmp_path / "quote").write_bytes(found.message)
-    signature = struct.pack(">HHH", 0x14, 0x0B, len(found.signature)) + found.signature
-    (tmp_path / "signature").write_bytes(signature)
+    headed = struct.pack(">HHH", 0x14, 0x0B, len(found.signature)) + found.signature
+    (tmp_path / "signature").write_bytes(headed)
     arguments = ("-u", "key", "-m", "quote", "-s", "signature", "-q", DATA.hex(), "-g", "sha256")
     assert DATA.hex() not in found.signature.hex()
     software.tool("tpm2_checkquote", *arguments, cwd=tmp_path)
@@ -111,7 +146,7 @@ REFUSALS: dict[str, tuple[Callable[[Tpm], object], int, str]] = {
         "TPM_RC_NV_RANGE",
     ),
     "key that does not exist": (
-        lambda tpm: collect.public_key(tpm, 0x81000099),
+        lambda tpm: collect.public_area(tpm, 0x81000099),
         0x8B,
         "no such index or key",
     ),
@@ -131,9 +166,11 @@ def test_refusal_of_the_tpm_is_named(software: Software, name: str) -> None:
     assert caught.value.code == code
 
 
-def test_key_of_another_type_is_refused(software: Software) -> None:
-    with pytest.raises(CollectError, match=r"type 0x0023, want 0x0001 \(RSA\)"):
-        collect.public_key(software.tpm(), swtpm.ECC_KEY)
+def test_key_of_another_type_quotes_by_no_scheme_of_ours(software: Software) -> None:
+    area = public_area.parse(collect.public_area(software.tpm(), swtpm.ECC_KEY))
+    assert isinstance(area.key, ec.EllipticCurvePublicKey)
+    with pytest.raises(TpmError):
+        collect.evidence(software.tpm(), swtpm.ECC_KEY, DATA)
 
 
 def test_register_that_is_extended_in_between_is_read_again(software: Software) -> None:
@@ -146,7 +183,7 @@ def test_register_that_is_extended_in_between_is_read_again(software: Software) 
         return response
 
     found = collect.quoted(Tpm(exchange, pauses.append), ATTESTATION_KEY, DATA)
-    assert quote.parse(found.message, found.signature, found.registers).pcrs[9] != bytes(32)
+    assert complete(found).pcrs[9] != bytes(32)
     assert pauses == [0.5]
 
 
@@ -273,7 +310,7 @@ ASKED: list[Callable[[Tpm], object]] = [
     lambda tpm: storage.read(tpm, storage.Index(INDEX, 9)),
     lambda tpm: storage.write(tpm, INDEX, b"data"),
     lambda tpm: collect.quoted(tpm, ATTESTATION_KEY, DATA),
-    lambda tpm: collect.public_key(tpm, ATTESTATION_KEY),
+    lambda tpm: collect.public_area(tpm, ATTESTATION_KEY),
     collect.read_registers,
 ]
 

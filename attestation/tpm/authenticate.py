@@ -1,0 +1,146 @@
+"""
+Did a TPM say this, by a key that signs nothing else?
+
+There is no root of all TPMs: whoever makes or provisions them vouches for attestation keys, and a policy
+names the keys, or the roots, that it trusts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtensionOID
+
+from attestation import bits, path, revocation, validity
+from attestation.cache import Cache
+from attestation.certificate import Certificate, RevocationList
+from attestation.endorsements import Endorsements
+from attestation.errors import MissingEndorsementError, NotAuthenticError
+from attestation.path import Roots
+from attestation.tpm import signature
+from attestation.tpm.evidence import Evidence
+from attestation.tpm.public_area import ATTRIBUTES, SOURCE, PublicArea
+from attestation.tpm.signature import SCHEMES
+from attestation.trail import SILENT, Trail
+
+CHAIN = "TCG EK Credential Profile for TPM Family 2.0, version 2.4, section 3"
+# What a key has to be so that a quote can come from nowhere but a TPM.
+_REQUIRED = {"restricted": True, "sign": True, "fixed_tpm": True, "decrypt": False}
+# A certificate without a subject names the TPM in an alternative name, which is critical then.
+_KNOWN = frozenset(
+    {
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string,
+        ExtensionOID.EXTENDED_KEY_USAGE.dotted_string,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """
+    A quote that a key of a TPM signed.
+
+    Attributes:
+        evidence: What was said.
+        key_sha256: Digest of the SubjectPublicKeyInfo of the key.
+        chain: From the certificate of the key to a root; empty where none was supplied.
+        revocation_lists: Those on which nothing of the chain stands.
+    """
+
+    evidence: Evidence
+    key_sha256: bytes
+    chain: tuple[Certificate, ...]
+    revocation_lists: tuple[RevocationList, ...]
+
+
+def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
+    evidence: Evidence,
+    endorsements: Endorsements,
+    roots: Roots,  # noqa: ARG001  # there are none: a policy names them
+    *,
+    now: datetime,
+    skew: timedelta = timedelta(0),
+    crl_required: bool = False,
+    cache: Cache | None = None,
+    trail: Trail = SILENT,
+) -> Authenticated:
+    """
+    Return the quote, proven to be signed by its key, with the certificates that vouch for the key.
+
+    Args:
+        evidence: From `attestation.tpm.evidence.parse`.
+        endorsements: More certificates, and revocation lists.
+        roots: Not used.
+        now: The time to judge at, with its time zone.
+        skew: By how much clocks may differ.
+        crl_required: Refuse when a list of an issuer in the chain is missing, or there is no chain.
+        cache: Remembers what certificates say between calls.
+        trail: Gets a line for each check that held.
+
+    Raises:
+        EvidenceFormatError, NotAuthenticError, RevokedError, ValidityError, MissingEndorsementError.
+
+    Not checked:
+        That the key, or the root of the chain, is trusted, and everything else that a policy is for.
+
+    Source:
+        TCG TPM 2.0 Library, part 1, revision 1.59, section 31, "Attestation"; part 2, section 8.3.3, for what
+        attributes of keys mean.
+    """
+    cache = cache if cache is not None else Cache()
+    quote, key = evidence.quote, evidence.key
+    _check_attributes(key)
+    trail.held("attestation key", "restricted, sign, fixed_tpm", "what a key for quotes is", SOURCE)
+    _check_scheme(evidence)
+    signature.check(quote.signature, key.key, quote.attest.message)
+    digest = hashlib.sha256(
+        key.key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    ).digest()
+    trail.held("quote signature", f"made by key {digest.hex()}", "the attestation key", SOURCE)
+    chain = _chain(evidence, endorsements, digest, now, cache)
+    if chain:
+        trail.chain(chain, "the policy: see ak.root", CHAIN)
+    lists = revocation.of_chain(chain, endorsements.revocation_lists, cache, cache.check_signed)
+    trail.lists(lists, revocation.SOURCE, required=crl_required)
+    validity.check_certificates(chain, now, skew)
+    trail.validity(chain, now, validity.SOURCE)
+    if crl_required and not chain:
+        raise MissingEndorsementError("revocation lists", "no certificate of the key", "a chain", CHAIN)
+    return Authenticated(evidence, digest, chain, revocation.current(lists, now, skew, required=crl_required))
+
+
+def _check_attributes(key: PublicArea) -> None:
+    """Check that the key signs only what the TPM itself made, and never left it."""
+    found = bits.flags(key.attributes, ATTRIBUTES)
+    wrong = [name for name, wanted in _REQUIRED.items() if found[name] is not wanted]
+    if wrong:
+        shown = ", ".join(name if found[name] else f"not {name}" for name in wrong)
+        raise NotAuthenticError("attestation key", shown, "restricted, sign, fixed_tpm, not decrypt", SOURCE)
+
+
+def _check_scheme(evidence: Evidence) -> None:
+    made, key = evidence.quote.signature, evidence.key
+    if (key.scheme, key.digest) != (made.scheme, made.digest):
+        want = "none" if key.scheme is None else SCHEMES[key.scheme]
+        found = f"{SCHEMES[made.scheme]} with {made.hash_name}"
+        raise NotAuthenticError("signature.sigAlg", found, f"the key's scheme: {want}", SOURCE)
+
+
+def _chain(
+    evidence: Evidence, endorsements: Endorsements, digest: bytes, now: datetime, cache: Cache
+) -> tuple[Certificate, ...]:
+    """Return the chain of the key, empty where no certificate of it was supplied."""
+    supplied: Sequence[Certificate] = path.best_first(
+        [cache.certificate(one) for one in (*evidence.certificates, *endorsements.certificates)], now
+    )
+    leaf = next((one for one in supplied if one.key_sha256 == digest), None)
+    if leaf is None:
+        if evidence.certificates:
+            want = f"one of key sha256:{digest.hex()}"
+            raise NotAuthenticError("certificates of the key", "those of other keys", want, CHAIN)
+        return ()
+    return path.chain(leaf, supplied, cache.check_signed, CHAIN, known=_KNOWN)

@@ -1,0 +1,41 @@
+"""Evidence of TPMs of no particular cloud, as one of the kinds."""
+
+from __future__ import annotations
+
+import hashlib
+
+from attestation.kind import Kind
+from attestation.path import Roots
+from attestation.tpm import claims, evidence, policy, registers
+from attestation.tpm.appraise import appraise
+from attestation.tpm.authenticate import Authenticated, authenticate
+from attestation.tpm.evidence import Evidence
+from attestation.tpm.observed import VOLATILE, observed
+from attestation.tpm.policy import TpmPolicy
+from attestation.tpm.public_area import SOURCE as KEY_SOURCE
+from attestation.tpm.quote import SOURCE
+
+
+def kind() -> Kind[Evidence, Authenticated, TpmPolicy, Roots]:
+    """Return the kind of evidence that TPMs give."""
+    return Kind(
+        roots=Roots("the policy", frozenset()),
+        boots=("vtpm",),
+        parse=evidence.parse,
+        authenticate=authenticate,
+        rules=policy.read,
+        appraise=appraise,
+        reference=lambda _, __: None,
+        observed=observed,
+        sources={"ak": KEY_SOURCE, "pcrs": SOURCE, "tpm": SOURCE},
+        volatile=VOLATILE,
+        claims=claims.of_authenticated,
+        unproven=claims.of_evidence,
+        report_data=lambda authenticated: authenticated.evidence.quote.attest.extra_data,
+        lists_checked=lambda authenticated: (
+            len(authenticated.chain) > 1
+            and len(authenticated.revocation_lists) == len(authenticated.chain) - 1
+        ),
+        registers=lambda authenticated: registers.of_quote(authenticated.evidence.quote),
+        bound=lambda data: hashlib.sha256(data).digest(),
+    )
