@@ -69,26 +69,28 @@ class AttestationResult:
 
     def to_json(self) -> bytes:
         """Return the result as canonical JSON, the same bytes for the same result."""
-        return canonical_bytes(
-            {
-                "schema": SCHEMA,
-                "tee": "SIMULATED" if self.simulated else self.tee,
-                "simulated": self.simulated,
-                "verdict": self.verdict.value,
-                "evaluated_at": self.evaluated_at,
-                "evidence_sha256": self.evidence_sha256,
-                "policy_sha256": self.policy_sha256,
-                "claims": self.claims,
-                "mismatches": [
-                    {
-                        "field": mismatch.field,
-                        "found": mismatch.found,
-                        "want": mismatch.want,
-                        "source": mismatch.source,
-                        "verdict": mismatch.verdict.value,
-                    }
-                    for mismatch in self.mismatches
-                ],
-                "unchecked": list(self.unchecked),
-            }
-        )
+        return canonical_bytes(self.to_value())
+
+    def to_value(self) -> Mapping[str, JsonValue]:
+        """Return the result as a JSON value; docs/attestation-result.schema.json has its schema."""
+        return {
+            "schema": SCHEMA,
+            "tee": "SIMULATED" if self.simulated else self.tee,
+            "simulated": self.simulated,
+            "verdict": self.verdict.value,
+            "evaluated_at": self.evaluated_at,
+            "evidence_sha256": self.evidence_sha256,
+            "policy_sha256": self.policy_sha256,
+            "claims": self.claims,
+            "mismatches": [
+                {
+                    "field": mismatch.field,
+                    "found": mismatch.found,
+                    "want": mismatch.want,
+                    "source": mismatch.source,
+                    "verdict": mismatch.verdict.value,
+                }
+                for mismatch in self.mismatches
+            ],
+            "unchecked": list(self.unchecked),
+        }
