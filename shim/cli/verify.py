@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME, hexadecimal
+from shim.cli.ear_output import ear_options, signing_key, write_token
 
 
 @click.command("verify")
@@ -42,6 +43,7 @@ from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME, 
     metavar="HEX",
     help='All 64 bytes, for a policy with binding = "exact".',
 )
+@ear_options
 def command(  # noqa: PLR0913  # one parameter per option
     *,
     evidence_path: Path,
@@ -54,6 +56,10 @@ def command(  # noqa: PLR0913  # one parameter per option
     public_key: bytes | None,
     plan_digest: bytes | None,
     report_data: bytes | None,
+    ear_path: str | None,
+    ear_key_path: Path | None,
+    ear_profile: str,
+    ear_lifetime: int,
 ) -> None:
     """
     Appraise EVIDENCE against a policy.
@@ -69,6 +75,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     from attestation import appraise, policy  # nor must the refusal of a large file
     from attestation.binding import Exact, Shim
     from attestation.errors import AppraisalError
+    from attestation.result import AttestationResult
     from shim.cli import attestation_output
 
     if report_data is not None and (nonce or public_key or plan_digest):
@@ -79,12 +86,21 @@ def command(  # noqa: PLR0913  # one parameter per option
     if nonce is not None:
         binding = Shim(nonce, public_key, plan_digest or bytes(32))
 
+    key = signing_key(ear_path, ear_key_path)
+
+    def show(outcome: AttestationResult) -> None:
+        if ear_path is not None and key is not None:
+            write_token(
+                outcome, key, ear_path, profile=ear_profile, lifetime=ear_lifetime, nonce=nonce, at=at
+            )
+        attestation_output.show_result(outcome, output)
+
     rules = policy.load(files.read_policy(policy_path), str(policy_path))
     endorsements = files.read_endorsements(endorsement_paths)
     log = None if event_log_path is None else files.read_event_log(event_log_path)
     try:
         result = appraise.appraise(evidence, endorsements, rules, binding=binding, now=at, event_log=log)
     except AppraisalError as error:
-        attestation_output.show_result(error.result, output)
+        show(error.result)
         raise
-    attestation_output.show_result(result, output)
+    show(result)
