@@ -93,10 +93,10 @@ def mask(value: object) -> int:
 
 
 def nonempty(reader: Reader[bytes]) -> Reader[frozenset[bytes]]:
-    """Read an array with at least one value for `reader`."""
+    """Read an array with at least one value for `reader`, or a table of it as `digest` and a `label`."""
 
     def read(value: object) -> frozenset[bytes]:
-        return frozenset(reader(item) for item in _items(value))
+        return frozenset(reader(_without_label(item)) for item in _items(value))
 
     return read
 
@@ -162,6 +162,10 @@ def _reference_value(item: object, sizes: tuple[int, ...]) -> ReferenceValue:
     if not isinstance(item, dict) or set(item) != {"digest", "label"} or not isinstance(item["label"], str):
         raise UnfitError(show(item), "a table of digest and label")
     return ReferenceValue(hexadecimal(*sizes)(item["digest"]), item["label"])
+
+
+def _without_label(item: object) -> object:
+    return item["digest"] if isinstance(item, dict) and set(item) == {"digest", "label"} else item
 
 
 def _items(value: object) -> list[object]:

@@ -8,7 +8,7 @@ which policy at what time, every mismatch, and everything that the policy left u
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from attestation.verdict import Verdict
 from shim.canonical import JsonValue, canonical_bytes
@@ -55,6 +55,7 @@ class AttestationResult:
         claims: What the evidence says, or None when it is not authentic: then it says nothing.
         mismatches: Every reason against it.
         unchecked: Every policy key that says "unchecked", and what was not checked in consequence.
+        reference_values: The files that the policy takes measurements from, each with its SHA-256.
     """
 
     tee: str
@@ -66,6 +67,7 @@ class AttestationResult:
     claims: Mapping[str, JsonValue] | None
     mismatches: tuple[Mismatch, ...]
     unchecked: tuple[str, ...]
+    reference_values: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Return the result as canonical JSON, the same bytes for the same result."""
@@ -81,6 +83,7 @@ class AttestationResult:
             "evaluated_at": self.evaluated_at,
             "evidence_sha256": self.evidence_sha256,
             "policy_sha256": self.policy_sha256,
+            "reference_values": dict(self.reference_values),
             "claims": self.claims,
             "mismatches": [
                 {

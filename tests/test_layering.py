@@ -46,7 +46,7 @@ ONLY_IN = {
     "http": (),
     "urllib.request": (),
     "urllib.parse": ("attestation.intel.collateral",),
-    "cbor2": ("attestation.cose",),
+    "cbor2": ("attestation.cose", "attestation.corim"),
     "ssl": (),
     "click": ("shim.cli",),
     "rich": ("shim.cli",),

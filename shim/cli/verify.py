@@ -72,7 +72,7 @@ def command(  # noqa: PLR0913  # one parameter per option
 
     evidence = files.read_evidence(evidence_path)
 
-    from attestation import appraise, policy  # nor must the refusal of a large file
+    from attestation import appraise, reference_files  # nor must the refusal of a large file
     from attestation.binding import Exact, Shim
     from attestation.errors import AppraisalError
     from attestation.result import AttestationResult
@@ -95,7 +95,7 @@ def command(  # noqa: PLR0913  # one parameter per option
             )
         attestation_output.show_result(outcome, output)
 
-    rules = policy.load(files.read_policy(policy_path), str(policy_path))
+    rules = reference_files.load_policy(policy_path)
     endorsements = files.read_endorsements(endorsement_paths)
     log = None if event_log_path is None else files.read_event_log(event_log_path)
     try:
