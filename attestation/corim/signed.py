@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from attestation import cose
 from attestation.corim import manifest, terms
 from attestation.corim.terms import SOURCE, mapping
-from attestation.errors import AuthenticationError, EvidenceFormatError
+from attestation.errors import EvidenceFormatError, SignatureError
 from attestation.reference_values import Manifest, ReferenceValueError
 
 _CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
@@ -55,7 +55,11 @@ def parse(data: bytes, where: str, key: bytes | None) -> Manifest:
         if key is not None:
             cose.check(message, _public(key, where), where)
         signer, start, end = _headers(message.headers, where)
-    except AuthenticationError as error:
+    except SignatureError as error:
+        raise ReferenceValueError(
+            where, "the signature of another key", "that of the key given", SOURCE
+        ) from error
+    except EvidenceFormatError as error:
         raise ReferenceValueError(error.where, error.found, error.want, error.source) from error
     inner = manifest.parse(message.payload, where)
     return replace(
