@@ -14,6 +14,8 @@ from datetime import datetime
 from attestation.policy_file import Problems
 from attestation.reference_values import Entry, Manifest
 
+Path = tuple[str, ...]
+_DEEPEST = 8  # no key of a policy stands deeper
 _FILE, _KEY, _SELECT = "file", "key", "select"
 
 
@@ -51,7 +53,7 @@ class Used:
 
 def named(values: Mapping[str, object]) -> tuple[Named, ...]:
     """Return the files that a policy names, each once; what is no name in it is not one here either."""
-    found = (_named(table) for _, table in _places(values, ""))
+    found = (_named(table) for _, table in _places(values, ()))
     return tuple(dict.fromkeys(name for name in found if name is not None))
 
 
@@ -66,13 +68,13 @@ def resolved(
     """
     used: dict[Named, Used] = {}
     found = _copy(values)
-    for path, table in _places(values, ""):
-        name = _named(table)
+    for path, table in _places(values, ()):
+        name, key = _named(table), ".".join(path)
         if name is None:
-            problems.add(path, "a name with other keys", "file, and if needed key and select")
+            problems.add(key, "a name with other keys", "file, and if needed key and select")
             continue
         if name not in references:
-            problems.add(path, f"{name.file}, which was not supplied", "a file that can be read")
+            problems.add(key, f"{name.file}, which was not supplied", "a file that can be read")
             continue
         reference = references[name]
         manifest = reference.manifest
@@ -82,18 +84,18 @@ def resolved(
 
 
 def _fitting(
-    path: str, table: Mapping[str, object], tee: str, manifest: Manifest, problems: Problems
+    path: Path, table: Mapping[str, object], tee: str, manifest: Manifest, problems: Problems
 ) -> object:
     """Return the values for one place of a policy; "unchecked" would be wrong where there are none."""
+    key, register = ".".join(path), path[-1]
     if manifest.signer is not None and not manifest.verified:
-        problems.add(path, "a signed manifest", f'{_KEY} = "FILE", the key that has to have signed it')
+        problems.add(key, "a signed manifest", f'{_KEY} = "FILE", the key that has to have signed it')
     if manifest.profile is not None:
-        problems.add(path, f"a manifest of profile {manifest.profile}", "one without rules of its own")
-    register = path.rpartition(".")[2]
+        problems.add(key, f"a manifest of profile {manifest.profile}", "one without rules of its own")
     select = table.get(_SELECT, {})
     chosen = [entry for entry in manifest.entries if _fits(entry, tee, register, select)]
     if not chosen:
-        problems.add(path, f"no value of {tee} for {register} that is selected", "at least one")
+        problems.add(key, f"no value of {tee} for {register} that is selected", "at least one")
         return None
     return [{"digest": entry.digest.hex(), "label": entry.label} for entry in chosen]
 
@@ -114,26 +116,27 @@ def _named(table: Mapping[str, object]) -> Named | None:
     return Named(file, key)
 
 
-def _places(values: Mapping[str, object], prefix: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yield the dotted key of every table that names a file, and the table."""
+def _places(values: Mapping[str, object], prefix: Path) -> Iterator[tuple[Path, Mapping[str, object]]]:
+    """Yield the keys that lead to every table that names a file, and the table."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            path = f"{prefix}.{key}" if prefix else key
             if _FILE in value:
-                yield path, value
-            else:
-                yield from _places(value, path)
+                yield (*prefix, key), value
+            elif len(prefix) < _DEEPEST:
+                yield from _places(value, (*prefix, key))
 
 
-def _copy(values: Mapping[str, object]) -> dict[str, object]:
-    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+def _copy(values: Mapping[str, object], depth: int = 0) -> dict[str, object]:
+    return {
+        key: _copy(value, depth + 1) if isinstance(value, Mapping) and depth <= _DEEPEST else value
+        for key, value in values.items()
+    }
 
 
-def _put(values: dict[str, object], path: str, value: object) -> None:
+def _put(values: dict[str, object], path: Path, value: object) -> None:
     place = values
-    *tables, key = path.split(".")
-    for table in tables:
+    for table in path[:-1]:
         inner = place[table]
         if isinstance(inner, dict):
             place = inner
-    place[key] = value
+    place[path[-1]] = value

@@ -98,9 +98,8 @@ def _measurement(
     if not {terms.DIGESTS, terms.REGISTERS} & set(values):
         raise LeftOutError("no digest")
     if set(values) - _READ:
-        raise LeftOutError(
-            f"more than a digest: values {', '.join(map(str, sorted(map(str, set(values) - _READ))))}"
-        )
+        more = ", ".join(sorted(str(name)[:40] for name in set(values) - _READ))
+        raise LeftOutError(f"more than a digest: values {more}")
     stated = {**decides, **_stated(values, where)}
     label = values.get(terms.NAME, register)
     if not isinstance(label, str) or not 0 < len(label) <= 256:
@@ -117,7 +116,7 @@ def _measurement(
             yield _entry(digest, where, tee, name, label, stated)
 
 
-def _entry(  # what an entry is made of
+def _entry(
     digest: object, where: str, tee: str, register: str, label: str, decides: Mapping[str, str | int]
 ) -> Entry | str:
     """A digest of an algorithm that is not known is no reason to refuse the others."""

@@ -479,6 +479,17 @@ def test_a_file_that_cannot_be_used(folder: Path, measurement: dict[str, object]
         load_policy(write_policy(folder, measurement))
 
 
+@pytest.mark.parametrize("key", ['"a.b"', '"a.b.c"', "file", "tee"])
+def test_a_name_in_a_place_that_is_none(folder: Path, key: str) -> None:
+    text = toml(real.SIMULATION.accepting())
+    if key == "tee":
+        text = text.replace('tee = "simulated"\n', "")
+    path = folder / "policy.toml"
+    path.write_text(f'{key} = {{ file = "values.json" }}\n{text}')
+    with pytest.raises(PolicyError):
+        load_policy(path)
+
+
 def test_values_of_another_kind_are_none(folder: Path) -> None:
     (folder / "values.json").write_bytes(reference_values.write((ONE,)))
     with pytest.raises(PolicyError, match="no value of simulated for measurement"):
