@@ -68,7 +68,7 @@ def _environment(value: object, where: str) -> tuple[str, dict[str, str | int]]:
         "layer": described.get(terms.LAYER),
         "index": described.get(terms.INDEX),
     }
-    decides = {name: _short(part) for name, part in named.items() if isinstance(part, str | int)}
+    decides = {name: _short(part) for name, part in named.items() if part is not None}
     return UNKNOWN_KIND, decides if identifier is None else {**decides, "class_id": _shown(identifier)}
 
 
@@ -143,14 +143,17 @@ def _stated(values: Mapping[object, object], where: str) -> dict[str, str | int]
         number = values[terms.SECURITY_VERSION]
         if isinstance(number, CBORTag) and number.tag in {terms.SVN, terms.MINIMUM_SVN}:
             number = number.value
-        if not isinstance(number, int) or not 0 <= number < 1 << 53:
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 1 << 53:
             raise EvidenceFormatError(where, "svn", repr(number)[:80], "a number", SOURCE)
         found["svn"] = number
     return found
 
 
-def _short(value: str | int) -> str | int:
-    return value[:_LONGEST] if isinstance(value, str) else value
+def _short(value: object) -> str | int:
+    """Return a number as it is, where JSON has such numbers, and everything else in words."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53:
+        return value
+    return str(value)[:_LONGEST]
 
 
 def _shown(value: object) -> str:

@@ -234,6 +234,16 @@ def test_how_registers_are_named(values: object, key: object, register: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("layer", "shown"),
+    [(0, 0), (2**53 - 1, 2**53 - 1), (2**53, "9007199254740992"), (-1, "-1"), (True, "True")],
+)
+def test_layers_that_json_cannot_count(layer: object, shown: object) -> None:
+    [entry] = manifest.parse(rim({0: [triple({2: SHA384}, {0: {1: "x", 3: layer}})]}), "it").entries
+    assert entry.environment == {"vendor": "x", "layer": shown}
+    assert reference_values.parse(reference_values.write((entry,)), "it").entries == (entry,)
+
+
+@pytest.mark.parametrize(
     ("record", "reason"),
     [
         (triple({2: [[6, b"\1\2\3\4"]]}), "a digest of algorithm 6"),
@@ -265,6 +275,8 @@ def test_what_is_left_out_and_why(record: list[object], reason: str) -> None:
         rim({0: [triple({2: SHA384, 0: {0: 1}})]}),
         rim({0: [triple({2: SHA384, 1: "2"})]}),
         rim({0: [triple({2: SHA384, 1: -1})]}),
+        rim({0: [triple({2: SHA384, 1: True})]}),
+        rim({0: [triple({2: SHA384, 1: 1 << 53})]}),
         rim({0: [triple({2: SHA384}, {0: {9: 1}})]}),
         rim({0: [triple({2: SHA384}, {0: {}})]}),
         rim({0: [[{0: {1: "x"}}]]}),
@@ -291,6 +303,31 @@ def test_what_is_left_out_and_why(record: list[object], reason: str) -> None:
 def test_what_is_no_manifest(data: bytes) -> None:
     with pytest.raises(ReferenceValueError):
         manifest.parse(data, "it")
+
+
+LEAVES = st.sampled_from([0, 1, 2, 7, 14, -1, 2**63, 1e300, float("nan"), True, None, "x", "", b"", bytes(16), bytes(48), "x" * 300])  # fmt: skip
+ANYTHING = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([0, 1, 2, 3, 11, 14, "a"]), inner, max_size=3)
+        | st.builds(CBORTag, st.sampled_from(sorted(terms.TAGS)), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(ANYTHING, ANYTHING, st.dictionaries(st.integers(0, 14), ANYTHING, max_size=2), ANYTHING)
+def test_whatever_stands_in_a_manifest_is_a_value_or_our_error(
+    described: object, key: object, values: dict[int, object], more: object
+) -> None:
+    record = [{0: {1: "AMD", 2: "SEV-SNP", 0: described}}, [{0: key, 1: {2: SHA384, **values}}]]
+    data = rim({0: [record, more] if values else [record]}, members={4: more} if len(values) > 1 else {})
+    try:
+        found = parse_reference_values(data, "it", None)
+    except ReferenceValueError:
+        return
+    assert reference_values.parse(reference_values.write(found.entries), "it").entries == found.entries
 
 
 def test_other_tags_are_left_out() -> None:
