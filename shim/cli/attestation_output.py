@@ -35,6 +35,7 @@ def show_result(result: AttestationResult, output: str) -> None:
         "evaluated at": result.evaluated_at,
         "evidence sha256": result.evidence_sha256,
         "policy sha256": result.policy_sha256,
+        **{f"sha256 of {file}": digest for file, digest in result.reference_values.items()},
     }
     console.print(_facts("appraisal", facts))
     _show_mismatches(console, result)

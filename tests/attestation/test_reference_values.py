@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,7 +28,7 @@ from attestation.policy import load, named_files
 from attestation.reference_files import load_policy, parse_reference_values
 from attestation.reference_values import ALGORITHMS, Entry, Manifest, ReferenceValueError
 from attestation.verdict import Verdict
-from shim.cli import reference_values as command_module
+from shim.cli import reference_values as command_module, verify
 from shim.errors import ShimError
 from tests import real, vectors
 from tests.fakes.policies import changed, toml
@@ -474,8 +475,6 @@ def test_a_policy_takes_measurements_from_a_file(folder: Path, measurement: dict
     assert result.claims is not None
     assert result.claims["reference"] == "from a file"
     name = str(measurement["file"])
-    from hashlib import sha256  # noqa: PLC0415
-
     assert result.reference_values == {name: sha256((folder / name).read_bytes()).hexdigest()}
     assert name.encode() in result.to_json()
 
@@ -591,6 +590,17 @@ def test_registers_of_every_kind_can_come_from_a_file(case: real.Real, tmp_path:
     assert appraise(case.evidence, case.endorsements, policy, binding=None, now=case.now).reference_values
     assert policy.max_clock_skew >= timedelta(0)
     assert len(entries) >= 1
+
+
+def test_verify_shows_the_files_that_it_goes_by(folder: Path) -> None:
+    [evidence, *_] = real.SIMULATION.files(folder)
+    policy = write_policy(folder, {"file": "values.json"})
+    arguments = [evidence, "--policy", str(policy), "--at", real.SIMULATION.now.isoformat()]
+    done = CliRunner().invoke(verify.command, arguments)
+    assert done.exit_code == 0
+    assert (
+        f"sha256 of values.json  {sha256((folder / 'values.json').read_bytes()).hexdigest()}" in done.stdout
+    )
 
 
 # --- the command
