@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from attestation import binding as bindings, explain, kinds
+from attestation import binding as bindings, explain, kinds, validity
 from attestation.binding import Binding, Exact, Nonce, Shim
 from attestation.cache import Cache
 from attestation.endorsements import Endorsements
@@ -79,11 +79,13 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         claims=None,
         mismatches=(),
         unchecked=policy.unchecked,
+        reference_values={used.file: used.sha256 for used in policy.reference_values},
     )
     kind = kinds.KINDS[policy.tee]
     try:
         parsed = kind.parse(evidence)
         trail.held("format", f"{len(evidence)} bytes", f"evidence of {policy.tee}, whole and well-formed", "")
+        _count(policy, now)
         authenticated = kind.authenticate(
             parsed,
             endorsements | kind.endorsements,
@@ -129,6 +131,14 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     if result.verdict is not Verdict.AFFIRMING:
         raise AppraisalError(result)
     return result
+
+
+def _count(policy: Policy, now: datetime) -> None:
+    """Reference values may say from when on and until when somebody vouches for them."""
+    for used in policy.reference_values:
+        start = used.not_before or datetime.min.replace(tzinfo=UTC)
+        end = used.not_after or datetime.max.replace(tzinfo=UTC)
+        validity.check(start, end, now, policy.max_clock_skew, f"reference values {used.file}")
 
 
 def of_event_log(

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cbor2
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from attestation import cbor as strict
 from attestation.certificate import dss_signature
 from attestation.errors import EvidenceFormatError, SignatureError
 
@@ -45,12 +47,14 @@ class Sign1:
         payload: What was signed.
         signed_bytes: The Sig_structure, with no external data.
         signature: r and s, big-endian.
+        headers: Everything that is protected, by label.
     """
 
     algorithm: int
     payload: bytes
     signed_bytes: bytes
     signature: bytes
+    headers: Mapping[object, object] = field(default_factory=dict)
 
 
 def cbor(data: bytes, where: str) -> object:
@@ -62,6 +66,22 @@ def cbor(data: bytes, where: str) -> object:
             values of values, some at great cost, and no evidence has any.
     """
     _check_plain(data, where)
+    return _decoded(data, where)
+
+
+def tagged_cbor(data: bytes, where: str, tags: frozenset[int]) -> object:
+    """
+    Return the one value that `data` encodes, in which parts may have some tags.
+
+    Raises:
+        EvidenceFormatError: it encodes none, a part of it has another tag, or two readers could read it in
+            two ways: see `attestation.cbor.check`.
+    """
+    strict.check(data, where, tags)
+    return _decoded(data, where)
+
+
+def _decoded(data: bytes, where: str) -> object:
     stream = io.BytesIO(data)
     try:
         value: object = cbor2.CBORDecoder(stream).decode()
@@ -110,12 +130,33 @@ def parse(data: bytes, where: str) -> Sign1:
     if unprotected != {}:
         raise EvidenceFormatError(where, "unprotected", type(unprotected).__name__, "an empty map", SOURCE)
     headers = cbor(protected, f"{where} protected")
-    algorithm = headers.get(_ALGORITHM) if isinstance(headers, Mapping) else None
+    headers = headers if isinstance(headers, Mapping) else {}
+    algorithm = headers.get(_ALGORITHM)
     if not isinstance(algorithm, int) or algorithm not in _ALGORITHMS:
         names = ", ".join(name for name, *_ in _ALGORITHMS.values())
         raise EvidenceFormatError(where, "algorithm", repr(algorithm)[:60], names, "RFC 9053, section 2.1")
     signed = cbor2.dumps(["Signature1", protected, b"", payload])
-    return Sign1(algorithm, payload, signed, signature)
+    return Sign1(algorithm, payload, signed, signature, headers)
+
+
+def sign(payload: bytes, headers: Mapping[int, object], key: ec.EllipticCurvePrivateKey) -> bytes:
+    """
+    Return a message with its tag; `headers` are protected beside the algorithm, which is that of the key.
+
+    Raises:
+        ValueError: no algorithm is known for the curve of the key; the caller's bug.
+
+    Source:
+        RFC 9052, section 4.4, "Signing and Verification Process".
+    """
+    for algorithm, (_, curve, digest, size) in _ALGORITHMS.items():
+        if curve.name == key.curve.name:
+            protected = cbor2.dumps({_ALGORITHM: algorithm, **headers}, canonical=True)
+            data = cbor2.dumps(["Signature1", protected, b"", payload])
+            r, s = decode_dss_signature(key.sign(data, ec.ECDSA(digest)))
+            signature = r.to_bytes(size, "big") + s.to_bytes(size, "big")
+            return _TAGGED + cbor2.dumps([protected, {}, payload, signature])
+    raise ValueError(f"key: found one on {key.curve.name}, want one on a curve of NIST")
 
 
 def check(message: Sign1, key: PublicKeyTypes, where: str) -> None:

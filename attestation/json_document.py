@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from attestation.errors import EvidenceFormatError
 
 _HEXADECIMAL = re.compile(r"(?:[0-9a-fA-F]{2})*")
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 def read(text: bytes, where: str) -> JsonObject:
@@ -108,10 +108,13 @@ class JsonObject:
     def time(self, name: str) -> datetime:
         """Return a time in UTC."""
         text = self.text(name)
+        want = "a time as 2026-01-31T12:00:00Z"
+        if not _TIME.fullmatch(text):
+            raise self.wrong(name, text, want)
         try:
-            return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+            return datetime.fromisoformat(text).astimezone(UTC)
         except ValueError as error:
-            raise self.wrong(name, text, "a time as 2026-01-31T12:00:00Z") from error
+            raise self.wrong(name, text, want) from error
 
     def part(self, name: str) -> JsonObject:
         """Return an object."""

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from attestation import kinds
+from attestation import kinds, policy_references
 from attestation.policy_file import UNCHECKED, Section, open_file
+from attestation.policy_references import Named, Reference, Used
 from attestation.policy_values import integer, one_of
 
 _LONGEST_SKEW = 24 * 60 * 60
@@ -37,6 +38,7 @@ class Policy:
         values: What stands in the file, as TOML has it, by dotted key in the order of the file.
         sha256: Digest of the text.
         where: The name of the file.
+        reference_values: The files of reference values that it goes by.
     """
 
     tee: str
@@ -49,26 +51,40 @@ class Policy:
     values: Mapping[str, object]
     sha256: bytes
     where: str
+    reference_values: tuple[Used, ...] = ()
 
 
-def load(text: str, where: str) -> Policy:
+def named_files(text: str, where: str) -> tuple[Named, ...]:
+    """
+    Return the files of reference values that a policy names; who loads it has to read them.
+
+    Raises:
+        PolicyError: the text is not TOML.
+    """
+    return policy_references.named(open_file(text, where).values or {})
+
+
+def load(text: str, where: str, references: Mapping[Named, Reference] | None = None) -> Policy:
     """
     Return the policy in `text`.
 
     Args:
         text: TOML; `attestation/examples/policy-*.toml` explain every field, each for one kind.
         where: The name of the file, for errors.
+        references: What the files say that it names; `attestation.reference_files` reads them.
 
     Raises:
         PolicyError: with everything that is wrong with it: not TOML, unknown or missing keys, wrong types,
             values or lengths, or fields that contradict each other.
     """
     top = open_file(text, where)
+    top.values, used = policy_references.resolved(top.values or {}, references or {}, top.problems)
     tee = top.need("tee", one_of(*kinds.KINDS), next(iter(kinds.KINDS)))
     policy = read(top, tee)
     top.close()
     top.problems.raise_if_any()
-    return replace(policy, sha256=hashlib.sha256(text.encode()).digest())
+    digest = hashlib.sha256(text.encode()).digest()
+    return replace(policy, sha256=digest, reference_values=used)
 
 
 def read(top: Section, tee: str) -> Policy:

@@ -69,7 +69,9 @@ class Problems:
     unchecked: list[str] = field(default_factory=list)
 
     def add(self, key: str, found: str, want: str) -> None:
-        """Remember one problem, at the line of `key` or of the nearest table around it."""
+        """Remember the first problem of a key, at its line or that of the nearest table around it."""
+        if any(problem.key == key for problem in self.found):
+            return
         place = key
         while place and place not in self.lines:
             place = place.rpartition(".")[0]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
 from attestation.policy_file import Checked, Reader, Schema, Section, UnfitError, show
+from shim.canonical import JsonValue
 
 T = TypeVar("T")
 BitRules: TypeAlias = Mapping[str, Checked[bool]]
@@ -97,8 +98,13 @@ mask: Final = integer(0, (1 << 63) - 1)
 
 
 def nonempty(reader: Reader[bytes]) -> Reader[frozenset[bytes]]:
-    """Read an array with at least one value for `reader`."""
-    return _array(reader)
+    """Read an array with at least one value for `reader`, or a table of it as `digest` and a `label`."""
+
+    def read(value: object) -> frozenset[bytes]:
+        return frozenset(reader.read(_without_label(item)) for item in _items(value))
+
+    labelled = _closed({"digest": reader.schema, "label": {"type": "string"}})
+    return Reader(read, _from_file({"anyOf": [reader.schema, labelled]}))
 
 
 def integers(low: int, high: int) -> Reader[frozenset[int]]:
@@ -126,8 +132,7 @@ def reference_values(*sizes: int) -> Reader[tuple[ReferenceValue, ...]]:
             raise UnfitError(show(value), "reference values: nothing else covers what was booted")
         return tuple(_reference_value(item, digest) for item in _items(value))
 
-    item = _closed({"digest": digest.schema, "label": {"type": "string"}})
-    return Reader(read, {"type": "array", "minItems": 1, "items": item})
+    return Reader(read, _from_file(_closed({"digest": digest.schema, "label": {"type": "string"}})))
 
 
 def components(names: Iterable[str]) -> Reader[Mapping[str, int]]:
@@ -178,10 +183,26 @@ def _array(reader: Reader[T]) -> Reader[frozenset[T]]:
     return Reader(read, {"type": "array", "minItems": 1, "items": reader.schema})
 
 
+def _without_label(item: object) -> object:
+    return item["digest"] if isinstance(item, dict) and set(item) == {"digest", "label"} else item
+
+
 def _items(value: object) -> list[object]:
     if not isinstance(value, list) or not value:
         raise UnfitError(show(value), "an array that is not empty")
     return value
+
+
+def _from_file(item: Schema) -> Schema:
+    """Return what an array of such items may be, or the name of a file that has them."""
+    name: JsonValue = {"type": "string"}
+    named: JsonValue = {
+        "type": "object",
+        "properties": {"file": name, "key": name, "select": {"type": "object"}},
+        "required": ["file"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [{"type": "array", "minItems": 1, "items": item}, named]}
 
 
 def _closed(properties: Schema) -> Schema:

@@ -8,7 +8,7 @@ which policy at what time, every mismatch, and everything that the policy left u
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from attestation.verdict import Verdict
 from shim.canonical import JsonValue, canonical_bytes
@@ -66,6 +66,7 @@ class AttestationResult:
         mismatches: Every reason against it.
         warnings: What is no reason against it yet, but will be.
         unchecked: Every policy key that says "unchecked", and what was not checked in consequence.
+        reference_values: The files that the policy takes measurements from, each with its SHA-256.
     """
 
     tee: str
@@ -78,9 +79,14 @@ class AttestationResult:
     mismatches: tuple[Mismatch, ...]
     unchecked: tuple[str, ...]
     warnings: tuple[Mismatch, ...] = ()
+    reference_values: Mapping[str, str] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, JsonValue]:
-        """Return the result as a JSON value."""
+    def to_json(self) -> bytes:
+        """Return the result as canonical JSON, the same bytes for the same result."""
+        return canonical_bytes(self.to_value())
+
+    def to_value(self) -> Mapping[str, JsonValue]:
+        """Return the result as a JSON value; docs/attestation-result.schema.json has its schema."""
         return {
             "schema": SCHEMA,
             "tee": "SIMULATED" if self.simulated else self.tee,
@@ -89,12 +95,9 @@ class AttestationResult:
             "evaluated_at": self.evaluated_at,
             "evidence_sha256": self.evidence_sha256,
             "policy_sha256": self.policy_sha256,
+            "reference_values": dict(self.reference_values),
             "claims": self.claims,
             "mismatches": [mismatch.to_json() for mismatch in self.mismatches],
             "warnings": [warning.to_json() for warning in self.warnings],
             "unchecked": list(self.unchecked),
         }
-
-    def to_json(self) -> bytes:
-        """Return the result as canonical JSON, the same bytes for the same result."""
-        return canonical_bytes(self.as_json())

@@ -7,6 +7,7 @@ number and string.  Equal values give equal bytes on every machine, so digests o
 
 from __future__ import annotations
 
+import encodings.utf_16_be  # noqa: F401  # by which names are sorted; else the first use opens a file
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias

@@ -46,7 +46,7 @@ ONLY_IN = {
     "http": (),
     "urllib.request": (),
     "urllib.parse": ("attestation.intel.collateral",),
-    "cbor2": ("attestation.cose", "attestation.nitro.collect"),
+    "cbor2": ("attestation.cose", "attestation.corim", "attestation.nitro.collect"),
     "lxml": ("attestation.nvidia.rim",),
     "signxml": ("attestation.nvidia.rim",),
     "ssl": (),

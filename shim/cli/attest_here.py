@@ -15,9 +15,10 @@ from attestation.appraise import appraise
 from attestation.binding import Shim, expected
 from attestation.collect import Request, collect, detect
 from attestation.endorsements import Endorsements
-from attestation.files import read_endorsements, read_limited, read_policy
+from attestation.files import read_endorsements, read_limited
 from attestation.guest import Guest
 from attestation.policy import Policy, load
+from attestation.reference_files import load_policy
 from attestation.result import AttestationResult
 from shim.cli.guest import quote_by_command
 from shim.errors import FoundWantError
@@ -36,13 +37,14 @@ def policy_for(policy: Path | None, tee: str) -> Policy:
     Raises:
         WrongTeeError: no policy for real hardware, or a policy for another kind than was asked for.
         PolicyError: the file cannot be used.
+        ReferenceValueError: a file that it names cannot be.
     """
     if policy is None:
         if tee != "simulated":
             raise WrongTeeError("--policy", "none", f"a policy for {tee}: what it accepts is for you to say")
         text = files("attestation").joinpath("examples/policy-simulated.toml").read_bytes()
         return load(text.decode(), "policy.toml of the simulation")
-    loaded = load(read_policy(policy), str(policy))
+    loaded = load_policy(policy)
     if loaded.tee != tee:
         raise WrongTeeError(f"{policy}: tee", loaded.tee, f"{tee}, as --tee says or this machine is")
     return loaded
@@ -50,7 +52,7 @@ def policy_for(policy: Path | None, tee: str) -> Policy:
 
 def kind_of(policy: Path | None) -> str:
     """Return the kind of evidence that a policy names; the simulation is the policy where there is none."""
-    return "simulated" if policy is None else load(read_policy(policy), str(policy)).tee
+    return "simulated" if policy is None else load_policy(policy).tee
 
 
 def chosen_tee(tee: str, machine: Guest, entry: str) -> str:

@@ -28,7 +28,7 @@ def show_result(result: AttestationResult, output: str, checks: Sequence[Check] 
     """Print the outcome of an appraisal, and each of `checks` that led to it."""
     if output == "json":
         explained: dict[str, JsonValue] = {"checks": [one.to_json() for one in checks]} if checks else {}
-        click.echo(canonical_bytes(result.as_json() | explained))
+        click.echo(canonical_bytes(dict(result.to_value()) | explained))
         return
     console = _console()
     _headline(console, result.verdict, result.verdict.value, simulated=result.simulated)
@@ -37,6 +37,7 @@ def show_result(result: AttestationResult, output: str, checks: Sequence[Check] 
         "evaluated at": result.evaluated_at,
         "evidence sha256": result.evidence_sha256,
         "policy sha256": result.policy_sha256,
+        **{f"sha256 of {file}": digest for file, digest in result.reference_values.items()},
     }
     console.print(_facts("appraisal", facts))
     if checks:

@@ -31,6 +31,7 @@ COMMANDS = {
     "inspect": ("shim.cli.inspect", "Is this evidence authentic, and what does it claim?"),
     "verify": ("shim.cli.verify", "Appraise evidence against a policy."),
     "policy": ("shim.cli.policy", "A policy to start with; can one be used; what may stand in it?"),
+    "reference-values": ("shim.cli.reference_values", "Which measurements do these files vouch for?"),
     "doctor": ("shim.cli.doctor", "What does this machine offer, and what is missing?"),
 }
 

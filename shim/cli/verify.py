@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from shim.cli.arguments import EARLY, ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME, hexadecimal
+from shim.cli.ear_output import ear_options, signing_key, write_token
 
 
 @click.command("verify")
@@ -44,6 +45,7 @@ from shim.cli.arguments import EARLY, ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT,
     help='All 64 bytes, for a policy with binding = "exact".',
 )
 @click.option("--explain", is_flag=True, help="Print each check in its order: what was compared, and why.")
+@ear_options
 def command(  # noqa: PLR0913  # one parameter per option
     *,
     evidence_path: Path,
@@ -58,6 +60,10 @@ def command(  # noqa: PLR0913  # one parameter per option
     plan_digest: bytes | None,
     report_data: bytes | None,
     explain: bool,
+    ear_path: str | None,
+    ear_key_path: Path | None,
+    ear_profile: str,
+    ear_lifetime: int,
 ) -> None:
     """
     Appraise EVIDENCE against a policy.
@@ -70,9 +76,10 @@ def command(  # noqa: PLR0913  # one parameter per option
 
     evidence = files.read_evidence(evidence_path)
 
-    from attestation import appraise, policy  # nor must the refusal of a large file
+    from attestation import appraise, reference_files  # nor must the refusal of a large file
     from attestation.binding import Binding, Exact, Nonce, Shim
     from attestation.errors import AppraisalError
+    from attestation.result import AttestationResult
     from attestation.trail import SILENT, Trail
     from shim.cli import attestation_output
 
@@ -80,7 +87,7 @@ def command(  # noqa: PLR0913  # one parameter per option
         raise click.UsageError("--report-data stands for --nonce, --public-key and --plan-digest together")
     if nonce is None and (public_key or plan_digest):
         raise click.UsageError("--public-key and --plan-digest mean nothing without --nonce")
-    rules = policy.load(files.read_policy(policy_path), str(policy_path))
+    rules = reference_files.load_policy(policy_path)
     binding: Binding | None = None if report_data is None else Exact(report_data)
     if nonce is not None and rules.binding == "nonce":
         if public_key or plan_digest:
@@ -88,15 +95,24 @@ def command(  # noqa: PLR0913  # one parameter per option
         binding = Nonce(nonce)
     elif nonce is not None:
         binding = Shim(nonce, public_key, plan_digest or bytes(32))
+    key = signing_key(ear_path, ear_key_path)
+    trail = Trail() if explain else SILENT
+
+    def show(outcome: AttestationResult) -> None:
+        if ear_path is not None and key is not None:
+            write_token(
+                outcome, key, ear_path, profile=ear_profile, lifetime=ear_lifetime, nonce=nonce, at=at
+            )
+        attestation_output.show_result(outcome, output, trail.checks)
+
     endorsements = files.read_endorsements(endorsement_paths)
     endorsements |= files.read_endorsements(early_paths).as_early()
-    trail = Trail() if explain else SILENT
     log = None if event_log_path is None else files.read_event_log(event_log_path)
     try:
         result = appraise.appraise(
             evidence, endorsements, rules, binding=binding, now=at, event_log=log, trail=trail
         )
     except AppraisalError as error:
-        attestation_output.show_result(error.result, output, trail.checks)
+        show(error.result)
         raise
-    attestation_output.show_result(result, output, trail.checks)
+    show(result)

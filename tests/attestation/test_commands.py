@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 import click
+import jwt
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from attestation import kinds
 from attestation.binding import report_data
@@ -67,6 +70,58 @@ def test_verify_prints_the_full_result_of_a_refusal(simulated: Path, output: str
     assert "SIMULATED" in text
     assert "report.report_data" in text
     assert message.startswith("SIMULATED: stale nonce or wrong binding: report.report_data: found")
+
+
+EAR_KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "key.pem"
+    form = serialization.PrivateFormat.PKCS8
+    path.write_bytes(EAR_KEY.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    return path
+
+
+@pytest.mark.parametrize(("bound", "code"), [(BOUND, 0), (("--nonce", NONCE), 15)])
+def test_verify_writes_a_token_of_every_outcome(
+    simulated: Path, key: Path, tmp_path: Path, bound: tuple[str, ...], code: int
+) -> None:
+    token = tmp_path / "token"
+    said = ("--ear", token, "--ear-key", key, "--ear-lifetime", "60")
+    assert run(verify.command, simulated, *SIMULATED, *bound, *said)[0] == code
+    found = jwt.decode(token.read_text().strip(), EAR_KEY.public_key(), algorithms=["ES256"])
+    assert found["eat_nonce"] == "ERERERERERERERERERERERERERERERERERERERERERE"
+    assert found["exp"] - found["iat"] == 60
+    appraisal = found["submods"]["SIMULATED"]
+    assert appraisal["ear.veraison.policy-claims"]["verdict"] == ("affirming" if code == 0 else "stale nonce or wrong binding")  # fmt: skip
+    assert appraisal["ear.status"] == "contraindicated"
+
+
+@pytest.mark.parametrize(("profile", "claim"), [("ietf", "ear_verifier_id"), ("trustee", "ear.verifier-id")])
+def test_a_token_is_spelled_as_was_asked_for(simulated: Path, key: Path, profile: str, claim: str) -> None:
+    said = ("--ear", "-", "--ear-key", key, "--ear-profile", profile, "--at", "2026-01-01T00:00:00Z")
+    done = subprocess.run(
+        [sys.executable, "-c", "from shim.cli.main import main; main()", "verify", str(simulated), *SIMULATED, *BOUND, *map(str, said)],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    found = jwt.decode(done.stdout.split()[0], options={"verify_signature": False})
+    assert (found["iat"], found[claim]["developer"]) == (1767225600, "tee-shim")
+
+
+@pytest.mark.parametrize("arguments", [("--ear", "token"), ("--ear-key", "/dev/null")])
+def test_a_token_without_a_key_is_wrong_usage(simulated: Path, arguments: tuple[str, ...]) -> None:
+    assert run(verify.command, simulated, *SIMULATED, *BOUND, *arguments)[0] == 2
+
+
+def test_a_key_that_signs_nothing_is_said_before_anything_is_judged(simulated: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("no key")
+    arguments = ("--ear", tmp_path / "token", "--ear-key", key)
+    code, output, message = run(verify.command, simulated, *SIMULATED, *BOUND, *arguments)
+    assert (code, output) == (2, "")
+    assert message.startswith(f"{key}: found no private key, want a private key on P-256")
+    assert not (tmp_path / "token").exists()
 
 
 def test_verify_without_a_nonce_that_the_policy_wants_is_refused(simulated: Path) -> None:

@@ -1,0 +1,1 @@
+"""Concise Reference Integrity Manifests: reference values as supply chains exchange them."""
