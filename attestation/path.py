@@ -7,7 +7,7 @@ vendor's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -125,3 +125,8 @@ def check_critical(certificate: Certificate) -> None:
         found = f"critical extension {', '.join(certificate.unknown_critical)}"
         source = 'RFC 5280, section 4.2, "Certificate Extensions"'
         raise NotAuthenticError(certificate.common_name, found, "none that is not known", source)
+
+
+def unique(certificates: Iterable[Certificate]) -> list[Certificate]:
+    """Return the certificates, each once, in their order."""
+    return list({one.sha256: one for one in certificates}.values())
