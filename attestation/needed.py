@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from attestation.azure.evidence import Evidence as AzureEvidence
 from attestation.certificate import Certificate, common_name, read_certificate
-from attestation.errors import AuthenticationError, EvidenceFormatError
+from attestation.errors import EvidenceFormatError
 from attestation.intel import chain as intel_chain, pcs
 from attestation.intel.endorsements import COMMON_NAME, read_extensions
 from attestation.intel.evidence import Evidence as IntelEvidence
@@ -121,9 +121,6 @@ def named(url: str) -> Wanted:
     return wanted
 
 
-def is_enough(evidence: object) -> bool:
-    """Whether evidence says what to look for."""
-    try:
-        return bool(of_evidence(evidence))
-    except AuthenticationError:
-        return False
+def is_ambiguous(wanted: Iterable[Wanted]) -> bool:
+    """Whether what is looked for is of several products, because a report does not name its own."""
+    return len({one.product for one in wanted if isinstance(one, kds.CertificateChain)}) > 1

@@ -49,11 +49,15 @@ ONLY_IN = {
     "cbor2": ("attestation.cose",),
     "ssl": ("attestation.fetch.transport",),
     "httpcore": ("attestation.fetch.transport",),
-    "attestation.fetch": ("attestation.fetch", "shim.cli.fetch", "shim.cli.fetching"),  # a verifier has no network
+    "attestation.fetch": (
+        "attestation.fetch",
+        "shim.cli.fetch",
+        "shim.cli.fetching",
+    ),  # a verifier has no network
     "click": ("shim.cli",),
     "rich": ("shim.cli",),
     "time": ("shim.cli",),
-    "random": (),
+    "random": ("shim.cli",),
     "secrets": ("shim.cli",),
 }
 

@@ -58,7 +58,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def folder(path: Path) -> None:
-    """Make a folder that only its owner can enter, with what stands above it."""
+    """Make a folder that only its owner can enter, and those above it that are missing."""
     if not path.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The arguments that `shim inspect` and `shim verify` share."""
+"""The arguments that `shim inspect`, `shim verify` and `shim fetch` share."""
 
 from __future__ import annotations
 
@@ -41,6 +41,21 @@ ENDORSEMENTS = click.option(
     metavar="PATH",
     type=click.Path(path_type=Path, exists=True),
     help="Certificates, lists and collateral: PEM, DER, certificate table, JSON, or a directory; repeatable.",
+)
+STORE = click.option(
+    "--store",
+    "store_path",
+    metavar="DIRECTORY",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where fetched endorsements are kept.  [default: ~/.cache/shim/endorsements]",
+)
+NO_STORE = click.option(
+    "--no-store",
+    is_flag=True,
+    help="Use nothing that `shim fetch` kept; it is not used beside --endorsements.",
+)
+EARLY = click.option(
+    "--early", is_flag=True, help="Of fetched collateral, judge by what counts after the next TCB recovery."
 )
 EVENT_LOG = click.option(
     "--event-log",

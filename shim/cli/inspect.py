@@ -8,12 +8,15 @@ from pathlib import Path
 
 import click
 
-from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME
+from shim.cli.arguments import EARLY, ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, NO_STORE, STORE, TIME
 
 
 @click.command("inspect")
 @EVIDENCE
 @ENDORSEMENTS
+@STORE
+@NO_STORE
+@EARLY
 @EVENT_LOG
 @TIME
 @FORMAT
@@ -23,10 +26,13 @@ from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME
     default="snp",
     help="Whose roots to trust; evidence never chooses that itself.",
 )
-def command(
+def command(  # noqa: PLR0913  # one parameter per option
     *,
     evidence_path: Path,
     endorsement_paths: tuple[Path, ...],
+    store_path: Path | None,
+    no_store: bool,
+    early: bool,
     event_log_path: Path | None,
     at: datetime,
     output: str,
@@ -46,12 +52,14 @@ def command(
     from attestation import kinds  # nor must the refusal of a file that is too large
     from attestation.appraise import explain
     from attestation.errors import AuthenticationError
-    from shim.cli import attestation_output
+    from shim.cli import attestation_output, endorsing
 
     kind = kinds.KINDS[tee]
     evidence = _parsed(data, tee)
+    store = endorsing.store_of(store_path, unused=no_store)
     try:
-        endorsements = files.read_endorsements(endorsement_paths) | kind.endorsements
+        supply = endorsing.supplied(endorsement_paths, kind, data, store, early=early)
+        endorsements = supply.endorsements | kind.endorsements
         authenticated = kind.authenticate(
             evidence, endorsements, kind.roots, now=at, skew=timedelta(0), crl_required=False, cache=None
         )
@@ -60,6 +68,7 @@ def command(
             explained = explain(kind, authenticated, files.read_event_log(event_log_path))
     except AuthenticationError as error:
         attestation_output.show_unproven(kind.unproven(evidence), error, output, simulated=kind.simulated)
+        endorsing.advise(error, error.verdict, kind, data, evidence_path, store_path)
         raise
     attestation_output.show_authentic(
         tee,
@@ -68,6 +77,8 @@ def command(
         simulated=kind.simulated,
         lists_checked=kind.lists_checked(authenticated),
     )
+    if not early and (warning := endorsing.warn_early(kind, data, supply, store, at)):
+        click.echo(f"shim: {warning}", err=True)
 
 
 def _parsed(data: bytes, tee: str) -> object:

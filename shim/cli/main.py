@@ -29,6 +29,7 @@ COMMANDS = {
     "trace": ("shim.cli.trace", "Run a program, record its calls, compare them with its profile."),
     "inspect": ("shim.cli.inspect", "Is this evidence authentic, and what does it claim?"),
     "verify": ("shim.cli.verify", "Appraise evidence against a policy."),
+    "fetch": ("shim.cli.fetch", "Fetch what AMD and Intel say of machines, before it is needed."),
     "doctor": ("shim.cli.doctor", "What does this machine offer, and what is missing?"),
 }
 
@@ -95,6 +96,8 @@ def run(arguments: list[str]) -> int:
     except ShimError as error:
         for line in str(error).splitlines() if hasattr(error, "problems") else [str(error)]:
             say(line)
+        for note in getattr(error, "__notes__", ()):
+            say(note)
         return int(getattr(error, "exit_code", 1))
     except click.ClickException as error:
         say(error.format_message())

@@ -7,12 +7,25 @@ from pathlib import Path
 
 import click
 
-from shim.cli.arguments import ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME, hexadecimal
+from shim.cli.arguments import (
+    EARLY,
+    ENDORSEMENTS,
+    EVENT_LOG,
+    EVIDENCE,
+    FORMAT,
+    NO_STORE,
+    STORE,
+    TIME,
+    hexadecimal,
+)
 
 
 @click.command("verify")
 @EVIDENCE
 @ENDORSEMENTS
+@STORE
+@NO_STORE
+@EARLY
 @EVENT_LOG
 @TIME
 @FORMAT
@@ -46,6 +59,9 @@ def command(  # noqa: PLR0913  # one parameter per option
     *,
     evidence_path: Path,
     endorsement_paths: tuple[Path, ...],
+    store_path: Path | None,
+    no_store: bool,
+    early: bool,
     event_log_path: Path | None,
     at: datetime,
     output: str,
@@ -69,7 +85,8 @@ def command(  # noqa: PLR0913  # one parameter per option
     from attestation import appraise, policy  # nor must the refusal of a large file
     from attestation.binding import Exact, Shim
     from attestation.errors import AppraisalError
-    from shim.cli import attestation_output
+    from attestation.kinds import KINDS
+    from shim.cli import attestation_output, endorsing
 
     if report_data is not None and (nonce or public_key or plan_digest):
         raise click.UsageError("--report-data stands for --nonce, --public-key and --plan-digest together")
@@ -80,11 +97,17 @@ def command(  # noqa: PLR0913  # one parameter per option
         binding = Shim(nonce, public_key, plan_digest or bytes(32))
 
     rules = policy.load(files.read_policy(policy_path), str(policy_path))
-    endorsements = files.read_endorsements(endorsement_paths)
+    kind, store = KINDS[rules.tee], endorsing.store_of(store_path, unused=no_store)
+    supply = endorsing.supplied(endorsement_paths, kind, evidence, store, early=early)
     log = None if event_log_path is None else files.read_event_log(event_log_path)
     try:
-        result = appraise.appraise(evidence, endorsements, rules, binding=binding, now=at, event_log=log)
+        result = appraise.appraise(
+            evidence, supply.endorsements, rules, binding=binding, now=at, event_log=log
+        )
     except AppraisalError as error:
         attestation_output.show_result(error.result, output)
+        endorsing.advise(error, error.result.verdict, kind, evidence, evidence_path, store_path)
         raise
     attestation_output.show_result(result, output)
+    if not early and (warning := endorsing.warn_early(kind, evidence, supply, store, at)):
+        click.echo(f"shim: {warning}", err=True)
