@@ -47,8 +47,8 @@ ONLY_IN = {
     "urllib.request": ("shim.cli.fetching",),
     "urllib.parse": ("attestation.intel.collateral", "attestation.fetch"),
     "cbor2": ("attestation.cose",),
-    "ssl": ("attestation.fetch.transport",),
-    "httpcore": ("attestation.fetch.transport",),
+    "ssl": ("attestation.fetch.http_transport",),
+    "httpcore": ("attestation.fetch.http_transport",),
     "attestation.fetch": (
         "attestation.fetch",
         "shim.cli.fetch",

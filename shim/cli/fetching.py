@@ -28,7 +28,7 @@ from shim.cli.files import write_output
 from shim.errors import FoundWantError, one_line
 
 if TYPE_CHECKING:
-    from attestation.fetch.transport import HttpTransport
+    from attestation.fetch.http_transport import HttpTransport
 
 _TOLD = 2.0  # seconds: shorter pauses are not worth a line
 
@@ -104,7 +104,7 @@ def fetch(  # noqa: PLR0913  # what a fetch depends on, each apart
 
 def _transport(tls_ca: Path | None) -> HttpTransport:
     try:
-        from attestation.fetch.transport import HttpTransport
+        from attestation.fetch.http_transport import HttpTransport
     except ModuleNotFoundError as error:
         want = "it: pip install 'tee-shim[fetch]'"
         raise MissingLibraryError("shim fetch", f"no module {error.name}", want) from error
