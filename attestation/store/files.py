@@ -1,14 +1,13 @@
 """
 Files that two processes may write at once, and that nobody trusts when they are read.
 
-Whole or not there: a file is written beside its place and moved.  What is read is bounded and is a regular
-file; whether it holds what it should is for its reader to find out.
+Whole or not there: a file is written beside its place and moved.  What is read is bounded; whether it holds
+what it should is for its reader to find out.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from pathlib import Path
 
@@ -21,15 +20,12 @@ class StoreError(FoundWantError, AttestationError):
 
 
 def read(path: Path, limit: int) -> bytes | None:
-    """Return the contents of a regular file of at most `limit` bytes, None where there is none."""
+    """Return the contents of a file of at most `limit` bytes, None where none can be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-            return None
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(limit + 1)
     except OSError:

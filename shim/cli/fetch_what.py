@@ -121,6 +121,8 @@ def _of_file(path: Path, product: Product | None, *, early: bool) -> tuple[Wante
     wanted = needed.of_evidence(evidence, products)
     if needed.is_ambiguous(wanted):
         raise click.UsageError(f"{path}: a report of version 2 names no product: want --product NAME")
+    if not wanted:
+        raise click.UsageError(f"{path}: a processor that is not known: nothing is handed out for it")
     return (*wanted, *needed.of_evidence(evidence, products, early=True)) if early else wanted
 
 

@@ -56,10 +56,17 @@ def command(  # noqa: PLR0913  # one parameter per option
 
     kind = kinds.KINDS[tee]
     evidence = _parsed(data, tee)
-    store = endorsing.store_of(store_path, unused=no_store)
+    lookup = endorsing.Lookup(
+        kind=kind,
+        data=data,
+        evidence_path=evidence_path,
+        paths=endorsement_paths,
+        store_path=store_path,
+        no_store=no_store,
+        early=early,
+    )
     try:
-        supply = endorsing.supplied(endorsement_paths, kind, data, store, early=early)
-        endorsements = supply.endorsements | kind.endorsements
+        endorsements = lookup.endorsements() | kind.endorsements
         authenticated = kind.authenticate(
             evidence, endorsements, kind.roots, now=at, skew=timedelta(0), crl_required=False, cache=None
         )
@@ -68,7 +75,7 @@ def command(  # noqa: PLR0913  # one parameter per option
             explained = explain(kind, authenticated, files.read_event_log(event_log_path))
     except AuthenticationError as error:
         attestation_output.show_unproven(kind.unproven(evidence), error, output, simulated=kind.simulated)
-        endorsing.advise(error, error.verdict, kind, data, evidence_path, store_path)
+        lookup.advise(error, error.verdict)
         raise
     attestation_output.show_authentic(
         tee,
@@ -77,7 +84,7 @@ def command(  # noqa: PLR0913  # one parameter per option
         simulated=kind.simulated,
         lists_checked=kind.lists_checked(authenticated),
     )
-    if not early and (warning := endorsing.warn_early(kind, data, supply, store, at)):
+    if warning := lookup.warning(endorsements, at):
         click.echo(f"shim: {warning}", err=True)
 
 

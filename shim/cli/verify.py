@@ -97,17 +97,23 @@ def command(  # noqa: PLR0913  # one parameter per option
         binding = Shim(nonce, public_key, plan_digest or bytes(32))
 
     rules = policy.load(files.read_policy(policy_path), str(policy_path))
-    kind, store = KINDS[rules.tee], endorsing.store_of(store_path, unused=no_store)
-    supply = endorsing.supplied(endorsement_paths, kind, evidence, store, early=early)
+    lookup = endorsing.Lookup(
+        kind=KINDS[rules.tee],
+        data=evidence,
+        evidence_path=evidence_path,
+        paths=endorsement_paths,
+        store_path=store_path,
+        no_store=no_store,
+        early=early,
+    )
+    endorsements = lookup.endorsements()
     log = None if event_log_path is None else files.read_event_log(event_log_path)
     try:
-        result = appraise.appraise(
-            evidence, supply.endorsements, rules, binding=binding, now=at, event_log=log
-        )
+        result = appraise.appraise(evidence, endorsements, rules, binding=binding, now=at, event_log=log)
     except AppraisalError as error:
         attestation_output.show_result(error.result, output)
-        endorsing.advise(error, error.result.verdict, kind, evidence, evidence_path, store_path)
+        lookup.advise(error, error.result.verdict)
         raise
     attestation_output.show_result(result, output)
-    if not early and (warning := endorsing.warn_early(kind, evidence, supply, store, at)):
+    if warning := lookup.warning(endorsements, at):
         click.echo(f"shim: {warning}", err=True)

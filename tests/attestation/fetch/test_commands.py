@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from click.testing import CliRunner, Result
 
 from attestation import kinds
 from attestation.intel import pcs
+from attestation.simulated import collect
 from attestation.store.entry import Kept
 from attestation.store.store import Store
 from attestation.wanted import Answer
@@ -118,10 +120,12 @@ def test_real_report_is_verified_by_what_was_fetched(service: Service, store: Pa
     assert "found status 404" in lines[-1]  # nobody has AMD's list among these files
     assert code == 1
     assert run(inspect.command, report)[:2][0] == 0
-    assert run(inspect.command, report, "--no-store")[0] == 14
+    code, _, message = run(inspect.command, report, "--no-store")
+    assert (code, message.endswith(f"shim fetch {report}, and leave out --no-store")) == (14, True)
     assert run(inspect.command, report, "--store", store.parent)[0] == 14
     assert run(inspect.command, report, "--store", store)[0] == 0
-    assert run(inspect.command, report, "--endorsements", case(SIENA, "chain"))[0] == 14
+    code, _, message = run(inspect.command, report, "--endorsements", case(SIENA, "chain"))
+    assert (code, message.endswith(f"shim fetch {report}, and leave out --endorsements")) == (14, True)
 
 
 @needs_vectors
@@ -295,6 +299,12 @@ def test_wrong_usage_is_told_apart_from_a_failure(arguments: tuple[str, ...]) ->
     assert run(fetch.command, *arguments)[0] == 2
 
 
+def test_nothing_is_handed_out_for_a_simulation(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(collect.collect(bytes(64))[0])
+    code, _, message = run(fetch.command, tmp_path / "x")
+    assert (code, "nothing is handed out for it" in message) == (2, True)
+
+
 def test_what_is_no_evidence_is_malformed(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"hello")
     assert run(fetch.command, tmp_path / "x")[0] == 10
@@ -364,21 +374,23 @@ def test_early_set_that_says_something_else_is_said(tmp_path: Path) -> None:
     for one, body in zip((pcs.PckList("platform"), pcs.RootList()), fake.lists, strict=True):
         store.keep(Kept(one.url, Answer(body, above), INTEL_NOW, INTEL_NOW, "x"))
     kind, quoted = replace(kinds.KINDS["tdx"], roots=fake.roots()), fake.quote()
-    supply = endorsing.supplied((), kind, quoted, store, early=False)
-    assert endorsing.warn_early(kind, quoted, supply, store, INTEL_NOW) == (
-        "TCB: UpToDate now, after the next TCB recovery OutOfDate"
-    )
-    early = endorsing.supplied((), kind, quoted, store, early=True)
-    assert endorsing.warn_early(kind, quoted, early, store, INTEL_NOW) is None
-    assert endorsing.warn_early(kind, quoted, supply, None, INTEL_NOW) is None
+    lookup = endorsing.Lookup(kind=kind, data=quoted, evidence_path=tmp_path, store_path=tmp_path)
+    supplied = lookup.endorsements()
+    assert lookup.warning(supplied, INTEL_NOW) == "TCB: UpToDate now, after the next TCB recovery OutOfDate"
+    lasting = INTEL_NOW + timedelta(days=30)
+    assert lookup.warning(supplied, lasting) == ""  # both are too old: nothing is known of either
+    for other in (replace(lookup, early=True), replace(lookup, no_store=True)):
+        assert other.warning(other.endorsements(), INTEL_NOW) == ""
+    early = replace(lookup, early=True).endorsements()
+    assert early.documents != supplied.documents
 
 
 # Verification has no network
 
 
 @pytest.fixture
-def without_sockets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return what tried to open a socket, which fails."""
+def without_sockets() -> Iterator[list[str]]:
+    """Provide what tried to open a socket, which fails."""
     opened: list[str] = []
 
     def refuse(event: str, _arguments: tuple[object, ...]) -> None:
@@ -388,7 +400,6 @@ def without_sockets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     active, here = [True], threading.get_ident()
     sys.addaudithook(refuse)  # it stays for ever, and does nothing once the test is over
-    monkeypatch.setattr(socket, "getdefaulttimeout", socket.getdefaulttimeout)
     yield opened
     active.clear()
 
