@@ -59,6 +59,7 @@ class Fetcher:
         pace: How often.
         timing: Clocks and chance.
         patience: How long to wait.
+        silent: The services that used up all patience once; each further question to them is asked once.
     """
 
     store: Store
@@ -67,6 +68,7 @@ class Fetcher:
     pace: Pace
     timing: Timing
     patience: Patience = field(default_factory=Patience)
+    silent: set[str] = field(default_factory=set)
 
     def fetch_all(self, wanted: Iterable[Wanted]) -> Iterator[Outcome]:
         """Yield what becomes of each; one that fails stops no other, unless nothing can be kept."""
@@ -128,9 +130,17 @@ class Fetcher:
             response = self.transport.ask(address, headers, limit=wanted.limit, deadline=end)
             return _checked(address, response, conditional=bool(headers))
 
-        return retry.patiently(
-            once, deadline, self.timing, self.patience, lambda seconds: self.pace.hold(service, seconds)
-        )
+        if service in self.silent:
+            response = once()
+            self.silent.discard(service)
+            return response
+        try:
+            return retry.patiently(
+                once, deadline, self.timing, self.patience, lambda seconds: self.pace.hold(service, seconds)
+            )
+        except TemporaryError:
+            self.silent.add(service)
+            raise
 
     def _admit(self, wanted: Wanted, address: str, response: Response, issuers: bytes) -> Kept:
         """Keep an answer if it is right."""

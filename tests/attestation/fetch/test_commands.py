@@ -25,7 +25,7 @@ from attestation.simulated import collect
 from attestation.store.entry import Kept
 from attestation.store.store import Store
 from attestation.wanted import Answer
-from shim.cli import endorsing, fetch, inspect, verify
+from shim.cli import endorsing, fetch, inspect, main, verify
 from shim.errors import ShimError
 from tests import vectors
 from tests.fakes import intel
@@ -152,6 +152,15 @@ def test_verify_says_which_command_helps(service: Service, tmp_path: Path) -> No
     run(fetch.command, case(SIENA, "report"), *mirrors(service))
     code, _, message = run(verify.command, *arguments)  # the list is still missing, and required
     assert (code, "revocation list: found none" in message, "shim fetch " in message) == (14, True, True)
+
+
+@needs_vectors
+def test_advice_is_the_last_line_that_the_program_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    report = case(SIENA, "report")
+    assert main.run(["inspect", str(report)]) == 14
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("shim: VCEK certificate: found none")
+    assert lines[1:] == [f"shim: to fetch what is missing or too old: shim fetch {report}"]
 
 
 @needs_vectors

@@ -285,6 +285,18 @@ def test_time_is_bounded(bench: Bench) -> None:
     assert sum(bench.clock.slept) <= 100
 
 
+def test_service_that_is_down_is_waited_for_once(bench: Bench) -> None:
+    bench.service.failures += [lambda question: question.answer(status=503)] * 20
+    bench.error(CHAIN)
+    before, bench.clock.slept = len(bench.service.asked), []
+    del bench.service.failures[2:]
+    assert bench.fetch(CHAIN, CRL) == [State.FAILED, State.FAILED]
+    assert (len(bench.service.asked) - before, bench.clock.slept) == (2, [])
+    assert bench.fetch(CHAIN, CRL) == [State.STORED, State.STORED]
+    bench.service.failures += [lambda question: question.answer(status=503)]
+    assert bench.fetch(CRL) == [State.UNCHANGED]  # it answers again, and has all patience back
+
+
 def truncated(question: Question) -> None:
     question.begin(Content_Length="5000")
     question.http.wfile.write(pem(ASK))
