@@ -78,7 +78,7 @@ ENTRY = entries.dumps(entries.of(KEPT[2]))
         WHOLE + bytes(512),
         WHOLE + WHOLE,
         WHOLE[512:],
-        gzip.compress(WHOLE),
+        gzip.compress(WHOLE, mtime=0),
         packed((member("../../etc/passwd"), b"x")),
         packed((member("/etc/passwd"), b"x")),
         packed((member("index/../../x"), b"x")),
