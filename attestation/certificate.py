@@ -223,7 +223,7 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
         sha256=hashlib.sha256(der).digest(),
         subject=certificate.subject,
         issuer=certificate.issuer,
-        common_name=_common_name(certificate.subject),
+        common_name=common_name(certificate.subject),
         serial=certificate.serial_number,
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
@@ -289,7 +289,8 @@ def _unknown_critical(
     return tuple(oid.dotted_string for oid in critical if oid not in known)
 
 
-def _common_name(name: x509.Name) -> str:
+def common_name(name: x509.Name) -> str:
+    """Return the common name of a subject or issuer, "" if it has none or several."""
     names = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if len(names) == 1 else ""
 

@@ -7,7 +7,7 @@ vendor's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -194,3 +194,8 @@ def check_critical(certificate: Certificate, known: frozenset[str] = frozenset()
         found = f"critical extension {', '.join(unknown)}"
         source = 'RFC 5280, section 4.2, "Certificate Extensions"'
         raise NotAuthenticError(certificate.common_name, found, "none that is not known", source)
+
+
+def unique(certificates: Iterable[Certificate]) -> list[Certificate]:
+    """Return the certificates, each once, in their order."""
+    return list({one.sha256: one for one in certificates}.values())

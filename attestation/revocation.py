@@ -50,8 +50,7 @@ def check(
     named = [one for one in map(cache.revocation_list, lists) if one.issuer == issuer.subject]
     if not named:
         return None
-    if not issuer.signs_revocations:
-        raise NotAuthenticError(issuer.common_name, "not allowed to sign lists", "cRLSign", SOURCE)
+    check_authority(issuer)
     genuine = [one for one in named if _is_signed(one, issuer, verify or cache.check_ecdsa)]
     if not genuine:
         raise SignatureError("revocation list", "a signature of another key", issuer.common_name, SOURCE)
@@ -86,6 +85,29 @@ def current(
     return lists
 
 
+def check_authority(issuer: Certificate) -> None:
+    """
+    Check that a certificate may sign lists.
+
+    Raises:
+        NotAuthenticError: it may not.
+    """
+    if not issuer.signs_revocations:
+        raise NotAuthenticError(issuer.common_name, "not allowed to sign lists", "cRLSign", SOURCE)
+
+
+def check_readable(one: RevocationList) -> None:
+    """
+    Check that all is known that a list says about itself.
+
+    Raises:
+        MissingEndorsementError: it has a critical extension that is not known.
+    """
+    if one.unknown_critical:
+        found = f"critical extension {', '.join(one.unknown_critical)}"
+        raise MissingEndorsementError("revocation list", found, "none that is not known", SOURCE)
+
+
 def _is_signed(one: RevocationList, issuer: Certificate, verify: Check) -> bool:
     try:
         verify(one.signed, issuer, "revocation list")
@@ -95,9 +117,7 @@ def _is_signed(one: RevocationList, issuer: Certificate, verify: Check) -> bool:
 
 
 def _check_list(certificates: Sequence[Certificate], one: RevocationList) -> None:
-    if one.unknown_critical:
-        found = f"critical extension {', '.join(one.unknown_critical)}"
-        raise MissingEndorsementError("revocation list", found, "none that is not known", SOURCE)
+    check_readable(one)
     for certificate in certificates:
         if (certificate.issuer, certificate.serial) in one.revoked:
             found = f"serial number 0x{certificate.serial:x} on the list of {one.this_update:%Y-%m-%d}"

@@ -44,16 +44,22 @@ ONLY_IN = {
     "cryptography": ("attestation",),
     "socket": ("shim.cli.guest",),
     "http": (),
-    "urllib.request": (),
-    "urllib.parse": ("attestation.intel.collateral",),
+    "urllib.request": ("shim.cli.fetching",),
+    "urllib.parse": ("attestation.intel.collateral", "attestation.fetch"),
     "cbor2": ("attestation.cose", "attestation.corim", "attestation.nitro.collect"),
     "lxml": ("attestation.nvidia.rim",),
     "signxml": ("attestation.nvidia.rim",),
-    "ssl": (),
+    "ssl": ("attestation.fetch.http_transport",),
+    "httpcore": ("attestation.fetch.http_transport",),
+    "attestation.fetch": (
+        "attestation.fetch",
+        "shim.cli.fetch",
+        "shim.cli.fetching",
+    ),  # a verifier has no network
     "click": ("shim.cli",),
     "rich": ("shim.cli",),
     "time": ("shim.cli",),
-    "random": (),
+    "random": ("shim.cli",),
     "secrets": ("shim.cli",),
 }
 

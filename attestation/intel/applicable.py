@@ -114,13 +114,29 @@ def _signed(
 ) -> tuple[TcbInfo | EnclaveIdentity, Signer]:
     """Return what a document says, with the chain of the key that signed it."""
     document = cache.fact(read, hashlib.sha256(one.body).digest(), found)
+    return document, check_signed(one, document.id, signers, cache)
+
+
+def check_signed(one: SignedDocument, identifier: str, signers: Sequence[Signer], cache: Cache) -> Signer:
+    """
+    Return the chain of the key that signed a document.
+
+    Args:
+        one: The document.
+        identifier: What it calls itself, for the message.
+        signers: The chains of keys that may sign collateral, at least one.
+        cache: Remembers signatures.
+
+    Raises:
+        SignatureError: none of them did.
+    """
     signed = Signed(one.body, dss_signature(one.signature), _ECDSA_SHA256)
     for signer in signers[:-1]:
         with contextlib.suppress(SignatureError):
-            cache.check_ecdsa(signed, signer[0], f"collateral {document.id}")
-            return document, signer
-    cache.check_ecdsa(signed, signers[-1][0], f"collateral {document.id}")
-    return document, signers[-1]
+            cache.check_ecdsa(signed, signer[0], f"collateral {identifier}")
+            return signer
+    cache.check_ecdsa(signed, signers[-1][0], f"collateral {identifier}")
+    return signers[-1]
 
 
 def _current(documents: Sequence[tuple[Document, Signer]], now: datetime) -> tuple[Document, Signer]:

@@ -40,14 +40,27 @@ def pck_chain(
         Specification.
     """
     intermediate = path.issuer(leaf, certificates, cache.check_ecdsa, SOURCE)
+    root = intermediate_root(intermediate, certificates, roots, cache)
+    path.check_lengths((leaf, intermediate, root))
+    path.check_critical(leaf)
+    return leaf, intermediate, root
+
+
+def intermediate_root(
+    intermediate: Certificate, certificates: Sequence[Certificate], roots: Roots, cache: Cache
+) -> Certificate:
+    """
+    Return the root that vouches for a CA of PCK certificates.
+
+    Raises:
+        MissingEndorsementError, NotAuthenticError: as `pck_chain`.
+    """
     root = _root(intermediate, certificates, roots, cache)
     if intermediate.common_name not in PCK_ISSUERS:
         want = " or ".join(sorted(PCK_ISSUERS))
         raise NotAuthenticError("issuer of the PCK", intermediate.common_name, want, SOURCE)
     path.check_authority(intermediate)
-    path.check_lengths((leaf, intermediate, root))
-    path.check_critical(leaf)
-    return leaf, intermediate, root
+    return root
 
 
 def signing_chains(
@@ -75,6 +88,19 @@ def signing_chains(
         missing = MissingEndorsementError(f"{TCB_SIGNING} certificate", "none", "one", SOURCE)
         raise next(iter(wrong), missing)
     return found
+
+
+def pinned_root(certificates: Sequence[Certificate], roots: Roots, cache: Cache) -> Certificate:
+    """
+    Return the root among some certificates.
+
+    Raises:
+        MissingEndorsementError, NotAuthenticError: as `pck_chain`.
+    """
+    named = [one for one in certificates if one.common_name == ROOT]
+    if not named:
+        raise MissingEndorsementError(f"{ROOT} certificate", "none", "one", SOURCE)
+    return _root(named[0], certificates, roots, cache)
 
 
 def _root(

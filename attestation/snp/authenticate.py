@@ -22,7 +22,12 @@ from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
 from attestation.snp import chain, revocation
 from attestation.snp.chain import Chain
-from attestation.snp.endorsements import COMMON_NAMES, SigningKeyExtensions, read_extensions
+from attestation.snp.endorsements import (
+    COMMON_NAMES,
+    SigningKeyExtensions,
+    check_product,
+    read_extensions,
+)
 from attestation.snp.evidence import Evidence
 from attestation.snp.products import FAMILY_19H
 from attestation.snp.report import SOURCE, Report, SigningKey
@@ -146,11 +151,7 @@ def _check_identity(report: Report, proven: Chain, extensions: SigningKeyExtensi
     """Check that the certificate is that of the product, the firmware and the chip that the report names."""
     product = proven.product
     where = proven.leaf.common_name
-    if extensions.product_name.split("-")[0] not in product.product_names:
-        raise NotAuthenticError(f"{where}.productName", extensions.product_name, product.name, chain.SOURCE)
-    if extensions.struct_version != product.struct_version:
-        version, wanted = str(extensions.struct_version), f"{product.struct_version} for {product.name}"
-        raise NotAuthenticError(f"{where}.structVersion", version, wanted, chain.SOURCE)
+    check_product(where, extensions, product)
     # A report of version 2 does not say which layout its TCB_VERSIONs have; all that know Turin's say it.
     if report.cpuid is None and product.tcb_layout is not FAMILY_19H:
         raise NotAuthenticError("report.VERSION", "2, without CPUID", f"3 or later on {product.name}", SOURCE)

@@ -54,17 +54,45 @@ def build(leaf: Certificate, certificates: Sequence[Certificate], roots: Roots, 
         RFC 5280, section 6.1, "Basic Path Validation".  AMD publication 57230, certificate chain.
     """
     intermediate = _issuer(leaf, certificates, cache)
+    product, root = vouch(intermediate, COMMON_NAMES[leaf.common_name], certificates, roots, cache)
+    path.check_lengths((leaf, intermediate, root))
+    path.check_critical(leaf)
+    return Chain(product, leaf, intermediate, root)
+
+
+def vouch(
+    intermediate: Certificate,
+    kind: SigningKey,
+    certificates: Sequence[Certificate],
+    roots: Roots,
+    cache: Cache,
+) -> tuple[Product, Certificate]:
+    """
+    Return the root that vouches for an ASK or ASVK, and the line of processors that it stands for.
+
+    Args:
+        intermediate: What may sign keys of `kind`.
+        kind: VCEK or VLEK.
+        certificates: That of the root is among them.
+        roots: The only keys that may stand at the top.
+        cache: Remembers signatures.
+
+    Raises:
+        MissingEndorsementError, NotAuthenticError: as `build`.
+    """
     candidates = path.issuers(intermediate, certificates, SOURCE)
     root = path.pinned(candidates, roots.keys, roots.name, SOURCE)
     product = roots.products[root.key_sha256.hex()]
     for certificate in (intermediate, root):
         cache.check_rsa_pss_sha384(certificate.signed, root, certificate.common_name)
-    kind = COMMON_NAMES[leaf.common_name]
-    _check_place(intermediate, _INTERMEDIATE_NAMES[kind].format(product.name))
+    _check_place(intermediate, intermediate_name(kind, product))
     _check_place(root, f"ARK-{product.name}")
-    path.check_lengths((leaf, intermediate, root))
-    path.check_critical(leaf)
-    return Chain(product, leaf, intermediate, root)
+    return product, root
+
+
+def intermediate_name(kind: SigningKey, product: Product) -> str:
+    """Return the common name of what signs keys of a kind."""
+    return _INTERMEDIATE_NAMES[kind].format(product.name)
 
 
 def _issuer(certificate: Certificate, certificates: Sequence[Certificate], cache: Cache) -> Certificate:

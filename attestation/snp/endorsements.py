@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from attestation import der
 from attestation.certificate import Certificate
-from attestation.errors import EvidenceFormatError
+from attestation.errors import EvidenceFormatError, NotAuthenticError
 from attestation.snp.products import Product
 from attestation.snp.report import SigningKey
 
@@ -83,6 +83,20 @@ def read_extensions(certificate: Certificate, product: Product) -> SigningKeyExt
         hwid=_hwid(extensions, name, product.hwid_size) if is_vcek else None,
         csp_id=_text(extensions, _CSP_ID, name, "CSP_ID") if _CSP_ID in extensions else None,
     )
+
+
+def check_product(where: str, extensions: SigningKeyExtensions, product: Product) -> None:
+    """
+    Check that a signing key says that it is of the product that its chain stands for.
+
+    Raises:
+        NotAuthenticError: it names another, or has the extensions of another.
+    """
+    if extensions.product_name.split("-")[0] not in product.product_names:
+        raise NotAuthenticError(f"{where}.productName", extensions.product_name, product.name, SOURCE)
+    if extensions.struct_version != product.struct_version:
+        version, wanted = str(extensions.struct_version), f"{product.struct_version} for {product.name}"
+        raise NotAuthenticError(f"{where}.structVersion", version, wanted, SOURCE)
 
 
 def _component(extensions: Mapping[str, bytes], where: str, component: str) -> int:

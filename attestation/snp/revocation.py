@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from attestation import revocation
 from attestation.cache import Cache
 from attestation.certificate import RevocationList
-from attestation.errors import MissingEndorsementError, NotAuthenticError, RevokedError, SignatureError
+from attestation.errors import RevokedError, SignatureError
 from attestation.snp.chain import Chain
 
-SOURCE = 'RFC 5280, section 6.3, "CRL Validation"'
+SOURCE = revocation.SOURCE
 
 
 def check(chain: Chain, lists: Iterable[bytes], cache: Cache) -> RevocationList | None:
@@ -40,8 +41,7 @@ def check(chain: Chain, lists: Iterable[bytes], cache: Cache) -> RevocationList 
     named = [crl for crl in map(cache.revocation_list, lists) if crl.issuer == chain.root.subject]
     if not named:
         return None
-    if not chain.root.signs_revocations:
-        raise NotAuthenticError(chain.root.common_name, "not allowed to sign lists", "cRLSign", SOURCE)
+    revocation.check_authority(chain.root)
     genuine = [crl for crl in named if _is_signed(crl, chain, cache)]
     if not genuine:
         raise SignatureError("revocation list", "a signature of another key", chain.root.common_name, SOURCE)
@@ -59,9 +59,7 @@ def _is_signed(crl: RevocationList, chain: Chain, cache: Cache) -> bool:
 
 
 def _check_list(chain: Chain, crl: RevocationList) -> None:
-    if crl.unknown_critical:
-        found = f"critical extension {', '.join(crl.unknown_critical)}"
-        raise MissingEndorsementError("revocation list", found, "none that is not known", SOURCE)
+    revocation.check_readable(crl)
     for certificate in chain.certificates:
         # AMD's lists have been seen to name the signing keys of a cloud without naming their issuer.
         issuers = {certificate.issuer, crl.issuer}

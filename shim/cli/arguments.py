@@ -1,4 +1,4 @@
-"""The arguments that `shim inspect`, `shim verify` and `shim policy` share."""
+"""The arguments that `shim inspect`, `shim verify`, `shim fetch` and `shim policy` share."""
 
 from __future__ import annotations
 
@@ -53,6 +53,18 @@ EARLY = click.option(
     type=click.Path(path_type=Path, exists=True),
     help="Intel's collateral of a TCB recovery that is not in force yet: warn of what it will refuse; "
     "repeatable.",
+)
+STORE = click.option(
+    "--store",
+    "store_path",
+    metavar="DIRECTORY",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where fetched endorsements are kept.  [default: ~/.cache/shim/endorsements]",
+)
+NO_STORE = click.option(
+    "--no-store",
+    is_flag=True,
+    help="Use nothing that `shim fetch` kept; it is not used beside --endorsements.",
 )
 EVENT_LOG = click.option(
     "--event-log",

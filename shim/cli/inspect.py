@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
-from shim.cli.arguments import EARLY, ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, KINDS, TIME
+from shim.cli.arguments import EARLY, ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, KINDS, NO_STORE, STORE, TIME
 
 
 @click.command("inspect")
 @EVIDENCE
 @ENDORSEMENTS
+@STORE
+@NO_STORE
 @EARLY
 @EVENT_LOG
 @TIME
@@ -29,6 +31,8 @@ def command(  # noqa: PLR0913  # one parameter per option
     evidence_path: Path,
     endorsement_paths: tuple[Path, ...],
     early_paths: tuple[Path, ...],
+    store_path: Path | None,
+    no_store: bool,
     event_log_path: Path | None,
     at: datetime,
     output: str,
@@ -47,13 +51,21 @@ def command(  # noqa: PLR0913  # one parameter per option
 
     from attestation import kinds  # nor must the refusal of a file that is too large
     from attestation.errors import AuthenticationError
-    from shim.cli import attestation_output
+    from shim.cli import attestation_output, endorsing
 
     kind = kinds.KINDS[tee]
     evidence = _parsed(data, tee)
+    lookup = endorsing.Lookup(
+        kind=kind,
+        data=data,
+        evidence_path=evidence_path,
+        paths=endorsement_paths,
+        store_path=store_path,
+        no_store=no_store,
+        early_paths=early_paths,
+    )
     try:
-        endorsements = files.read_endorsements(endorsement_paths) | kind.endorsements
-        endorsements |= files.read_endorsements(early_paths).as_early()
+        endorsements = lookup.endorsements(at) | kind.endorsements
         authenticated = kind.authenticate(
             evidence, endorsements, kind.roots, now=at, skew=timedelta(0), crl_required=False, cache=None
         )
@@ -64,6 +76,7 @@ def command(  # noqa: PLR0913  # one parameter per option
             explained = of_event_log(kind, authenticated, files.read_event_log(event_log_path))
     except AuthenticationError as error:
         attestation_output.show_unproven(kind.unproven(evidence), error, output, simulated=kind.simulated)
+        lookup.advise(error, error.verdict)
         raise
     attestation_output.show_authentic(
         tee,

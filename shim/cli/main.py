@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": ("shim.cli.verify", "Appraise evidence against a policy."),
     "policy": ("shim.cli.policy", "A policy to start with; can one be used; what may stand in it?"),
     "reference-values": ("shim.cli.reference_values", "Which measurements do these files vouch for?"),
+    "fetch": ("shim.cli.fetch", "Fetch what AMD and Intel say of machines, before it is needed."),
     "doctor": ("shim.cli.doctor", "What does this machine offer, and what is missing?"),
 }
 
@@ -98,6 +99,8 @@ def run(arguments: list[str]) -> int:
     except ShimError as error:
         for line in str(error).splitlines() if hasattr(error, "problems") else [str(error)]:
             say(line)
+        for note in getattr(error, "__notes__", ()):
+            say(note)
         return int(getattr(error, "exit_code", 1))
     except click.ClickException as error:
         say(error.format_message())

@@ -7,13 +7,25 @@ from pathlib import Path
 
 import click
 
-from shim.cli.arguments import EARLY, ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT, TIME, hexadecimal
+from shim.cli.arguments import (
+    EARLY,
+    ENDORSEMENTS,
+    EVENT_LOG,
+    EVIDENCE,
+    FORMAT,
+    NO_STORE,
+    STORE,
+    TIME,
+    hexadecimal,
+)
 from shim.cli.ear_output import ear_options, signing_key, write_token
 
 
 @click.command("verify")
 @EVIDENCE
 @ENDORSEMENTS
+@STORE
+@NO_STORE
 @EARLY
 @EVENT_LOG
 @TIME
@@ -51,6 +63,8 @@ def command(  # noqa: PLR0913  # one parameter per option
     evidence_path: Path,
     endorsement_paths: tuple[Path, ...],
     early_paths: tuple[Path, ...],
+    store_path: Path | None,
+    no_store: bool,
     event_log_path: Path | None,
     at: datetime,
     output: str,
@@ -79,9 +93,10 @@ def command(  # noqa: PLR0913  # one parameter per option
     from attestation import appraise, reference_files  # nor must the refusal of a large file
     from attestation.binding import Binding, Exact, Nonce, Shim
     from attestation.errors import AppraisalError
+    from attestation.kinds import KINDS
     from attestation.result import AttestationResult
     from attestation.trail import SILENT, Trail
-    from shim.cli import attestation_output
+    from shim.cli import attestation_output, endorsing
 
     if report_data is not None and (nonce or public_key or plan_digest):
         raise click.UsageError("--report-data stands for --nonce, --public-key and --plan-digest together")
@@ -105,8 +120,16 @@ def command(  # noqa: PLR0913  # one parameter per option
             )
         attestation_output.show_result(outcome, output, trail.checks)
 
-    endorsements = files.read_endorsements(endorsement_paths)
-    endorsements |= files.read_endorsements(early_paths).as_early()
+    lookup = endorsing.Lookup(
+        kind=KINDS[rules.tee],
+        data=evidence,
+        evidence_path=evidence_path,
+        paths=endorsement_paths,
+        store_path=store_path,
+        no_store=no_store,
+        early_paths=early_paths,
+    )
+    endorsements = lookup.endorsements(at)
     log = None if event_log_path is None else files.read_event_log(event_log_path)
     try:
         result = appraise.appraise(
@@ -114,5 +137,6 @@ def command(  # noqa: PLR0913  # one parameter per option
         )
     except AppraisalError as error:
         show(error.result)
+        lookup.advise(error, error.result.verdict)
         raise
     show(result)

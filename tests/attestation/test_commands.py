@@ -38,6 +38,11 @@ def run(command: click.Command, *arguments: str | Path) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+@pytest.fixture(autouse=True)
+def no_store_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def simulated(tmp_path: Path) -> Path:
     data = report_data(bytes.fromhex(NONCE), bytes.fromhex(KEY), bytes.fromhex(PLAN))

@@ -1,0 +1,5 @@
+"""
+Endorsements from the services of AMD and Intel: the only part that opens a socket.
+
+A verifier imports none of it.
+"""

@@ -1,0 +1,1 @@
+"""Endorsements that were fetched before, on disk; see `store`."""

@@ -1,0 +1,103 @@
+"""What `shim inspect` and `shim verify` judge by: files that are named, or what was fetched before."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from attestation import files, json_document, needed
+from attestation.endorsements import Endorsements
+from attestation.errors import AuthenticationError
+from attestation.intel import tcb_info
+from attestation.kind import Kind
+from attestation.store.store import Store
+from attestation.verdict import Verdict
+from attestation.wanted import Wanted
+from shim.errors import ShimError
+
+
+def store_directory(environment: Mapping[str, str]) -> Path | None:
+    """Return where endorsements are kept for this user, None where the environment does not say it."""
+    home = environment.get("HOME", "")
+    base = environment.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
+    return Path(base) / "shim" / "endorsements" if base.startswith("/") else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """
+    Where to look for the endorsements of some evidence.
+
+    Attributes:
+        kind: Of the evidence.
+        data: The evidence.
+        evidence_path: Its name, for messages.
+        paths: Files and directories that were named; with any, the store is not looked at.
+        store_path: The store that was named, or None for the user's.
+        no_store: Whether not to look at it.
+        early_paths: Collateral of a TCB recovery that is not in force; a store that has it is asked too.
+    """
+
+    kind: Kind[Any, Any, Any, Any]
+    data: bytes
+    evidence_path: Path
+    paths: tuple[Path, ...] = ()
+    store_path: Path | None = None
+    no_store: bool = False
+    early_paths: tuple[Path, ...] = ()
+
+    @property
+    def store(self) -> Store | None:
+        """The store to look at, None for none."""
+        directory = self.store_path or store_directory(os.environ)
+        return None if self.paths or self.no_store or directory is None else Store(directory)
+
+    def wanted(self, *, early: bool) -> tuple[Wanted, ...]:
+        """Return what the evidence needs that vendors hand out; none where it cannot be read."""
+        if self.kind.simulated:
+            return ()
+        try:
+            return needed.of_evidence(self.kind.parse(self.data), early=early)
+        except AuthenticationError:
+            return ()
+
+    def endorsements(self, at: datetime) -> Endorsements:
+        """
+        Return what there is, to judge as of `at`.
+
+        Raises:
+            EvidenceFormatError: a file, or something that is kept, cannot be read.
+        """
+        announced = files.read_endorsements(self.early_paths).as_early()
+        if self.store is None:
+            return files.read_endorsements(self.paths) | announced
+        return self.store.supply(self.wanted(early=False))[0] | announced | self._announced(self.store, at)
+
+    def _announced(self, store: Store, at: datetime) -> Endorsements:
+        """Return what is kept of a TCB recovery not in force; nobody asked for it, so it must be good."""
+        wanted = self.wanted(early=True)
+        if wanted == self.wanted(early=False):
+            return Endorsements()
+        soon, missing = store.supply(wanted)
+        read = [tcb_info.read(json_document.read(one.body, "collateral")) for one in soon.documents]
+        is_good = all(one.issued <= at <= one.next_update for one in read)
+        return soon.as_early() if is_good and not missing else Endorsements()
+
+    def advise(self, error: ShimError, verdict: Verdict) -> None:
+        """Add to an error the command that fetches what is missing or too old, if there is one."""
+        wanted = self.wanted(early=False)
+        if verdict not in {Verdict.CANNOT_TELL, Verdict.EXPIRED} or not wanted:
+            return
+        command = f"shim fetch {shlex.quote(str(self.evidence_path))}"
+        if self.store_path is not None:
+            command += f" --store {shlex.quote(str(self.store_path))}"
+        if needed.is_ambiguous(wanted):
+            command += " --product Milan (or Genoa)"
+        if self.paths or self.no_store:
+            command += f", and leave out {'--endorsements' if self.paths else '--no-store'}"
+        error.add_note(f"to fetch what is missing or too old: {command}")
