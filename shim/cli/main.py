@@ -29,6 +29,7 @@ COMMANDS = {
     "trace": ("shim.cli.trace", "Run a program, record its calls, compare them with its profile."),
     "inspect": ("shim.cli.inspect", "Is this evidence authentic, and what does it claim?"),
     "verify": ("shim.cli.verify", "Appraise evidence against a policy."),
+    "measure": ("shim.cli.measure", "What will hardware say that it measured, when this is booted?"),
     "doctor": ("shim.cli.doctor", "What does this machine offer, and what is missing?"),
 }
 
