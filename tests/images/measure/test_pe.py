@@ -42,6 +42,13 @@ def test_digest_leaves_out_checksum_and_signatures() -> None:
     assert pe.authenticode(pe.parse(signed), "sha256").hex() != expected
 
 
+def test_what_is_behind_the_sections_counts() -> None:
+    data = fakes.image(SECTIONS, behind=b"symbols" * 9)
+    image = pe.parse(data)
+    expected = by_hand(data, 64 + 24 + 64, 64 + 24 + 112 + 32, image.headers)
+    assert pe.authenticode(image, "sha256").hex() == expected
+
+
 @pytest.mark.parametrize(("magic", "directories"), [(0x10B, 16), (0x20B, 4), (0x20B, 0)])
 def test_images_of_other_shapes_are_read(magic: int, directories: int) -> None:
     image = pe.parse(fakes.image(SECTIONS, magic=magic, directories=directories))

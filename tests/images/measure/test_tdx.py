@@ -208,6 +208,11 @@ def test_old_qemu_writes_into_the_header(memory: int, fields: dict[str, int], ad
     assert int.from_bytes(found[0x21C:0x220], "little") == 0x1001
 
 
+def test_initrd_of_whole_pages_ends_below_the_last_byte() -> None:
+    found = setup_header.patched(bzimage(), 0x1000, 0x40000000)
+    assert int.from_bytes(found[0x218:0x21C], "little") == 0x40000000 - 0x28000 - 0x2000
+
+
 def test_kernel_that_qemu_would_load_otherwise_is_refused() -> None:
     for kernel in (b"", bytes(0x300), bzimage(protocol=0x20B), bzimage(flags=0)):
         with pytest.raises(PeError, match=r"kernel\.header"):

@@ -112,14 +112,14 @@ def replaced(example: str, section: str, lines: str) -> str:
 
 
 def test_lines_for_snp_are_those_of_a_policy(files: Path) -> None:
-    strange = files / 'OVMF "x" \\ ü.fd'
+    strange = files / 'OVMF "x" \\ ü😀.fd'
     strange.write_bytes((files / "OVMF.fd").read_bytes())
     _, lines, _ = run("snp", "--firmware", strange, "--vcpus", "1", "--vcpus", "2", *TYPE, "--format", "toml")
     rules = policy.load(replaced("policy-snp.toml", "report", lines), "policy").rules
     assert isinstance(rules, SnpPolicy)
     expected = run("snp", "--firmware", strange, "--vcpus", "1", "--vcpus", "2", *TYPE)[1].split()
     assert [value.digest.hex() for value in rules.measurement] == expected
-    assert rules.measurement[0].label.endswith('firmware OVMF "x" \\ ü.fd')
+    assert rules.measurement[0].label.endswith('firmware OVMF "x" \\ ü😀.fd')
 
 
 def test_lines_for_tdx_are_those_of_a_policy(files: Path) -> None:
