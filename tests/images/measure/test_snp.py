@@ -12,6 +12,7 @@ import json
 import struct
 from pathlib import Path
 from types import ModuleType
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -29,6 +30,12 @@ from tests.vectors import Case
 FIRMWARE = firmware.parse(ovmf.firmware())
 LAUNCH = Launch(2, vcpu.signature_of("EPYC-v4"))
 HASHES = kernel_hashes(b"kernel", b"initrd", b"console=ttyS0")
+# Debian's; Debian's and Fedora's that measure kernels.
+INSTALLED = (
+    Path("/usr/share/ovmf/OVMF.fd"),
+    Path("/usr/share/ovmf/OVMF.amdsev.fd"),
+    Path("/usr/share/edk2/ovmf/OVMF.amdsev.fd"),
+)
 # The launch digest behind the last 4 KiB of that firmware, which is what sev-snp-measure's tests take for all of it.
 SUFFIX = bytes.fromhex(
     "086e2e9149ebf45abdc3445fba5b2da8270bdbb04094d7a2c37faaa4b24af3aa16aff8c374c2a55c467a50da6d466b74"
@@ -196,6 +203,24 @@ def test_digests_of_sev_and_sev_es_are_those_of_sev_snp_measure(
     assert sev.sev_launch_digest(FIRMWARE, hashes) == theirs
     theirs = peer.calc_launch_digest(mode.SEV_ES, *arguments, "console=ttyS0", 0)
     assert sev.sev_es_launch_digest(FIRMWARE, Launch(3, LAUNCH.cpu_signature), hashes) == theirs
+
+
+def test_digest_of_installed_firmware_is_that_of_sev_snp_measure(peer: ModuleType, tmp_path: Path) -> None:
+    from sevsnpmeasure import sev_mode  # noqa: PLC0415  # only where it is
+
+    found = [path for path in INSTALLED if path.is_file()]
+    if not found:
+        pytest.skip(f"no {', '.join(map(str, INSTALLED))} (apt install ovmf)")
+    (tmp_path / "kernel").write_bytes(b"kernel")
+    for path in found:
+        image = firmware.parse(path.read_bytes())
+        measures_kernels = int.from_bytes(image.table[UUID(ovmf.HASHES)][:4], "little") != 0
+        kernel, hashes = (
+            (str(tmp_path / "kernel"), kernel_hashes(b"kernel")) if measures_kernels else ("", None)
+        )
+        arguments = (2, LAUNCH.cpu_signature, str(path), kernel, "", "", 1)
+        theirs = peer.calc_launch_digest(sev_mode.SevMode.SEV_SNP, *arguments)
+        assert snp.launch_digest(image, LAUNCH, hashes) == theirs
 
 
 def test_digest_with_an_svsm_is_that_of_sev_snp_measure(peer: ModuleType, tmp_path: Path) -> None:
