@@ -41,7 +41,7 @@ ONLY_IN = {
     "elftools": ("shim.elf",),
     "capstone": (),
     "iced_x86": ("shim.analysis",),
-    "cryptography": ("attestation",),
+    "cryptography": ("attestation", "images.measure.id_block"),
     "socket": ("shim.cli.guest",),
     "http": (),
     "urllib.request": ("shim.cli.fetching",),
@@ -95,7 +95,7 @@ ALL = list(modules())
 
 
 def test_every_package_is_seen() -> None:
-    assert {name.split(".")[0] for name, _ in ALL} >= {"shim", "attestation", "native"}
+    assert {name.split(".")[0] for name, _ in ALL} >= {"shim", "attestation", "images", "native"}
     assert len(ALL) > 60
 
 

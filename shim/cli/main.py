@@ -33,6 +33,7 @@ COMMANDS = {
     "policy": ("shim.cli.policy", "A policy to start with; can one be used; what may stand in it?"),
     "reference-values": ("shim.cli.reference_values", "Which measurements do these files vouch for?"),
     "fetch": ("shim.cli.fetch", "Fetch what AMD and Intel say of machines, before it is needed."),
+    "measure": ("shim.cli.measure", "What will hardware say that it measured, when this is booted?"),
     "doctor": ("shim.cli.doctor", "What does this machine offer, and what is missing?"),
 }
 

@@ -1,0 +1,1 @@
+"""What is booted: how it is made, and what hardware will say that it measured."""
