@@ -24,7 +24,7 @@ from shim.cli import measure
 from shim.errors import ShimError
 from tests.fakes import ovmf, pe
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "attestation" / "examples"
 TYPE = ("--vcpu-type", "EPYC-v4")
 
 
