@@ -8,6 +8,7 @@ from pathlib import Path
 from attestation import policy_schema
 from shim.analysis.derive import derive
 from shim.profile.schema import SCHEMA
+from tests import kinds_document
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCHER_CALLS = ROOT / "native" / "shim-launch.syscalls"
@@ -17,6 +18,7 @@ def main() -> None:
     """Write every golden file."""
     (ROOT / "docs" / "profile.schema.json").write_text(json.dumps(SCHEMA, indent=2) + "\n")
     (ROOT / "docs" / "policy.schema.json").write_text(json.dumps(policy_schema.schema(), indent=2) + "\n")
+    (ROOT / "docs" / "kinds.md").write_text(kinds_document.text())
     LAUNCHER_CALLS.write_text(launcher_calls())
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from attestation.errors import AppraisalError
 from attestation.policy import leaves, load
 from attestation.trail import SILENT, Outcome, Trail
 from shim.cli import verify
-from tests import vectors
+from tests import kinds_document, vectors
 from tests.attestation.test_policy_init import ACCEPTED, drafted, material, real
 from tests.fakes.policies import toml
 from tests.vectors import Case
@@ -163,6 +164,11 @@ def test_a_trail_ends_where_authentication_did(name: str, before: str) -> None:
     assert outcomes[-1] is Outcome.FAILED
     assert Outcome.FAILED not in outcomes[:-1]
     assert any(one.field.startswith(before) for one in trail.checks[:-1])
+
+
+def test_the_document_of_kinds_and_checks_is_current() -> None:
+    written = Path(__file__).resolve().parents[2] / "docs" / "kinds.md"
+    assert written.read_text() == kinds_document.text()
 
 
 def test_nobody_who_does_not_ask_pays_for_a_trail() -> None:
