@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attestation import files, json_document, needed
+from attestation import files
 from attestation.endorsements import Endorsements
 from attestation.errors import AuthenticationError
-from attestation.intel import tcb_info
 from attestation.kind import Kind
-from attestation.store.store import Store
 from attestation.verdict import Verdict
-from attestation.wanted import Wanted
 from shim.errors import ShimError
+
+if TYPE_CHECKING:  # what vendors hand out is loaded only where somebody looks for it
+    from attestation.store.store import Store
+    from attestation.wanted import Wanted
 
 
 def store_directory(environment: Mapping[str, str]) -> Path | None:
@@ -55,12 +56,18 @@ class Lookup:
     def store(self) -> Store | None:
         """The store to look at, None for none."""
         directory = self.store_path or store_directory(os.environ)
-        return None if self.paths or self.no_store or directory is None else Store(directory)
+        if self.paths or self.no_store or directory is None:
+            return None
+        from attestation.store.store import Store
+
+        return Store(directory)
 
     def wanted(self, *, early: bool) -> tuple[Wanted, ...]:
         """Return what the evidence needs that vendors hand out; none where it cannot be read."""
         if self.kind.simulated:
             return ()
+        from attestation import needed
+
         try:
             return needed.of_evidence(self.kind.parse(self.data), early=early)
         except AuthenticationError:
@@ -83,6 +90,9 @@ class Lookup:
         wanted = self.wanted(early=True)
         if wanted == self.wanted(early=False):
             return Endorsements()
+        from attestation import json_document
+        from attestation.intel import tcb_info
+
         soon, missing = store.supply(wanted)
         read = [tcb_info.read(json_document.read(one.body, "collateral")) for one in soon.documents]
         is_good = all(one.issued <= at <= one.next_update for one in read)
@@ -90,9 +100,13 @@ class Lookup:
 
     def advise(self, error: ShimError, verdict: Verdict) -> None:
         """Add to an error the command that fetches what is missing or too old, if there is one."""
-        wanted = self.wanted(early=False)
-        if verdict not in {Verdict.CANNOT_TELL, Verdict.EXPIRED} or not wanted:
+        if verdict not in {Verdict.CANNOT_TELL, Verdict.EXPIRED}:
             return
+        wanted = self.wanted(early=False)
+        if not wanted:
+            return
+        from attestation import needed
+
         command = f"shim fetch {shlex.quote(str(self.evidence_path))}"
         if self.store_path is not None:
             command += f" --store {shlex.quote(str(self.store_path))}"
