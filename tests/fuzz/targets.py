@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from attestation import endorsements, kinds, policy_example
+from attestation import endorsements, kinds, ocsp, policy_example, reference_files, reference_values
 from attestation.cache import Cache
+from attestation.corim import writing
 from attestation.endorsements import Endorsements
-from attestation.eventlog import claims as log_claims, log
+from attestation.eventlog import claims as log_claims, formats
 from attestation.eventlog.replay import Registers
 from attestation.files import read_evidence
+from attestation.intel import qgs
+from attestation.nvidia import rim
 from attestation.policy import load
+from attestation.reference_values import Entry
 from attestation.simulated import collect
+from attestation.store import archive
+from images.measure import firmware, pe, sev_metadata, tdvf
+from images.measure.errors import MeasureError
 from tests import vectors
+from tests.fakes import nvidia, ovmf, pe as fake_pe, tpm
+from tests.fakes.manifests import Manifest
 
 NOW = datetime(2025, 6, 25, tzinfo=UTC)
 NAMES = {
@@ -54,6 +64,8 @@ def of_kind(tee: str) -> Target:
 def evidence_of(tee: str) -> list[bytes]:
     if tee == "simulated":
         return [collect.collect(bytes(64))[0]]
+    if tee == "tpm":
+        return [tpm.Tpm().evidence(), tpm.Tpm(curve="P-256", scheme=tpm.ECDSA).evidence()]
     if tee.startswith("azure"):
         folders = (vectors.ROOT / "azure-vtpm").glob(f"{tee.removeprefix('azure-')}*")
         return [read_evidence(folder) for folder in sorted(folders)]
@@ -75,7 +87,7 @@ def beside(tee: str) -> Endorsements:
 
 
 def read_log(data: bytes) -> None:
-    found = log.parse(data)
+    found = formats.parse(data)
     log_claims.of_log(found, Registers("sha384", {1: bytes(48)}, {1: "rtmr0"}, frozenset({1})))
 
 
@@ -90,6 +102,26 @@ def endorsement_files() -> list[bytes]:
     return [path.read_bytes() for path in files if path.stat().st_size < 1 << 16]
 
 
+def read_reference_values(data: bytes) -> None:
+    reference_files.parse_reference_values(data, "reference values", None)
+
+
+def read_firmware(data: bytes) -> None:
+    found = firmware.parse(data)
+    for read in (sev_metadata.sections, tdvf.sections, tdvf.configuration_volume):
+        with contextlib.suppress(MeasureError):
+            read(found)
+
+
+def read_image(data: bytes) -> None:
+    pe.authenticode(pe.parse(data), "sha256")
+
+
+def reference_values_files() -> list[bytes]:
+    entries = (Entry("snp", "measurement", "sha-384", b"m" * 48, "it", {"vmm": "qemu", "vcpus": 4}),)
+    return [reference_values.write(entries), writing.write(entries, "an image")]
+
+
 def logs() -> list[bytes]:
     folder = vectors.ROOT / "eventlog"
     files = [
@@ -100,6 +132,13 @@ def logs() -> list[bytes]:
 
 TARGETS = {
     **{f"evidence-{tee}": of_kind(tee) for tee in kinds.KINDS},
+    "reference-values": Target(read_reference_values, reference_values_files),
+    "ocsp": Target(ocsp.read, lambda: list(nvidia.ALL_RESPONSES)),
+    "manifest-of-nvidia": Target(rim.read, lambda: [Manifest().document()]),
+    "store-archive": Target(archive.loads, lambda: [archive.dumps(())]),
+    "quoting-service": Target(qgs.parse, lambda: [b"\0" * 64]),
+    "firmware": Target(read_firmware, lambda: [ovmf.firmware()]),
+    "pe": Target(read_image, lambda: [fake_pe.uki()]),
     "endorsements": Target(endorsements.parse, endorsement_files),
     "event-log": Target(read_log, logs),
     "policy": Target(read_policy, lambda: [policy_example.text(tee).encode() for tee in kinds.KINDS]),
