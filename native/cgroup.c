@@ -134,8 +134,11 @@ static int make_directory(struct launch_state *launch)
 		return (int)error;
 	fd = sys3(SYS_openat, launch->cgroup_parent, (long)name,
 		  OPEN_DIRECTORY);
-	if (fd < 0)
+	if (fd < 0) {
+		sys3(SYS_unlinkat, launch->cgroup_parent, (long)name,
+		     AT_DIRECTORY);
 		return (int)fd;
+	}
 	launch->cgroup = (int)fd;
 	return 0;
 }
