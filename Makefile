@@ -8,7 +8,7 @@ GUEST_PACKAGES := qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools
 NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)
 T ?= tests
 RUNS ?= 200000
-CHECKED := shim attestation native tests setup.py
+CHECKED := shim attestation images native tests setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types format build bench corpus wide tables golden sanitize fuzz clean
@@ -88,5 +88,5 @@ $(VENV)/.ready: pyproject.toml setup.py $(NATIVE)
 	@PYTHON="$(PYTHON)" sh native/system-packages.sh $(APT_PACKAGES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	$(BIN)/python -m compileall -q shim attestation
+	$(BIN)/python -m compileall -q shim attestation images
 	@touch $@

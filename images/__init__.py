@@ -1,0 +1,1 @@
+"""Which files, in which bytes, signed by whom, measuring to what?"""
