@@ -36,10 +36,12 @@ class Inclusion:
     Attributes:
         path: Where it is: in the source, or with a target on the machine that builds.
         target: Where it will be; "" for the same place.
+        given: As the user wrote it: an absolute path of the machine that builds is nobody else's business.
     """
 
     path: str
-    target: str = ""
+    target: str
+    given: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +204,9 @@ def _added(
     links = {entry.path: entry for entry in computed}
     inside, outside = Taking(source, selection.exclude), Taking(here, selection.exclude)
     for one in selection.include:
-        given = f"--include {one.path}"
+        given = f"--include {one.given}"
         if one.target:
-            outside.copy(one.path, one.target, Reason("include", "", f"{given}:{one.target}"))
+            outside.copy(one.path, one.target, Reason("include", "", given))
         elif inside.take(one.path, Reason("include", "", given)) is None and not inside.excludes(one.path):
             raise ImageSpecError(given, "nothing there", "a file or directory")
     entries = [*inside.entries]

@@ -148,15 +148,16 @@ def loads(data: bytes, where: str) -> Manifest:
         value: dict[str, Any] = json.loads(data)
         if value["schema"] != SCHEMA_VERSION:
             raise ManifestError(f"{where}: schema", repr(value["schema"]), str(SCHEMA_VERSION))
-        reasons = [Reason(one["rule"], one["by"], one["detail"]) for one in value["reasons"]]
+        reasons = [Reason(*_texts(one, "rule", "by", "detail")) for one in value["reasons"]]
+        program, plan, tool_version = _texts(value, "program", "plan", "tool_version")
         manifest = Manifest(
-            value["program"],
-            tuple(value["arguments"]),
-            tuple(value["request"]),
-            tuple(Input(one["name"], one["sha256"], one["detail"]) for one in value["inputs"]),
-            value["plan"],
-            value["created"],
-            value["tool_version"],
+            program,
+            tuple(map(_text, value["arguments"])),
+            tuple(map(_text, value["request"])),
+            tuple(Input(*_texts(one, "name", "sha256", "detail")) for one in value["inputs"]),
+            plan,
+            _number(value["created"]),
+            tool_version,
             tuple(_read_item(row, reasons) for row in value["files"]),
         )
         canonical = dumps(manifest)
@@ -167,14 +168,30 @@ def loads(data: bytes, where: str) -> Manifest:
     return manifest
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _texts(row: dict[str, object], *names: str) -> list[str]:
+    return [_text(row[name]) for name in names]
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(value)
+    return value
+
+
 def _read_item(row: dict[str, Any], reasons: list[Reason]) -> Item:
     kind = Kind(row["kind"])
     return Item(
-        row["path"],
+        _text(row["path"]),
         kind,
         0o777 if kind is Kind.SYMLINK else int(row["mode"], 8),
-        row["size"] if kind is Kind.FILE else 0,
-        row["sha256"] if kind is Kind.FILE else "",
-        row["target"] if kind is Kind.SYMLINK else "",
-        reasons[row["reason"]],
+        _number(row["size"]) if kind is Kind.FILE else 0,
+        _text(row["sha256"]) if kind is Kind.FILE else "",
+        _text(row["target"]) if kind is Kind.SYMLINK else "",
+        reasons[_number(row["reason"])],
     )

@@ -43,7 +43,7 @@ class Taking:
         self._plain = plain
         self._taken: set[str] = set()
 
-    def take(self, path: str, reason: Reason, *, code: bool = False) -> str | None:
+    def take(self, path: str, reason: Reason, *, code: bool = False, way: Reason | None = None) -> str | None:
         """
         Take what stands at `path`, with every link on the way; return its path without links, or None.
 
@@ -51,6 +51,7 @@ class Taking:
             path: Of a file, or of a directory that is then taken with everything in it.
             reason: Why.
             code: It is executed or mapped: executable whatever its mode says, and never left out.
+            way: Why the links on the way; that they are on the way if not given.
 
         Raises:
             ImageSpecError: a device, a socket or a pipe, or links without an end.
@@ -64,8 +65,8 @@ class Taking:
         if node is None or (not code and self.excludes(place)):
             return None
         for link, target in links:
-            way = Reason("link", text_of(place), f"on the way to {text_of(path)}")
-            self._add(Entry.symlink(_raw(link), _raw(target), way))
+            why = way or Reason("link", text_of(place), f"on the way to {text_of(path)}")
+            self._add(Entry.symlink(_raw(link), _raw(target), why))
         if node.kind is Found.DIRECTORY:
             self._take_directory(place, reason)
         else:
@@ -113,7 +114,7 @@ class Taking:
         place = self._source.canonical(link)
         node = self._source.node(place)
         if node is not None and node.kind is Found.FILE and place not in self._taken:
-            self.take(link, reason)
+            self.take(link, reason, way=reason)
 
     def _below(self, place: str, named: Callable[[str], str]) -> Iterator[tuple[str, Node]]:
         """Yield everything below a directory, links not followed; `named` says under which names."""

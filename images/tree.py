@@ -224,8 +224,9 @@ def _two(first: Entry, second: Entry) -> ImageSpecError:
     def words(entry: Entry) -> str:
         what = f" {entry.content.sha256[:16]}" if entry.content is not None else ""
         leads = f" to {entry.target.decode(errors='backslashreplace')}" if entry.target else ""
-        reason = " ".join(filter(None, (entry.reason.rule, entry.reason.detail)))
-        return f"a {entry.kind}{what}{leads} of mode {entry.mode:o} ({reason})"
+        return (
+            f"a {entry.kind}{what}{leads} of mode {entry.mode:o} ({entry.reason.detail or entry.reason.rule})"
+        )
 
     return ImageSpecError(first.name, f"{words(first)} and {words(second)}", "one file for one path")
 

@@ -141,11 +141,11 @@ def inclusion(text: str, *, running: bool) -> Inclusion:
         target = "/" + target.lstrip("/")
         if not path:
             raise click.BadParameter(f"found {text!r}, want PATH or PATH:/TARGET", param_hint="--include")
-        return Inclusion(absolute_path(path), target)
+        return Inclusion(absolute_path(path), target, text)
     if not text.startswith("/") and not running:
         want = "an absolute path in the source, or PATH:/TARGET for one of this machine"
         raise click.BadParameter(f"found {text!r}, want {want}", param_hint="--include")
-    return Inclusion(absolute_path(text))
+    return Inclusion(absolute_path(text), "", text)
 
 
 def directories(paths: tuple[str, ...]) -> tuple[str, ...]:
