@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import corpus, filter as filters, launch, profile, quotes, verify
+from tests.benchmarks import corpus, filter as filters, images, launch, profile, quotes, verify
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results.json"
@@ -40,6 +40,7 @@ def main() -> int:
         "verify": verify.measure(50),
         "quotes": quotes.measure(100),
         "filter": filters.measure(),
+        "images": images.measure(),
     }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
@@ -83,10 +84,24 @@ def _asked(results: dict[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
     yield "shim-launch, static and stripped", f"{size} KB", "under 120 KB", size < 120
     milliseconds = results["verify"].get("real_cold_ms", results["verify"]["cold_ms"])
     yield "verification of one SNP report, cold", f"{milliseconds:.2f} ms", "at most 5 ms", milliseconds <= 5
+    yield from _images(results["images"]["rows"])
     for name, row in results["quotes"].items():
         if "dcap_qvl_ms" in row and row["found"] == row["dcap-qvl"]:
             ours, theirs = row["warm_ms"], row["dcap_qvl_ms"]
             yield f"{name}, warm", f"{ours} ms", f"at most dcap-qvl's, {theirs} ms", ours <= theirs
+
+
+def _images(rows: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str, bool]]:
+    for name, row in rows.items():
+        own = row["of that the shim's"]
+        yield f"image of {name}, above its files", f"{own} KB", "at most 200 KB", own <= 200
+    for name, column, most in (("hello, musl", "KB", 250), ("redis", "zstd KB", 5000)):
+        if name in rows:
+            size = rows[name][column]
+            yield f"image of {name}, {column}", f"{size} KB", f"under {most} KB", size < most
+    if "nginx" in rows:
+        seconds = rows["nginx"]["warm s"]
+        yield "image of nginx, analysed before", f"{seconds} s", "under 3 s", seconds < 3
 
 
 def _speed(rows: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str, bool]]:
@@ -129,6 +144,8 @@ def _print(console: Console, results: dict[str, Any], rows: list[tuple[str, str,
     }
     _table(console, "against traced truth", compared)
     _table(console, "real quotes", results["quotes"])
+    _table(console, "images", results["images"]["rows"])
+    console.print({name: value for name, value in results["images"].items() if name != "rows"})
     console.print({"verify": results["verify"], "filter": results["filter"]})
     console.print(f"written to {RESULTS.relative_to(ROOT)}")
 
