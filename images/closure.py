@@ -25,6 +25,8 @@ from shim.profile.profile import Profile
 _OPTIONAL = frozenset({Mapped.OPENED, Mapped.LISTED})
 # What is made while a machine runs is no part of an image.
 _NEVER = ("/proc/", "/dev/", "/sys/", "/run/", "/var/log/", "/var/run/")
+# Compilers leave the names of what they compiled.
+_SOURCES = (".go", ".s", ".c", ".h", ".rs")
 _PUBLIC = frozenset({b"/tmp", b"/var/tmp", b"/dev/shm"})
 
 
@@ -266,6 +268,8 @@ def _named_only(
     found = []
     for named in footprint.paths:
         if named.object != own or named.path.startswith((*_NEVER, *declined)):
+            continue
+        if named.path.endswith(_SOURCES):
             continue
         node = source.node(source.canonical(named.path))
         place = source.canonical(named.path).encode(errors="surrogateescape")

@@ -132,6 +132,9 @@ class _Question:
 
         glibc 2.36, time/tzfile.c; Go 1.22, time/zoneinfo_unix.go.
         """
+        local = self._live.get("time.initLocal")
+        if local is not None and self._footprint.go:  # it puts the path together
+            yield Wanted("/etc/localtime", Reason("local-time", local.object, f"calls {local.name}"))
         named = self._named.get(ZONES, [])
         own = [one for one in named if not _is_c_library(one.object)]
         go = self._live.get("time.LoadLocation")

@@ -62,6 +62,7 @@ RULES = (
     DataRule("service-names", "/etc/networks", _NETWORKS),
     DataRule("name-services", "/etc/nsswitch.conf", _ACCOUNTS | _GROUPS | _RESOLVER | _SERVICES | _PROTOCOLS),
     DataRule("local-time", "/etc/localtime", frozenset()),
+    DataRule("media-types", "/etc/mime.types", frozenset()),
     DataRule("loader", "/etc/ld-musl-x86_64.path", frozenset()),
 )
 # How names end that TLS libraries look for certificates and their own settings by: OpenSSL 3.0,

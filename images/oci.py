@@ -92,6 +92,7 @@ def oci_image(
     image: Image,
     compression: Compression = Compression.GZIP,
     settings: RuntimeSettings = DEFAULT_SETTINGS,
+    level: int | None = None,
 ) -> OciImage:
     """
     Return the blobs of an image.
@@ -100,12 +101,13 @@ def oci_image(
         image: What is in it.
         compression: Of the layer.
         settings: What else the configuration says.
+        level: Of the compression, as `compress` has it.
 
     Source:
         OCI image-spec 1.1, config.md, "Properties"; manifest.md, "Image Manifest Property Descriptions".
     """
     archive = tar_bytes(image.tree, image.created)
-    packed = compress(archive, compression)
+    packed = compress(archive, compression, level)
     made_by = ((COMPRESSOR_ANNOTATION, packed.compressor),) if packed.compressor else ()
     layer = Descriptor(LAYER_TYPES[compression], packed.data, made_by)
     diff_id = f"sha256:{hashlib.sha256(archive).hexdigest()}"

@@ -29,6 +29,7 @@ _NOT_RECORDED = frozenset(
         "output",
         "form",
         "compress",
+        "level",
         "label",
         "user",
         "tag",
@@ -65,6 +66,7 @@ _NOT_RECORDED = frozenset(
 @click.option("--directory", multiple=True, metavar="PATH", help="Add an empty directory; repeatable.")
 @click.option("--as", "place", metavar="PATH", help="Where the program is in the image.")
 @click.option("--compress", type=click.Choice(COMPRESSIONS), default="gzip", show_default=True)
+@click.option("--level", type=int, help="How well: 1 to 9 for gzip, 1 to 22 for zstd.")
 @click.option("--label", multiple=True, metavar="NAME=VALUE", help="Label of the OCI image; repeatable.")
 @click.option("--user", metavar="UID[:GID]", default="", help="Who runs the OCI image; root otherwise.")
 @click.option("--tag", default="latest", show_default=True, help="Name of the image in its OCI layout.")
@@ -84,6 +86,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     directory: tuple[str, ...],
     place: str | None,
     compress: str,
+    level: int | None,
     label: tuple[str, ...],
     user: str,
     tag: str,
@@ -138,26 +141,33 @@ def command(  # noqa: PLR0913  # one parameter for each option
         return made.answer(built, explain, why_not)
     for finding in made.files.findings:
         say(finding)
-    _write(built, Path(str(output)), form, compress, settings, tag)
+    _write(built, Path(str(output)), form, (compress, level), settings, tag)
     return 0
 
 
-def _write(built: Image, target: Path, form: str, compress: str, settings: RuntimeSettings, tag: str) -> None:
+def _write(
+    built: Image,
+    target: Path,
+    form: str,
+    packing: tuple[str, int | None],
+    settings: RuntimeSettings,
+    tag: str,
+) -> None:
     from images.compress import Compression, compress as compressed
     from images.cpio import cpio_bytes
     from images.oci import layout, oci_image
     from images.output import write_file, write_files, write_tree
 
-    how = Compression(compress)
+    how, level = Compression(packing[0]), packing[1]
     if form == "rootfs":
         write_tree(target, built.tree, built.created)
         size, what = built.tree.size, "in a directory"
     elif form == "initramfs":
-        packed = compressed(cpio_bytes(built.tree, built.created), how)
+        packed = compressed(cpio_bytes(built.tree, built.created), how, level)
         write_file(target, packed.data)
         size, what = len(packed.data), f"as an initramfs, {packed.compressor or 'not compressed'}"
     else:
-        image = oci_image(built, how, settings)
+        image = oci_image(built, how, settings, level)
         write_files(target, layout((image,), tag))
         size, what = len(image.layer.data), f"in the layer, manifest sha256:{image.manifest.digest}"
     click.echo(f"{target}: {len(built.tree.entries)} entries, {built.tree.size} bytes, {size} {what}")

@@ -115,9 +115,9 @@ def _row(image: Path, arguments: list[str], cache: Path) -> dict[str, Any]:
     own = sum(path.stat().st_size for path in files if path.parent == image / "shim")
     times = {}
     sizes = {}
-    for how in ("gzip", "zstd"):
+    for how, level in (("gzip", "6"), ("zstd", "19")):
         layout = image.with_suffix(f".{how}")
-        times[how] = _built(layout, ["--compress", how, *arguments], cache)
+        times[how] = _built(layout, ["--compress", how, "--level", level, *arguments], cache)
         sizes[how] = max(path.stat().st_size for path in (layout / "blobs/sha256").iterdir())
     program = next(
         word

@@ -113,6 +113,9 @@ def test_one_time_zone_or_all() -> None:
     loads = (("time.LoadLocation", PROGRAM, ""),)
     assert wanted(footprint((zones, PROGRAM), objects=(PROGRAM,), go=True, calls=loads)) == [zones]
     assert wanted(footprint(("/etc/localtime", LIBC))) == ["/etc/localtime"]
+    local = (("time.initLocal", PROGRAM, ""),)
+    assert wanted(footprint(objects=(PROGRAM,), go=True, calls=local)) == ["/etc/localtime"]
+    assert wanted(footprint(objects=(PROGRAM,), calls=local)) == []
 
 
 def test_locales_are_those_of_the_environment() -> None:

@@ -136,6 +136,21 @@ def test_compression_is_undone_by_others_and_done_the_same_way_twice(data: bytes
         assert once == again
 
 
+@pytest.mark.parametrize(
+    ("how", "level"),
+    [(Compression.GZIP, 0), (Compression.GZIP, 10), (Compression.ZSTD, 0), (Compression.ZSTD, 23),
+     (Compression.ZSTD, -5), (Compression.NONE, 1)],
+)  # fmt: skip
+def test_a_level_that_there_is_not(how: Compression, level: int) -> None:
+    with pytest.raises(ImageSpecError, match="level"):
+        compress(b"data", how, level)
+
+
+def test_the_level_is_said_and_kept() -> None:
+    assert compress(b"data", Compression.GZIP, 9).compressor.endswith(" level 9")
+    assert compress(b"data" * 99, Compression.ZSTD, 22).compressor.endswith(" level 22")
+
+
 def test_gzip_holds_no_time_no_name_and_no_system() -> None:
     assert compress(b"data", Compression.GZIP).data[:10] in (
         b"\x1f\x8b\x08\0\0\0\0\0\0\xff",

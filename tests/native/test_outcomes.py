@@ -173,9 +173,7 @@ def with_return(action: int) -> bytes:
     return GUARD + instruction(RETURN, 0, 0, action)
 
 
-USAGE = (
-    "shim: usage: shim-launch PLAN; what the program gets as arguments is in the plan, and nothing is added to it"
-)
+USAGE = "shim: usage: shim-launch PLAN; what the program gets as arguments is in the plan, and nothing is added to it"
 UNPROVEN = {
     "exec allowed": (with_return(ALLOW), PlanFlag(0)),
     "exec logged": (by_number(dict.fromkeys(EXEC, 0x7FFC0000), ALLOW), PlanFlag(0)),
