@@ -1,1 +1,1 @@
-"""What is booted: how it is made, and what hardware will say that it measured."""
+"""Which files, in which bytes, signed by whom, measuring to what?"""

@@ -212,7 +212,8 @@ int main(int argc, char **argv)
 	}
 #endif
 	if (argc != 2) {
-		say("usage", "shim-launch PLAN");
+		say("usage", "shim-launch PLAN; what the program gets as "
+		    "arguments is in the plan, and nothing is added to it");
 		return LAUNCH_FAILED;
 	}
 	status = run(argv[1]);

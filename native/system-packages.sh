@@ -16,8 +16,8 @@ have() {
 	musl-tools) command -v musl-gcc >/dev/null ;;
 	python3-venv) "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ;;
 	python3-dev) test -e "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ;;
-	cpio) command -v cpio >/dev/null ;;
-	swtpm) command -v swtpm >/dev/null ;;
+	cpio | swtpm | runc | umoci | skopeo) command -v "$1" >/dev/null ;;
+	libarchive-tools) command -v bsdtar >/dev/null ;;
 	tpm2-tools) command -v tpm2_checkquote >/dev/null ;;
 	qemu-system-x86) command -v qemu-system-x86_64 >/dev/null ;;
 	linux-image-cloud-amd64) for kernel in /boot/vmlinuz-*; do test -e "$kernel"; done ;;

@@ -8,7 +8,7 @@ Nothing is left out in silence: what could not be bounded is in `unresolved`, wh
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import shim
 from shim.analysis.arguments import Conditions, argument_conditions, sleeping
@@ -20,12 +20,22 @@ from shim.analysis.numbers import KernelEntry, kernel_entries
 from shim.analysis.program import Program, load_program
 from shim.analysis.refute import refuted
 from shim.analysis.stages import stages
+from shim.analysis.uses import Remaining
 from shim.elf.files import FileSource
 from shim.elf.image import ElfImage, parse_elf
 from shim.elf.process import load_process
 from shim.profile.profile import AnalysedObject, Phase, Profile, Site, SyscallRule, UnresolvedSite
 from shim.progress import in_silence
 from shim.syscalls import IMPLIED, SyscallTable, table
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """A profile, and the analysed program that it was made from: `remaining` is what of it can run."""
+
+    profile: Profile
+    program: Program
+    remaining: Remaining
 
 
 def derive(
@@ -55,6 +65,19 @@ def derive(
         Code that the program writes at run time: a profile of a program that maps memory executable covers
         only the code in its file.
     """
+    return derivation(data, path, files=files, modules=modules, assume=assume, stage=stage).profile
+
+
+def derivation(
+    data: bytes,
+    path: str,
+    *,
+    files: FileSource | None = None,
+    modules: tuple[str, ...] = (),
+    assume: Collection[Assumption] = DEFAULT,
+    stage: Callable[[str], None] = in_silence,
+) -> Derivation:
+    """Return the profile as `derive` does, with what it was made from."""
     stage("reading the program and what it loads")
     image = parse_elf(data, path, machines=("x86_64", "aarch64"))
     process = load_process(image, files, modules)
@@ -75,7 +98,7 @@ def derive(
     rules, unknown = _rules(program, entries, chains, syscalls, conditions)
     startup = Phase("startup", None, rules)
     later = _later_phases(program, entries, (remaining.live, dead), chains, syscalls, conditions)
-    return Profile(
+    profile = Profile(
         arch=image.machine,
         objects=_objects(program),
         phases=_lasting(startup, later, syscalls),
@@ -84,6 +107,7 @@ def derive(
         assumptions=tuple(sorted(map(str, {*used, *program.modules.assumed}))),
         tool_version=shim.__version__,
     )
+    return Derivation(profile, program, remaining)
 
 
 def _objects(program: Program) -> tuple[AnalysedObject, ...]:

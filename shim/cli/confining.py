@@ -107,9 +107,11 @@ def confining_options(command: Callable[..., int]) -> Callable[..., int]:
     return wrapped
 
 
-def confinement_of(options: ConfiningOptions) -> Confinement:
+def confinement_of(
+    options: ConfiningOptions, absolute: Callable[[str], str] = lambda path: str(Path(path).resolve())
+) -> Confinement:
     """
-    Return what the options say.
+    Return what the options say; `absolute` makes paths as the program will find them.
 
     Raises:
         BadParameter: one of them is not understood.
@@ -128,9 +130,9 @@ def confinement_of(options: ConfiningOptions) -> Confinement:
     flags |= PlanFlag.NEW_SESSION if options.new_session else 0
     flags |= PlanFlag.COPY if options.copy else 0
     return Confinement(
-        read=_absolute(options.ro),
-        write=_absolute(options.rw),
-        execute=_absolute(options.exec_),
+        read=tuple(map(absolute, options.ro)),
+        write=tuple(map(absolute, options.rw)),
+        execute=tuple(map(absolute, options.exec_)),
         no_files=options.no_files,
         bind=options.bind,
         connect=options.connect,
@@ -168,10 +170,6 @@ def _memory(text: str) -> int:
     if not 0 < found < 1 << 63:
         raise click.BadParameter(f"found {text!r}, want a size above 0", param_hint="--memory")
     return found
-
-
-def _absolute(paths: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(str(Path(path).resolve()) for path in paths)
 
 
 def _limits(texts: tuple[str, ...]) -> tuple[ResourceLimit, ...]:

@@ -14,8 +14,8 @@ import click
 from shim.progress import in_silence
 
 if TYPE_CHECKING:
+    from shim.analysis.derive import Derivation
     from shim.elf.files import FileSource
-    from shim.profile.profile import Profile
 
 ASSUMPTION_NAMES = (
     "separate-variables",
@@ -58,20 +58,20 @@ class Request:
 
     def derive(
         self, data: bytes, path: str, files: FileSource, stage: Callable[[str], None] = in_silence
-    ) -> Profile:
+    ) -> Derivation:
         """
-        Return the profile of the program `data` at `path` on this machine.
+        Return the profile of the program `data` at `path` on this machine, with what it was made from.
 
         Raises:
             BinaryError: as `shim.analysis.derive.derive`.
         """
         from shim.analysis.assumptions import ASSUMPTIONS, DEFAULT
-        from shim.analysis.derive import derive
+        from shim.analysis.derive import derivation
 
         named = {assumption for assumption in ASSUMPTIONS if assumption.name in self.assume}
         assumed = named if self.plain else DEFAULT | named
         modules = self.objects(files)
-        return derive(data, self.inside(path), files=files, modules=modules, assume=assumed, stage=stage)
+        return derivation(data, self.inside(path), files=files, modules=modules, assume=assumed, stage=stage)
 
     def inside(self, path: str) -> str:
         """Return the path of the program as it is below the root; as given where it is not there."""

@@ -7,6 +7,7 @@ and only for the analysis that made it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -20,6 +21,7 @@ from shim.cli.watched_files import WatchedFiles, unchanged
 from shim.elf.files import FileSource, RootedFiles
 from shim.errors import ShimError
 from shim.profile.codec import dumps, loads
+from shim.profile.footprint import Footprint, dumps as footprint_bytes, loads as footprint_of
 from shim.profile.profile import Profile
 from shim.progress import in_silence
 
@@ -54,16 +56,61 @@ def cached_profile(
     request = request or Request()
     files = WatchedFiles(RootedFiles(request.root))
     if directory is None:
-        return request.derive(data, path, files, stage)
+        return request.derive(data, path, files, stage).profile
     digest = sha256_hex(data)
-    place = sha256_hex(f"{absolute_path(path)}\0{request.key}".encode(errors="surrogateescape"))[:16]
-    entry = directory / f"{digest}-{place}-{fingerprint()}.json"
+    entry = directory / f"{digest}-{_place(path, request)}-{fingerprint()}.json"
     known = _read(entry, digest, RootedFiles(request.root))
     if known is not None:
-        return known
-    profile = request.derive(data, path, files, stage)
+        return known[0]
+    profile = request.derive(data, path, files, stage).profile
     _write(entry, files.seen(), dumps(profile))
     return profile
+
+
+def cached_footprint(
+    data: bytes,
+    path: str,
+    directory: Path | None,
+    request: Request,
+    sources: Callable[[], FileSource],
+    *,
+    stage: Callable[[str], None] = in_silence,
+) -> tuple[Profile, Footprint]:
+    """
+    Return the profile and the footprint of a program; as `cached_profile`, kept apart from it.
+
+    Args:
+        data: The whole program file.
+        path: Its path, as the profile shall name it.
+        directory: The cache.
+        request: What else to derive from; `request.root` only names the files.
+        sources: Makes the files that the loader sees.
+        stage: Told what is being done, if they are not there.
+
+    Raises:
+        BinaryError: as `derive`.
+    """
+    digest = sha256_hex(data)
+    entry = None
+    if directory is not None:
+        entry = directory / f"{digest}-{_place(path, request)}-{fingerprint()}.files.json"
+        known = _read(entry, digest, sources())
+        if known is not None:
+            with contextlib.suppress(ShimError):
+                return known[0], footprint_of(known[1], str(entry))
+    files = WatchedFiles(sources())
+    derived = request.derive(data, path, files, stage)
+    from shim.analysis.footprint import footprint
+
+    stage("which files it uses")
+    found = footprint(derived.program, derived.remaining)
+    if entry is not None:
+        _write(entry, files.seen(), dumps(derived.profile) + b"\n" + footprint_bytes(found))
+    return derived.profile, found
+
+
+def _place(path: str, request: Request) -> str:
+    return sha256_hex(f"{absolute_path(path)}\0{request.key}".encode(errors="surrogateescape"))[:16]
 
 
 def default_directory(environment: Mapping[str, str]) -> Path | None:
@@ -90,18 +137,23 @@ def _is_ours(place: Path) -> bool:
     return kind and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _read(entry: Path, digest: str, files: FileSource) -> Profile | None:
-    """Return the cached profile if only this user can have written it; None is answered by deriving."""
+def _read(entry: Path, digest: str, files: FileSource) -> tuple[Profile, bytes] | None:
+    """
+    Return the cached profile, and what is kept behind it, if only this user can have written it.
+
+    None is answered by deriving.
+    """
     try:
         if not (_is_ours(entry.parent) and _is_ours(entry)):
             return None
         seen, _, kept = entry.read_bytes().partition(b"\n")
         if not unchanged(seen, files):
             return None
-        profile = loads(kept, str(entry))
+        text, _, rest = kept.partition(b"\n")
+        profile = loads(text, str(entry))
     except (OSError, ShimError):
         return None
-    return profile if profile.program.sha256 == digest else None
+    return (profile, rest) if profile.program.sha256 == digest else None
 
 
 def _write(entry: Path, seen: bytes, data: bytes) -> None:

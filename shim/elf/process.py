@@ -6,6 +6,7 @@ The recipe of this package: a static program alone, or a dynamic one with everyt
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shim.elf.closure import MissingObjectsError, closure
@@ -44,6 +45,15 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """Why an image is mapped: `by` names it as `name`; that is "" for what is preloaded."""
+
+    image: ElfImage
+    by: ElfImage
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """
     The images of a process and its memory before the first instruction.
@@ -57,6 +67,7 @@ class Process:
         modules: What the program can open.
         exports: The functions and objects, by name, that each image but the modules exports.
         findings: What a user should know about the choice of files, one line each.
+        needs: Who first needs each image beside the program; none for what only dlopen maps.
     """
 
     images: tuple[ElfImage, ...]
@@ -67,6 +78,7 @@ class Process:
     modules: tuple[Module, ...] = ()
     exports: tuple[dict[str, int], ...] = ()
     findings: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
 
 
 def is_dynamic(image: ElfImage) -> bool:
@@ -121,7 +133,8 @@ def fixed_process(image: ElfImage, files: FileSource) -> Process | None:
     if library is None or library.kind != "ET_EXEC":
         return None
     images = (image, library)
-    return Process(images, Memory(images, Relocations({}, {})), library, images)
+    needs = (Need(library, image, image.interpreter),)
+    return Process(images, Memory(images, Relocations({}, {})), library, images, needs=needs)
 
 
 def static_process(image: ElfImage) -> Process:
@@ -157,7 +170,27 @@ def dynamic_process(image: ElfImage, files: FileSource, declared: tuple[str, ...
         modules=_modules(everything, count, candidates, declared),
         exports=tuple(exported(loaded) for loaded in everything.objects[:count]),
         findings=everything.findings,
+        needs=tuple(_needs(everything)),
     )
+
+
+def _needs(everything: Closure) -> Iterator[Need]:
+    """Yield for each object but the program who first needs it, in the loader's order."""
+    objects = everything.objects
+    seen = {0}
+    for loaded in objects:
+        for index, name in zip(loaded.needed, loaded.dynamic.needed, strict=False):
+            if index not in seen:
+                seen.add(index)
+                yield Need(objects[index].image, loaded.image, name)
+    started = everything.global_scope
+    if everything.interpreter is not None:
+        started = (everything.interpreter, *started)
+    for number in started:
+        if number not in seen:
+            seen.add(number)
+            named = objects[0].image.interpreter if number == everything.interpreter else None
+            yield Need(objects[number].image, objects[0].image, named or "")
 
 
 class _Opening:

@@ -22,6 +22,7 @@ from tests.benchmarks import (
     cold_start,
     corpus,
     filter as filters,
+    images,
     launch,
     measure,
     profile,
@@ -53,6 +54,7 @@ def main() -> int:
         "cold start": cold_start.measure(25),
         "measure": measure.measure(200),
         "filter": filters.measure(),
+        "images": images.measure(),
     }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
@@ -96,6 +98,7 @@ def _asked(results: dict[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
     yield "shim-launch, static and stripped", f"{size} KB", "under 120 KB", size < 120
     milliseconds = results["verify"].get("real_cold_ms", results["verify"]["cold_ms"])
     yield "verification of one SNP report, cold", f"{milliseconds:.2f} ms", "at most 5 ms", milliseconds <= 5
+    yield from _images(results["images"]["rows"])
     for name, row in results["quotes"].items():
         if "dcap_qvl_ms" in row and row["found"] == row["dcap-qvl"]:
             ours, theirs = row["warm_ms"], row["dcap_qvl_ms"]
@@ -123,6 +126,19 @@ def _predicted(row: dict[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
     if "booted" in row:
         booted = "equal" if row["booted"] else "different"
         yield "a TPM's registers after QEMU -kernel", booted, "equal", bool(row["booted"])
+
+
+def _images(rows: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str, bool]]:
+    for name, row in rows.items():
+        own = row["of that the shim's"]
+        yield f"image of {name}, above its files", f"{own} KB", "at most 200 KB", own <= 200
+    for name, column, most in (("hello, musl", "KB", 250), ("redis", "zstd KB", 5000)):
+        if name in rows:
+            size = rows[name][column]
+            yield f"image of {name}, {column}", f"{size} KB", f"under {most} KB", size < most
+    if "nginx" in rows:
+        seconds = rows["nginx"]["warm s"]
+        yield "image of nginx, analysed before", f"{seconds} s", "under 3 s", seconds < 3
 
 
 def _speed(rows: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str, bool]]:
@@ -166,6 +182,8 @@ def _print(console: Console, results: dict[str, Any], rows: list[tuple[str, str,
     _table(console, "against traced truth", compared)
     _table(console, "real reports of SEV-SNP", results["reports"])
     _table(console, "real quotes", results["quotes"])
+    _table(console, "images", results["images"]["rows"])
+    console.print({name: value for name, value in results["images"].items() if name != "rows"})
     console.print({key: results[key] for key in ("verify", "cold start", "measure", "filter")})
     console.print(f"written to {RESULTS.relative_to(ROOT)}")
 

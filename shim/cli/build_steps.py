@@ -1,0 +1,124 @@
+"""The steps of `shim build`: analysis, file set, plan, image; and the questions about what they found."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from shim.cli.derivation import Request
+from shim.cli.launching import LaunchOptions, answer_of, given_profile
+from shim.cli.waiting import stages_of
+
+if TYPE_CHECKING:
+    from images.closure import FileSet, Selection
+    from images.image import Image
+    from shim.cli.build_inputs import Origin, Program
+    from shim.profile.footprint import Footprint
+    from shim.profile.profile import Profile
+
+
+class Build:
+    """One build, step by step; what the steps found is kept for the questions after it."""
+
+    def __init__(
+        self,
+        program: Program,
+        origin: Origin,
+        selection: Selection,
+        request: Request,
+        options: LaunchOptions,
+    ) -> None:
+        self._program = program
+        self._origin = origin
+        self._selection = selection
+        self._options = options
+        self.profile, self.footprint = self._analysed(request)
+        self.files: FileSet = self._files()
+
+    def _analysed(self, request: Request) -> tuple[Profile, Footprint]:
+        from shim.cli.profile_cache import cached_footprint, default_directory
+
+        data, place, source = self._program.data, self._program.place, self._origin.source
+        cache = default_directory(os.environ)
+        with stages_of(place) as stage:
+            return cached_footprint(data, place, cache, request, lambda: source, stage=stage)
+
+    def _files(self) -> FileSet:
+        from images.closure import file_set
+        from images.source import DirectorySource
+
+        here = DirectorySource("/")
+        return file_set(
+            self._program.data, self.profile, self.footprint, self._origin.source, here, self._selection
+        )
+
+    def image(self, arguments: tuple[str, ...], created: int, request: tuple[str, ...]) -> Image:
+        """Return the image with these arguments of the program."""
+        import shim
+        from images.image import Making, image_of
+        from images.manifest import Input
+        from shim.canonical import sha256_hex
+        from shim.profile.codec import dumps
+
+        argv = (self._program.place, *arguments)
+        launcher = (Path(shim.__file__).parent / "launch" / "shim-launch").read_bytes()
+        profile = self._profile()
+        inputs = (
+            Input("program", profile.program.sha256, self._program.place),
+            Input("profile", sha256_hex(dumps(profile)), f"{len(profile.objects)} objects"),
+            Input("source", self._origin.digest, "an OCI image" if self._origin.digest else "a directory"),
+            Input("launcher", sha256_hex(launcher), "shim-launch"),
+        )
+        making = Making(self._program.place, argv, request, inputs, created, shim.__version__, profile.arch)
+        return image_of(self.files.entries, launcher, self._plan(profile, argv), making)
+
+    def _profile(self) -> Profile:
+        if self._options.profile is None:
+            return self.profile
+        return given_profile(self._options.profile, self._program.data, self._program.place)
+
+    def _plan(self, profile: Profile, argv: tuple[str, ...]) -> bytes:
+        from images.tree import Tree
+        from shim.cli.confining import confinement_of
+        from shim.elf.image import parse_elf
+        from shim.launch.compose import compose
+        from shim.launch.layout import layout_of
+        from shim.launch.plan_codec import encode
+
+        options = self._options
+        plan = compose(
+            profile,
+            self._program.place,
+            argv,
+            self._selection.environment,
+            on_violation=answer_of(options.on_violation, no_events=options.no_events),
+            allow_incomplete=options.allow_incomplete,
+            layout=layout_of(
+                profile, parse_elf(self._program.data, self._program.place), self._origin.source.read
+            ),
+            pin=not options.no_pin,
+            phases=not options.no_phases,
+            require=options.require,
+            confinement=confinement_of(options.confining, posixpath.normpath),
+            exists=Tree.of(self.files.entries).exists,
+        )
+        return encode(plan)
+
+    def answer(self, built: Image, explain: str | None, why_not: str | None) -> int:
+        """Print why files are there or not; 1 if what was to be explained is not there."""
+        from images import explain as answers
+
+        code = 0
+        if explain is not None:
+            lines = answers.explain(built.tree, explain)
+            code = 0 if lines else 1
+            for line in lines or (f"{explain} is not in the image: --why-not {explain}",):
+                click.echo(line)
+        if why_not is not None:
+            for line in answers.why_not(built.tree, self.files, self.footprint, self._origin.source, why_not):
+                click.echo(line)
+        return code

@@ -1,0 +1,69 @@
+"""A manifest is read back as it was written, and nothing else is one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from images.errors import ManifestError
+from images.manifest import dumps, loads
+from tests.images.test_formats import image
+
+TEXT = dumps(image().manifest)
+
+
+def test_reading_gives_back_what_was_written() -> None:
+    assert loads(TEXT, "it") == image().manifest
+
+
+def changed(change: str, value: object) -> bytes:
+    text: Any = json.loads(TEXT)
+    place = text
+    *above, last = change.split(".")
+    for name in above:
+        place = place[int(name) if name.isdigit() else name]
+    if value is KeyError:
+        del place[last]
+    else:
+        place[last] = value
+    return json.dumps(text, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("schema", 2),
+        ("schema", KeyError),
+        ("files", {}),
+        ("files", None),
+        ("files.0.kind", "device"),
+        ("files.0.reason", 999),
+        ("files.0.reason", "x"),
+        ("files.0.path", KeyError),
+        ("files.0.extra", 1),
+        ("files.1.mode", "rw"),
+        ("inputs", 7),
+        ("reasons.0.rule", KeyError),
+        ("created", "now"),
+        ("extra", 1),
+        ("plan", KeyError),
+    ],
+)
+def test_what_is_no_manifest(change: str, value: object) -> None:
+    with pytest.raises(ManifestError):
+        loads(changed(change, value), "it")
+
+
+@pytest.mark.parametrize("text", [TEXT + b"\n", b" " + TEXT, TEXT.replace(b'"schema":1', b'"schema": 1')])
+def test_one_manifest_has_one_spelling(text: bytes) -> None:
+    with pytest.raises(ManifestError, match="another spelling"):
+        loads(text, "it")
+
+
+@given(st.integers(0, len(TEXT) - 1))
+def test_a_manifest_that_is_cut_off(end: int) -> None:
+    with pytest.raises(ManifestError):
+        loads(TEXT[:end], "it")
