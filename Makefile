@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 APT_PACKAGES := gcc libc6-dev make musl-tools python3-venv python3-dev busybox-static
 # A machine, firmware and a TPM of its own for what this one may lack; without them tests are skipped.
-GUEST_PACKAGES := qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi
+GUEST_PACKAGES := qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi \
+	gdisk dosfstools mtools qemu-utils
 NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)
 T ?= tests
 RUNS ?= 200000
