@@ -7,7 +7,6 @@ import re
 import shutil
 import struct
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,35 +21,11 @@ from tests import guest, measured_boot
 from tests.broken import manipulate
 from tests.fakes import pe as fakes
 from tests.fakes.bzimage import LIMIT, RELEASE, kernel
+from tests.fakes.pe import ORIGINAL, stub
 
 KERNEL = kernel()
 PARTS = Parts(KERNEL, b"070701" * 101, "console=ttyS0 quiet", b"ID=shim\n")
-ORIGINAL = ((".text", b"stub" * 200), (".sdmagic", fakes.MAGIC), (".sbat", b"sbat,1,SBAT Version,sbat,1\n"))
 PE, OPTIONAL = 64, 64 + 24
-
-
-def stub(
-    sections: Sequence[tuple[str, bytes]] = ORIGINAL,
-    *,
-    room: int = 1024,
-    machine: int = 0x8664,
-    magic: int = 0x20B,
-    subsystem: int = 10,
-    alignments: tuple[int, int] = (4096, 512),
-    behind: bytes = b"",
-) -> bytes:
-    """Return an EFI program whose headers take `room` bytes."""
-    made = fakes.image(sections, magic=magic)
-    first = struct.unpack_from("<I", made, OPTIONAL + 60)[0]
-    data = bytearray(made[:first].ljust(room, b"\0") + made[first:] + behind)
-    struct.pack_into("<I", data, OPTIONAL + 60, room)
-    struct.pack_into("<H", data, PE + 4, machine)
-    struct.pack_into("<II", data, OPTIONAL + 32, *alignments)
-    struct.pack_into("<H", data, OPTIONAL + 68, subsystem)
-    for number in range(len(sections)):
-        at = OPTIONAL + struct.unpack_from("<H", data, PE + 20)[0] + 40 * number + 20
-        struct.pack_into("<I", data, at, struct.unpack_from("<I", data, at)[0] + room - first)
-    return bytes(data)
 
 
 STUB = stub()
