@@ -182,6 +182,8 @@ def test_the_same_parts_give_the_same_bytes() -> None:
         (Parts(KERNEL, LINE, (FIRST, b"")), ABOUT, EifError, "EIF.ramdisk"),
         (Parts(KERNEL, LINE, (THIRD,) * 30), ABOUT, EifError, "EIF"),
         (Parts(KERNEL, LINE, (b"odd", FIRST)), ABOUT, EifError, "ramdisk 1"),
+        (Parts(KERNEL, LINE, (FIRST, SECOND + b"\0", THIRD)), ABOUT, EifError, "ramdisk 2"),
+        (Parts(KERNEL, LINE, (b"odd", b"odd", SECOND)), ABOUT, EifError, "ramdisk 2"),
         (Parts(KERNEL, LINE, (FIRST,)), Description("", "", "", "", 1 << 80), EifError, "EIF.BuildTime"),
         (
             Parts(KERNEL, LINE, (FIRST,)),
@@ -200,8 +202,9 @@ def test_parts_that_no_image_can_be_made_of(
     assert caught.value.where == where
 
 
-def test_a_compressed_ramdisk_may_begin_anywhere() -> None:
-    assert eif.parse(eif.image(Parts(KERNEL, LINE, (b"odd", THIRD)), ABOUT)).registers
+@pytest.mark.parametrize("ramdisks", [(b"odd", THIRD), (b"odd", b"x", FIRST), (FIRST, b"odd", THIRD)])
+def test_between_compressed_ramdisks_places_do_not_matter(ramdisks: tuple[bytes, ...]) -> None:
+    assert eif.parse(eif.image(Parts(KERNEL, LINE, ramdisks), ABOUT)).registers
 
 
 K, C, R, M = (Section(SectionKind(number), b"x") for number in (1, 2, 3, 5))
