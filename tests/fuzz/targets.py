@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,9 @@ from attestation.eventlog.replay import Registers
 from attestation.files import read_evidence
 from attestation.policy import load
 from attestation.simulated import collect
+from images import eif, eif_format
 from tests import vectors
+from tests.fakes import bzimage
 
 NOW = datetime(2025, 6, 25, tzinfo=UTC)
 NAMES = {
@@ -83,6 +86,18 @@ def read_policy(data: bytes) -> None:
     load(data.decode("utf-8", "replace"), "policy")
 
 
+def read_enclave_image(data: bytes) -> None:
+    head, checked = data[:544], data[548:]
+    eif.parse(head + zlib.crc32(checked, zlib.crc32(head)).to_bytes(4, "big") + checked)
+
+
+def enclave_images() -> list[bytes]:
+    parts = eif.Parts(bzimage.kernel(text=b""), "quiet", (b"070701..", b"x"))
+    plain = eif.image(parts, eif.Description("hello", "1", "shim", "0", 0))
+    signature = eif_format.Section(eif_format.SectionKind.SIGNATURE, b"\x81\xa2")
+    return [plain, eif_format.encoded([*eif.parse(plain).sections, signature])]
+
+
 def endorsement_files() -> list[bytes]:
     files = [
         path for path in sorted(vectors.ROOT.rglob("*")) if path.suffix in {".pem", ".der", ".json", ".crl"}
@@ -100,6 +115,7 @@ def logs() -> list[bytes]:
 
 TARGETS = {
     **{f"evidence-{tee}": of_kind(tee) for tee in kinds.KINDS},
+    "enclave-image": Target(read_enclave_image, enclave_images),
     "endorsements": Target(endorsements.parse, endorsement_files),
     "event-log": Target(read_log, logs),
     "policy": Target(read_policy, lambda: [policy_example.text(tee).encode() for tee in kinds.KINDS]),
