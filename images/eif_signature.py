@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cbor2
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from attestation import cose
+from attestation import cose, endorsements
+from attestation.certificate import read_certificate
 from attestation.errors import AttestationError
 from images.boot_errors import EifError
 
@@ -39,7 +38,7 @@ class Signer:
     certificate: bytes
 
     def __post_init__(self) -> None:
-        found = _public_key(_certificate(self.certificate))
+        _, found = _certificate(self.certificate)
         if found.public_numbers() != self.key.public_key().public_numbers():
             raise EifError("certificate", "one for another key", "one for the key that signs")
 
@@ -71,9 +70,9 @@ def check(section: bytes, register: bytes) -> bytes:
         value = cose.tagged_cbor(section, _WHERE, _NO_TAGS)
         if not isinstance(value, list) or len(value) != 1:
             raise EifError(_WHERE, "another shape", "an array of one signature", SOURCE)
-        certificate = _certificate(_octets(value[0], _CERTIFICATE, {_CERTIFICATE, _SIGNATURE}))
+        certificate, key = _certificate(_octets(value[0], _CERTIFICATE, {_CERTIFICATE, _SIGNATURE}))
         message = cose.parse(_octets(value[0], _SIGNATURE, {_CERTIFICATE, _SIGNATURE}), _WHERE)
-        cose.check(message, _public_key(certificate), _WHERE)
+        cose.check(message, key, _WHERE)
         payload = cose.tagged_cbor(message.payload, _WHERE, _NO_TAGS)
     except AttestationError as error:
         raise EifError(
@@ -85,7 +84,7 @@ def check(section: bytes, register: bytes) -> bytes:
         raise EifError(
             _WHERE, f"one of {signed.hex()[:32]}...", f"one of PCR0, {register.hex()[:32]}...", SOURCE
         )
-    return certificate.public_bytes(serialization.Encoding.DER)
+    return certificate
 
 
 def _octets(value: object, name: str, members: set[str]) -> bytes:
@@ -98,18 +97,15 @@ def _octets(value: object, name: str, members: set[str]) -> bytes:
     return bytes(numbers)
 
 
-def _certificate(pem: bytes) -> x509.Certificate:
+def _certificate(pem: bytes) -> tuple[bytes, ec.EllipticCurvePublicKey]:
+    """Return the one certificate in PEM, in DER, and its key."""
     try:
-        return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise EifError("certificate", "none that can be read", "one, PEM", SOURCE) from error
-
-
-def _public_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
-    try:
-        key = certificate.public_key()
-    except ValueError as error:
-        raise EifError("certificate", "a key that cannot be read", "one of NIST's curves", SOURCE) from error
+        found = endorsements.parse(pem, "certificate").certificates
+        if len(found) != 1:
+            raise EifError("certificate", f"{len(found)} of them", "one, PEM", SOURCE)
+        key = read_certificate(found[0]).public_key
+    except AttestationError as error:
+        raise EifError("certificate", str(error)[:200], "one that can be read, PEM", SOURCE) from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _CURVES:
         raise EifError("certificate", "another kind of key", "one on P-256, P-384 or P-521", SOURCE)
-    return key
+    return found[0], key

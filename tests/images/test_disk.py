@@ -326,6 +326,13 @@ def test_files_that_fit_exactly_and_one_byte_more(tmp_path: Path) -> None:
             fat.file_system({"A": b"x" * (free + 1)}, size, VOLUME)
 
 
+def test_a_file_that_is_too_long_for_fat_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fat, "_LONGEST_FILE", 99)
+    assert fat.file_system({"A": bytes(99)}, 4 * MIB, VOLUME)
+    with pytest.raises(DiskError, match="100 bytes, want at most 99"):
+        fat.file_system({"A": bytes(100)}, 4 * MIB, VOLUME)
+
+
 def test_fat32_has_its_first_sectors_twice() -> None:
     data = fat.file_system({}, FAT32_FROM, VOLUME).to_bytes()
     assert data[: 2 * 512] == data[6 * 512 : 8 * 512]

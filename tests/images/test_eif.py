@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import json
@@ -463,7 +464,11 @@ def test_only_our_error_escapes_from_a_signature(data: bytes) -> None:
 def test_a_certificate_of_another_key_is_refused_before_signing() -> None:
     with pytest.raises(EifError, match="one for another key"):
         signer(other=True)
-    for pem in (b"", b"no PEM", certificate(ed25519.Ed25519PrivateKey.generate())):
+    pem, other = signer().certificate, certificate(ed25519.Ed25519PrivateKey.generate())
+    lines = pem.splitlines()
+    off_the_curve = base64.b64decode(b"".join(lines[1:-1])).replace(b"\x00\x04", b"\x00\x05", 1)
+    damaged = (lines[0], *base64.encodebytes(off_the_curve).splitlines(), lines[-1])
+    for bad in (b"", b"no PEM", other, pem * 2, pem[:-30], b"\n".join(damaged)):
         with pytest.raises(EifError) as caught:
-            Signer(signer().key, pem)
+            Signer(signer().key, bad)
         assert caught.value.where == "certificate"
