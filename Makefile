@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-APT_PACKAGES := gcc libc6-dev make musl-tools python3-venv python3-dev busybox-static
+APT_PACKAGES := gcc libc6-dev make musl-tools python3-venv python3-dev
 # A machine, firmware, a TPM and runtimes of containers for what this one may lack; without them tests are skipped.
-GUEST_PACKAGES := qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi runc umoci skopeo libarchive-tools
+GUEST_PACKAGES := busybox-static qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi runc umoci \
+	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils
 NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)
 T ?= tests
 RUNS ?= 200000
@@ -81,7 +82,7 @@ $(VENV)/.bench: $(VENV)/.ready
 	@touch $@
 
 $(VENV)/.guest: $(VENV)/.ready
-	@PYTHON="$(PYTHON)" sh native/system-packages.sh $(GUEST_PACKAGES)
+	@PYTHON="$(PYTHON)" sh native/system-packages.sh --optional $(GUEST_PACKAGES)
 	@touch $@
 
 $(VENV)/.ready: pyproject.toml setup.py $(NATIVE)

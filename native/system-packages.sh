@@ -1,7 +1,10 @@
 #!/bin/sh
 # Install the Debian packages that are missing, where that is allowed; else name them and the command to type.
-# usage: system-packages.sh PACKAGE...
+# usage: system-packages.sh [--optional] PACKAGE...
+# --optional: only some examples and tests have less to work on without them, so nothing fails.
 set -eu
+optional=
+[ "${1:-}" != --optional ] || { optional=yes && shift; }
 : "${PYTHON:=python3}"
 
 if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -18,6 +21,12 @@ have() {
 	python3-dev) test -e "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ;;
 	cpio | swtpm | runc | umoci | skopeo) command -v "$1" >/dev/null ;;
 	libarchive-tools) command -v bsdtar >/dev/null ;;
+	gdisk) command -v sgdisk >/dev/null ;;
+	dosfstools) test -x /usr/sbin/fsck.vfat ;;
+	mtools) command -v mcopy >/dev/null ;;
+	qemu-utils) command -v qemu-img >/dev/null ;;
+	ovmf) test -d /usr/share/OVMF ;;
+	systemd-boot-efi) test -e /usr/lib/systemd/boot/efi/linuxx64.efi.stub ;;
 	tpm2-tools) command -v tpm2_checkquote >/dev/null ;;
 	qemu-system-x86) command -v qemu-system-x86_64 >/dev/null ;;
 	linux-image-cloud-amd64) for kernel in /boot/vmlinuz-*; do test -e "$kernel"; done ;;
@@ -43,15 +52,14 @@ if command -v apt-get >/dev/null; then
 	fi
 fi
 
-# Without it only the demonstration and some tests have less to work on.
-optional=" busybox-static cpio qemu-system-x86 linux-image-cloud-amd64 swtpm tpm2-tools "
 failed=
 for package in $missing; do
 	have "$package" && continue
-	case $optional in
-	*" $package "*) echo "shim: $package is not installed; some examples and tests will be left out: sudo apt install $package" >&2 ;;
-	*) failed="$failed $package" ;;
-	esac
+	if [ -n "$optional" ]; then
+		echo "shim: $package is not installed; some examples and tests will be left out: sudo apt install $package" >&2
+	else
+		failed="$failed $package"
+	fi
 done
 if [ -n "$failed" ]; then
 	echo "shim: found no$failed, want them to build; type: sudo apt install$failed" >&2

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 
 ALIGNMENT = 512
 MAGIC = b"#### LoaderInfo: systemd-stub 257.13-1 ####\0"
+# What is in a stub before anything is added.
+ORIGINAL = ((".text", b"stub" * 200), (".sdmagic", MAGIC), (".sbat", b"sbat,1,SBAT Version,sbat,1\n"))
+_PE, _OPTIONAL = 64, 64 + 24
 
 
 def image(
@@ -53,3 +56,27 @@ def uki(overrides: Mapping[str, bytes | None] | None = None, **others: bytes) ->
     }
     chosen = sections | dict(overrides or {}) | others
     return image([(name, data) for name, data in chosen.items() if data is not None])
+
+
+def stub(
+    sections: Sequence[tuple[str, bytes]] = ORIGINAL,
+    *,
+    room: int = 1024,
+    machine: int = 0x8664,
+    magic: int = 0x20B,
+    subsystem: int = 10,
+    alignments: tuple[int, int] = (4096, 512),
+    behind: bytes = b"",
+) -> bytes:
+    """Return an EFI program whose headers take `room` bytes."""
+    made = image(sections, magic=magic)
+    first = struct.unpack_from("<I", made, _OPTIONAL + 60)[0]
+    data = bytearray(made[:first].ljust(room, b"\0") + made[first:] + behind)
+    struct.pack_into("<I", data, _OPTIONAL + 60, room)
+    struct.pack_into("<H", data, _PE + 4, machine)
+    struct.pack_into("<II", data, _OPTIONAL + 32, *alignments)
+    struct.pack_into("<H", data, _OPTIONAL + 68, subsystem)
+    for number in range(len(sections)):
+        at = _OPTIONAL + struct.unpack_from("<H", data, _PE + 20)[0] + 40 * number + 20
+        struct.pack_into("<I", data, at, struct.unpack_from("<I", data, at)[0] + room - first)
+    return bytes(data)

@@ -76,6 +76,7 @@ class Tpm:
     kind: int = 0x8018
     clock: tuple[int, int, int, int, int] = (1000, 2, 3, 1, 0x1122)
     pcrs: Mapping[int, bytes] = field(default_factory=dict)
+    measured: Mapping[int, bytes] = field(default_factory=dict)
     behind: bytes = b""
     behind_signature: bytes = b""
     with_size: bool = False
@@ -84,7 +85,7 @@ class Tpm:
     @property
     def registers(self) -> dict[int, bytes]:
         values = PCRS[BANKS.get(self.bank, "sha256")]
-        return {number: values[number] for number in self.selected}
+        return {number: self.measured.get(number, values[number]) for number in self.selected}
 
     def private(self, name: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
         return rsa_key(name, self.bits) if self.curve is None else elliptic(name, self.curve)

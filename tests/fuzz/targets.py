@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,10 +21,11 @@ from attestation.policy import load
 from attestation.reference_values import Entry
 from attestation.simulated import collect
 from attestation.store import archive
+from images import eif, eif_format
 from images.measure import firmware, pe, sev_metadata, tdvf
 from images.measure.errors import MeasureError
 from tests import vectors
-from tests.fakes import nvidia, ovmf, pe as fake_pe, tpm
+from tests.fakes import bzimage, nvidia, ovmf, pe as fake_pe, tpm
 from tests.fakes.manifests import Manifest
 
 NOW = datetime(2025, 6, 25, tzinfo=UTC)
@@ -95,6 +97,18 @@ def read_policy(data: bytes) -> None:
     load(data.decode("utf-8", "replace"), "policy")
 
 
+def read_enclave_image(data: bytes) -> None:
+    head, checked = data[:544], data[548:]
+    eif.parse(head + zlib.crc32(checked, zlib.crc32(head)).to_bytes(4, "big") + checked)
+
+
+def enclave_images() -> list[bytes]:
+    parts = eif.Parts(bzimage.kernel(text=b""), "quiet", (b"070701..", b"x"))
+    plain = eif.image(parts, eif.Description("hello", "1", "shim", "0", 0))
+    signature = eif_format.Section(eif_format.SectionKind.SIGNATURE, b"\x81\xa2")
+    return [plain, eif_format.encoded([*eif.parse(plain).sections, signature])]
+
+
 def endorsement_files() -> list[bytes]:
     files = [
         path for path in sorted(vectors.ROOT.rglob("*")) if path.suffix in {".pem", ".der", ".json", ".crl"}
@@ -139,6 +153,7 @@ TARGETS = {
     "quoting-service": Target(qgs.parse, lambda: [b"\0" * 64]),
     "firmware": Target(read_firmware, lambda: [ovmf.firmware()]),
     "pe": Target(read_image, lambda: [fake_pe.uki()]),
+    "enclave-image": Target(read_enclave_image, enclave_images),
     "endorsements": Target(endorsements.parse, endorsement_files),
     "event-log": Target(read_log, logs),
     "policy": Target(read_policy, lambda: [policy_example.text(tee).encode() for tee in kinds.KINDS]),
