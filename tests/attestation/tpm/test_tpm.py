@@ -85,6 +85,30 @@ def test_certificates_lead_to_a_root() -> None:
     assert len(judge(Tpm(certificates=unnamed)).chain) == 3
 
 
+AIK, TLS_SERVER, EK, ANY = "2.23.133.8.3", "1.3.6.1.5.5.7.3.1", "2.23.133.8.1", "2.5.29.37.0"
+
+
+@pytest.mark.parametrize("purposes", [(AIK,), (TLS_SERVER, AIK)])
+def test_a_certificate_of_an_attestation_key_may_say_so(purposes: tuple[str, ...]) -> None:
+    assert (
+        len(judge(Tpm(certificates=(certificate("ak", "issuer", purposes=purposes), *CHAIN[1:]))).chain) == 3
+    )
+
+
+@pytest.mark.parametrize("purposes", [(TLS_SERVER,), (EK,), (ANY,), (TLS_SERVER, EK)])
+def test_a_key_that_was_certified_for_something_else_makes_no_quotes(purposes: tuple[str, ...]) -> None:
+    """Else whoever has a server's key below the same root writes its public area, and is a TPM."""
+    with pytest.raises(NotAuthenticError) as caught:
+        judge(Tpm(certificates=(certificate("ak", "issuer", purposes=purposes), *CHAIN[1:])))
+    assert caught.value.where == "certificate ak"
+
+
+def test_the_key_of_an_issuer_makes_no_quotes() -> None:
+    with pytest.raises(NotAuthenticError) as caught:
+        judge(Tpm(certificates=(certificate("ak", "issuer", authority=True), *CHAIN[1:])))
+    assert caught.value.where == "certificate ak"
+
+
 BROKEN: dict[str, tuple[Tpm, type[AuthenticationError], str]] = {
     "signed by another key": (Tpm(signer="other"), SignatureError, "TPM quote"),
     "signed by another key, PSS": (Tpm(signer="other", scheme=RSAPSS), SignatureError, "TPM quote"),
