@@ -33,6 +33,7 @@ from attestation.policy import load
 from attestation.result import AttestationResult
 from attestation.tpm import evidence, public_area, quote, signature
 from attestation.tpm.authenticate import Authenticated, authenticate
+from attestation.trail import Outcome, Trail
 from attestation.verdict import Verdict
 from tests.fakes import tpm
 from tests.fakes.aws import MADE, NOW
@@ -295,6 +296,17 @@ def test_a_root_may_vouch_for_the_key() -> None:
     assert refused(Tpm(certificates=CHAIN), other) == {"ak.root": Verdict.NOT_AUTHENTIC}
     issuer = {**STRICT, "ak": {"key": "unchecked", "root": [tpm.spki(tpm.rsa_key("issuer")).hex()]}}
     assert refused(Tpm(certificates=CHAIN), issuer) == {"ak.root": Verdict.NOT_AUTHENTIC}
+
+
+def test_no_root_is_called_pinned_that_the_policy_does_not_name() -> None:
+    root = tpm.spki(tpm.rsa_key("root"))
+    for named, outcome in (("unchecked", Outcome.UNCHECKED), ([root.hex()], Outcome.HELD)):
+        values = {**STRICT, "ak": {"key": [Tpm().name().hex()], "root": named}}
+        trail, data = Trail(), Tpm(certificates=CHAIN).evidence()
+        appraise(data, Endorsements(), policy(values), binding=EXACT, now=NOW, trail=trail)
+        assert [one.outcome for one in trail.checks if one.field == "ak.root"] == [outcome]
+        assert not [one for one in trail.checks if "pinned" in one.want]
+        assert sum(one.field.startswith("certificate ") for one in trail.checks) == 2
 
 
 def test_the_key_has_to_be_the_one_that_the_policy_names() -> None:
