@@ -55,19 +55,19 @@ def init(  # one parameter per option
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(paths: tuple[Path, ...]) -> None:
     """
-    Say whether each FILE can be used as a policy, and what it leaves unchecked.
+    Say whether each FILE can be used as a policy, with the files that it names, and what it leaves unchecked.
 
     Exit codes: 0 all can be used; 2 one cannot, with the line and the key of everything that is wrong.
     """
-    from attestation import files
     from attestation.errors import PolicyError
-    from attestation.policy import load
+    from attestation.reference_files import load_policy
+    from attestation.reference_values import ReferenceValueError
 
     refused = False
     for path in paths:
         try:
-            policy = load(files.read_policy(path), str(path))
-        except PolicyError as error:
+            policy = load_policy(path)
+        except (PolicyError, ReferenceValueError) as error:
             click.echo(str(error), err=True)
             refused = True
         else:
