@@ -43,7 +43,8 @@ ENDORSEMENTS = click.option(
     multiple=True,
     metavar="PATH",
     type=click.Path(path_type=Path, exists=True),
-    help="Certificates, lists and collateral: PEM, DER, certificate table, JSON, or a directory; repeatable.",
+    help="Certificates, lists, OCSP responses, keys, collateral, manifests: PEM, DER, certificate table, "
+    "JSON, XML, or a directory; repeatable.",
 )
 EARLY = click.option(
     "--early",
