@@ -20,16 +20,19 @@ IsOn = Callable[[Certificate, RevocationList], bool]
 SOURCE = 'RFC 5280, section 6.3, "CRL Validation"'
 
 
-def check(
+def check(  # noqa: PLR0913, PLR0917  # what lists are chosen by and read with
     certificates: Sequence[Certificate],
     issuer: Certificate,
     lists: Iterable[bytes],
+    now: datetime,
     cache: Cache,
     verify: Check | None = None,
     is_on: IsOn | None = None,
 ) -> RevocationList | None:
     """
-    Return the newest list that `issuer` signed, or None when none of `lists` names it.
+    Return the list of `issuer` to go by, or None when none of `lists` names it.
+
+    That is the newest of those that are current, or of all where none is.
 
     A certificate that any list of this issuer names is revoked, however old the list: revocation is final.
 
@@ -37,6 +40,7 @@ def check(
         certificates: Those that `issuer` answers for.
         issuer: Whose lists count.
         lists: Certificate revocation lists, DER; those of other issuers are ignored.
+        now: The time to judge at: who judges as of long ago may have newer ones as well.
         cache: Remembers lists and signatures.
         verify: How signatures are checked: a method of the cache, or None for ECDSA.
         is_on: Whether a list names a certificate, or None for the standard's way.
@@ -48,7 +52,7 @@ def check(
         EvidenceFormatError: one of `lists` is malformed.
 
     Not checked:
-        That the list is current at any time: the caller has the clock.
+        That the list is current: see `current`.
     """
     named = [one for one in map(cache.revocation_list, lists) if one.issuer == issuer.subject]
     if not named:
@@ -59,14 +63,18 @@ def check(
         raise SignatureError("revocation list", "a signature of another key", issuer.common_name, SOURCE)
     for one in genuine:
         _check_list(certificates, one, is_on or _is_on)
-    return max(genuine, key=lambda one: one.this_update)
+    return max(genuine, key=lambda one: (one.this_update <= now <= one.next_update, one.this_update))
 
 
 def of_chain(
-    chain: Sequence[Certificate], lists: Sequence[bytes], cache: Cache, verify: Check | None = None
+    chain: Sequence[Certificate],
+    lists: Sequence[bytes],
+    now: datetime,
+    cache: Cache,
+    verify: Check | None = None,
 ) -> list[RevocationList | None]:
     """Return for each issuer in a chain, the leaf's first, what `check` returns; raise what it raises."""
-    return [check([one], issuer, lists, cache, verify) for one, issuer in pairwise(chain)]
+    return [check([one], issuer, lists, now, cache, verify) for one, issuer in pairwise(chain)]
 
 
 def current(

@@ -8,6 +8,7 @@ list can name one of them; AMD revokes the ASK above them instead.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from attestation import revocation
 from attestation.cache import Cache
@@ -17,15 +18,16 @@ from attestation.snp.chain import Chain
 SOURCE = revocation.SOURCE
 
 
-def check(chain: Chain, lists: Iterable[bytes], cache: Cache) -> RevocationList | None:
+def check(chain: Chain, lists: Iterable[bytes], now: datetime, cache: Cache) -> RevocationList | None:
     """
-    Return the newest list that the root of `chain` signed, or None when none of `lists` names it as issuer.
+    Return the list of the root of `chain` to go by, or None when none of `lists` names it as issuer.
 
     A certificate that any list of this root names is revoked, however old the list: revocation is final.
 
     Args:
         chain: The chain to look for.
         lists: Certificate revocation lists, DER; those of other issuers are ignored.
+        now: The time to judge at.
         cache: Remembers lists and signatures.
 
     Raises:
@@ -38,7 +40,7 @@ def check(chain: Chain, lists: Iterable[bytes], cache: Cache) -> RevocationList 
         That the list is current at any time: the caller has the clock.
     """
     verify = cache.check_rsa_pss_sha384
-    return revocation.check(chain.certificates, chain.root, lists, cache, verify, _is_on)
+    return revocation.check(chain.certificates, chain.root, lists, now, cache, verify, _is_on)
 
 
 def _is_on(certificate: Certificate, crl: RevocationList) -> bool:

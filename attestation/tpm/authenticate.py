@@ -105,7 +105,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     trail.held("quote signature", f"made by key {digest.hex()}", "the attestation key", SOURCE)
     chain = _chain(evidence, endorsements, digest, now, cache)
     trail.links(chain, CHAIN)
-    lists = revocation.of_chain(chain, endorsements.revocation_lists, cache, cache.check_signed)
+    lists = revocation.of_chain(chain, endorsements.revocation_lists, now, cache, cache.check_signed)
     trail.lists(lists, revocation.SOURCE, required=crl_required)
     validity.check_certificates(chain, now, skew)
     trail.validity(chain, now, validity.SOURCE)
