@@ -298,6 +298,18 @@ def test_a_root_may_vouch_for_the_key() -> None:
     assert refused(Tpm(certificates=CHAIN), issuer) == {"ak.root": Verdict.NOT_AUTHENTIC}
 
 
+@pytest.mark.parametrize("later", [-1, 1])
+def test_a_root_that_another_one_certified_is_still_a_root(later: int) -> None:
+    values = {**STRICT, "ak": {"key": "unchecked", "root": [tpm.spki(tpm.rsa_key("root")).hex()]}}
+    crossed = certificate("root", "other", start=MADE + timedelta(seconds=later))
+    for more in ((crossed,), (crossed, certificate("other", "other"))):
+        for chain in ((*CHAIN, *more), (*more, *CHAIN)):
+            assert appraised(Tpm(certificates=chain), values).verdict is Verdict.AFFIRMING
+    by_the_other = {**values, "ak": {"key": "unchecked", "root": [tpm.spki(tpm.rsa_key("other")).hex()]}}
+    chain = (*CHAIN[:2], crossed, certificate("other", "other"))
+    assert appraised(Tpm(certificates=chain), by_the_other).verdict is Verdict.AFFIRMING
+
+
 def test_no_root_is_called_pinned_that_the_policy_does_not_name() -> None:
     root = tpm.spki(tpm.rsa_key("root"))
     for named, outcome in (("unchecked", Outcome.UNCHECKED), ([root.hex()], Outcome.HELD)):
