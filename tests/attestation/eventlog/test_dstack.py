@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from attestation.errors import EvidenceFormatError, NotAuthenticError
 from attestation.eventlog import dstack, formats
@@ -195,6 +195,7 @@ def test_bytes_that_are_no_log(name: str) -> None:
             formats.parse(MALFORMED[name])
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from([*runtime("a"), "version"]), st.integers() | st.text() | st.none())
