@@ -166,7 +166,7 @@ def _binding(
         return
     formula = {Shim: "shim", Exact: "exact", Nonce: "nonce", type(None): "none"}[type(binding)]
     if policy.binding not in {formula, UNCHECKED.value}:
-        given = f"the binding given is {formula}"
+        given = "nothing to hold it against" if binding is None else f'what "{formula}" stands for'
         yield Mismatch("binding", given, f'"{policy.binding}", as the policy says', "", Verdict.WRONG_BINDING)
     elif isinstance(binding, Nonce):
         found = None if kind.nonce is None else kind.nonce(authenticated)

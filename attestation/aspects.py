@@ -28,6 +28,7 @@ class Aspects:
         configuration: Keys that all have to be checked before a configuration is approved of.
         debug: Where the claims say that the host may look inside.
         status: Where the claims have the vendor's word on the age of the platform.
+        states: Where the claims have what issuers say of single certificates.
         encrypted: Whether evidence of the kind proves that memory is encrypted, unless it says `debug`.
     """
 
@@ -38,6 +39,7 @@ class Aspects:
     configuration: Path = ()
     debug: Path = ()
     status: Path = ()
+    states: tuple[Path, ...] = ()
     encrypted: bool = False
 
 
@@ -109,9 +111,18 @@ ASPECTS: Mapping[str, Aspects] = {
         debug=("document", "debug"),
     ),
     # Firmware is all that a device measures; of what runs on it there is no word.
-    "nvidia": Aspects(hardware=("measurements", "device")),
-    # A TPM sees what was booted, and neither the processor nor memory.
-    "tpm": Aspects(executables=("pcrs",), identity=("ak",), configuration=("pcrs.pcr7",)),
+    "nvidia": Aspects(
+        hardware=("measurements", "device"),
+        states=(("states",), ("manifests", "driver", "states"), ("manifests", "vbios", "states")),
+    ),
+    # A TPM sees what was booted, and neither the processor nor memory: the hardware is the TPM itself.
+    "tpm": Aspects(
+        executables=("pcrs",),
+        identity=("ak.key",),
+        hardware=("ak.root", "tpm.firmware_version"),
+        supported=("tpm.firmware_version",),
+        configuration=("pcrs.pcr7",),
+    ),
     # Neither token has a word on the encryption of memory.
     "cca": Aspects(
         executables=("realm.rim", "realm.rem"),

@@ -86,7 +86,8 @@ class Cache:
         issuer: Certificate,
         where: str,
     ) -> None:
-        made_by = hashlib.sha256(signed.algorithm.encode("ascii"))
+        # What one check accepts another may not: a key that is short, another vendor's parameters.
+        made_by = hashlib.sha256(f"{check.__name__} {signed.algorithm}".encode("ascii"))
         for part in (issuer.key_sha256, hashlib.sha256(signed.data).digest(), signed.signature):
             made_by.update(part)
         digest = made_by.digest()

@@ -23,7 +23,7 @@ def binding(
 ) -> Iterator[Check]:
     """Yield what came of the binding, and of what only the author of the policy can say."""
     want = "the author's statement: what was measured covers what was booted"
-    yield Check("boot", policy.boot, want, policy.where, Outcome.HELD)
+    yield Check("boot", policy.boot, want, policy.where, Outcome.STATED)
     yield from (_failed(one) for one in mismatches)
     if not mismatches:
         want, outcome = ("what was asked for", Outcome.HELD) if is_given else ("", Outcome.UNCHECKED)
@@ -53,7 +53,8 @@ def rules(
         left = [one for one in left if one not in own]
         yield from (_failed(one) for one in own)
         if not own:
-            is_open = accepted == UNCHECKED.value
+            # Also what is about other evidence than this: other products, certificates that nobody spoke of.
+            is_open = accepted == UNCHECKED.value or key not in said
             want, outcome = ("", Outcome.UNCHECKED) if is_open else (_shown(accepted), Outcome.HELD)
             source = sources.get(key.split(".", maxsplit=1)[0], "")
             yield Check(key, _shown(said.get(key, UNCHECKED.value)), want, source, outcome)

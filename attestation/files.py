@@ -41,6 +41,8 @@ def read_limited(path: Path, what: str, limit: int = MAXIMUM_SIZE) -> bytes:
             data = file.read(limit + 1)
     except OSError as error:
         raise EvidenceFormatError(where, "", str(error.strerror), "a file that can be read") from error
+    except ValueError as error:  # a policy may name anything
+        raise EvidenceFormatError(where, "", str(error), "the name of a file") from error
     if len(data) > limit:
         raise EvidenceFormatError(where, "", f"more than {limit} bytes", f"at most {limit} bytes")
     return data

@@ -146,7 +146,8 @@ def check(
         raise SignatureError("OCSP response", "a signature of another key", want, SOURCE)
     for answer in answers:
         _check_final(certificate, answer.response)
-    newest = max(answers, key=lambda one: one.response.this_update)
+    # Of two that are as new the one that is not good counts.
+    newest = max(answers, key=lambda one: (one.response.this_update, one.response.state != "good"))
     if newest.response.state == "unknown":
         raise MissingEndorsementError(f"state of {certificate.common_name}", "unknown", "good", SOURCE)
     return newest

@@ -112,10 +112,19 @@ def chain(
 
 
 def best_first(certificates: Sequence[Certificate], now: datetime) -> list[Certificate]:
-    """Return those that are valid at `now` first, newest first: keys are certified more than once."""
+    """
+    Return those that are valid at `now` first, newest first: keys are certified more than once.
+
+    Of the certificates of a root that another one has certified as well its own comes first: else a chain
+    would lead past it.
+    """
     return sorted(
         certificates,
-        key=lambda one: (one.not_before <= now <= one.not_after, one.not_after),
+        key=lambda one: (
+            one.not_before <= now <= one.not_after,
+            one.signs_certificates and one.subject == one.issuer,
+            one.not_after,
+        ),
         reverse=True,
     )
 

@@ -32,8 +32,9 @@ UNCHECKED: Final = Unchecked.UNCHECKED
 Checked: TypeAlias = T | Unchecked
 Schema: TypeAlias = Mapping[str, JsonValue]
 
-_TABLE = re.compile(r"\s*\[\s*([A-Za-z0-9_.\-\"' ]+?)\s*\]\s*(#.*)?$")
-_KEY = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
+_NAME = r"""[A-Za-z0-9_\-"'][A-Za-z0-9_.\-"' \t]*"""
+_TABLE = re.compile(rf"\[[ \t]*({_NAME})\]\s*(#.*)?$")
+_KEY = re.compile(rf"({_NAME})=")
 
 
 class UnfitError(Exception):
@@ -152,7 +153,7 @@ def open_file(text: str, where: str) -> Section:
     """
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of more digits than Python reads
         line = re.search(r"at line (\d+)", str(error))
         problem = PolicyProblem(int(line[1]) if line else 1, "TOML", str(error), "TOML 1.0")
         raise PolicyError(where, (problem,)) from error
@@ -163,7 +164,7 @@ def locate(text: str) -> dict[str, int]:
     """Return the line, from 1, of each table and key of a TOML text, by its dotted name."""
     lines: dict[str, int] = {}
     prefix = ""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
         if header := _TABLE.match(line):
             prefix = _dotted(header[1])
             lines.setdefault(prefix, number)

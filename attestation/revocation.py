@@ -1,12 +1,12 @@
 """
 Has an issuer taken back certificates that it signed?
 
-AMD's lists are another matter: `attestation.snp.revocation`.
+How AMD's lists name certificates is another matter: `attestation.snp.revocation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -16,27 +16,34 @@ from attestation.certificate import Certificate, RevocationList
 from attestation.errors import MissingEndorsementError, NotAuthenticError, RevokedError, SignatureError
 from attestation.path import Check
 
+IsOn = Callable[[Certificate, RevocationList], bool]
 SOURCE = 'RFC 5280, section 6.3, "CRL Validation"'
 
 
-def check(
+def check(  # noqa: PLR0913, PLR0917  # what lists are chosen by and read with
     certificates: Sequence[Certificate],
     issuer: Certificate,
     lists: Iterable[bytes],
+    now: datetime,
     cache: Cache,
     verify: Check | None = None,
+    is_on: IsOn | None = None,
 ) -> RevocationList | None:
     """
-    Return the newest list that `issuer` signed, or None when none of `lists` names it.
+    Return the list of `issuer` to go by, or None when none of `lists` names it.
+
+    That is the newest of those that are current, or of all where none is.
 
     A certificate that any list of this issuer names is revoked, however old the list: revocation is final.
 
     Args:
-        certificates: Those that `issuer` signed.
+        certificates: Those that `issuer` answers for.
         issuer: Whose lists count.
         lists: Certificate revocation lists, DER; those of other issuers are ignored.
+        now: The time to judge at: who judges as of long ago may have newer ones as well.
         cache: Remembers lists and signatures.
         verify: How signatures are checked: a method of the cache, or None for ECDSA.
+        is_on: Whether a list names a certificate, or None for the standard's way.
 
     Raises:
         RevokedError: one of `certificates` is on a list.
@@ -45,7 +52,7 @@ def check(
         EvidenceFormatError: one of `lists` is malformed.
 
     Not checked:
-        That the list is current at any time: the caller has the clock.
+        That the list is current: see `current`.
     """
     named = [one for one in map(cache.revocation_list, lists) if one.issuer == issuer.subject]
     if not named:
@@ -55,15 +62,19 @@ def check(
     if not genuine:
         raise SignatureError("revocation list", "a signature of another key", issuer.common_name, SOURCE)
     for one in genuine:
-        _check_list(certificates, one)
-    return max(genuine, key=lambda one: one.this_update)
+        _check_list(certificates, one, is_on or _is_on)
+    return max(genuine, key=lambda one: (one.this_update <= now <= one.next_update, one.this_update))
 
 
 def of_chain(
-    chain: Sequence[Certificate], lists: Sequence[bytes], cache: Cache, verify: Check | None = None
+    chain: Sequence[Certificate],
+    lists: Sequence[bytes],
+    now: datetime,
+    cache: Cache,
+    verify: Check | None = None,
 ) -> list[RevocationList | None]:
     """Return for each issuer in a chain, the leaf's first, what `check` returns; raise what it raises."""
-    return [check([one], issuer, lists, cache, verify) for one, issuer in pairwise(chain)]
+    return [check([one], issuer, lists, now, cache, verify) for one, issuer in pairwise(chain)]
 
 
 def current(
@@ -116,9 +127,13 @@ def _is_signed(one: RevocationList, issuer: Certificate, verify: Check) -> bool:
     return True
 
 
-def _check_list(certificates: Sequence[Certificate], one: RevocationList) -> None:
+def _is_on(certificate: Certificate, one: RevocationList) -> bool:
+    return (certificate.issuer, certificate.serial) in one.revoked
+
+
+def _check_list(certificates: Sequence[Certificate], one: RevocationList, is_on: IsOn) -> None:
     check_readable(one)
     for certificate in certificates:
-        if (certificate.issuer, certificate.serial) in one.revoked:
+        if is_on(certificate, one):
             found = f"serial number 0x{certificate.serial:x} on the list of {one.this_update:%Y-%m-%d}"
             raise RevokedError(certificate.common_name, found, "not on the list", SOURCE)

@@ -24,6 +24,7 @@ class Outcome(enum.Enum):
     HELD = "held"
     FAILED = "failed"
     UNCHECKED = "unchecked"
+    STATED = "stated"  # by the author of the policy: no evidence can show it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,12 @@ class Trail:
 
     def chain(self, certificates: Sequence[Certificate], root: str, source: str) -> None:
         """Remember that each certificate is signed by the next, and the last one is a pinned `root`."""
+        self.links(certificates, source)
+        top = certificates[-1]
+        self.held(f"root {top.common_name}", f"key {top.key_sha256.hex()}", f"a pinned key of {root}", source)
+
+    def links(self, certificates: Sequence[Certificate], source: str) -> None:
+        """Remember that each certificate is signed by the next; nothing says that the last one is trusted."""
         for one, issuer in pairwise(certificates):
             self.held(
                 f"certificate {one.common_name}",
@@ -75,8 +82,6 @@ class Trail:
                 f"signed by {issuer.common_name}",
                 source,
             )
-        top = certificates[-1]
-        self.held(f"root {top.common_name}", f"key {top.key_sha256.hex()}", f"a pinned key of {root}", source)
 
     def signature(self, name: str, certificate: Certificate, source: str) -> None:
         """Remember that the key of a certificate made a signature."""
@@ -120,6 +125,8 @@ class _Silent(Trail):
     def held(self, name: str, found: str, want: str, source: str) -> None: ...
 
     def chain(self, certificates: Sequence[Certificate], root: str, source: str) -> None: ...
+
+    def links(self, certificates: Sequence[Certificate], source: str) -> None: ...
 
     def signature(self, name: str, certificate: Certificate, source: str) -> None: ...
 

@@ -12,7 +12,7 @@ Source:
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 
@@ -29,7 +29,7 @@ APPROVED_BOOT, UNRECOGNISED_EXECUTABLES = 3, 33
 GENUINE_HARDWARE, VULNERABLE_HARDWARE, CONTRAINDICATED_HARDWARE, UNRECOGNISED_HARDWARE = 2, 32, 96, 97
 ENCRYPTED_MEMORY, VISIBLE_MEMORY = 2, 96
 
-_UP_TO_DATE, _REVOKED = "UpToDate", "Revoked"
+_UP_TO_DATE, _REVOKED, _HOLD = "UpToDate", "Revoked", "certificateHold"
 _CONFIGURATION_NEEDED = (
     "ConfigurationNeeded",
     "OutOfDateConfigurationNeeded",
@@ -139,12 +139,13 @@ def _of_all(value: int) -> Vector:
 def _appraised(result: AttestationResult, claims: Mapping[str, JsonValue], aspects: Aspects) -> Vector:
     debug = bool(aspects.debug) and _at(claims, aspects.debug) is not False
     age = _at(claims, aspects.status) if aspects.status else None
+    held = any(_at(one, ("state",)) == _HOLD for path in aspects.states for one in _items(claims, path))
     differing = _by_aspect(result.mismatches, aspects)
     return Vector(
         instance_identity=_identity(result.unchecked, differing["identity"], aspects),
         configuration=_configuration(result.unchecked, differing["configuration"], aspects, age, debug=debug),
         executables=_executables(differing["executables"], aspects, debug=debug),
-        hardware=_hardware(result.unchecked, differing["hardware"], aspects, age),
+        hardware=_hardware(result.unchecked, differing["hardware"], aspects, age, held=held),
         runtime_opaque=_runtime(aspects, debug=debug),
     )
 
@@ -197,14 +198,19 @@ def _executables(differing: tuple[Mismatch, ...], aspects: Aspects, *, debug: bo
 
 
 def _hardware(
-    unchecked: tuple[str, ...], differing: tuple[Mismatch, ...], aspects: Aspects, age: JsonValue
+    unchecked: tuple[str, ...],
+    differing: tuple[Mismatch, ...],
+    aspects: Aspects,
+    age: JsonValue,
+    *,
+    held: bool,
 ) -> int:
     verdicts = {mismatch.verdict for mismatch in differing}
     if Verdict.NOT_AUTHENTIC in verdicts:
         return UNRECOGNISED_HARDWARE
-    if Verdict.POLICY_MISMATCH in verdicts or age == _REVOKED:
+    if verdicts & {Verdict.POLICY_MISMATCH, Verdict.REVOKED} or age == _REVOKED:
         return CONTRAINDICATED_HARDWARE
-    if Verdict.TCB_TOO_LOW in verdicts or age not in (None, _UP_TO_DATE):
+    if Verdict.TCB_TOO_LOW in verdicts or age not in (None, _UP_TO_DATE) or held:
         return VULNERABLE_HARDWARE
     unsettled = aspects.status and age is None
     if verdicts or unsettled or _any_of(aspects.supported, unchecked):
@@ -229,6 +235,12 @@ def _at(claims: JsonValue, path: Path) -> JsonValue:
             return None
         claims = claims.get(name)
     return claims
+
+
+def _items(claims: JsonValue, path: Path) -> Sequence[JsonValue]:
+    """Return the claims in the array at a path; none where there is no array."""
+    found = _at(claims, path)
+    return found if isinstance(found, list | tuple) else ()
 
 
 def _without_affirmations(found: Vector) -> Vector:

@@ -6,10 +6,10 @@ One line per rule; every rule adds its mismatches to the list, none ends it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from attestation.cca.authenticate import Authenticated
-from attestation.cca.evidence import SOURCE
+from attestation.cca.evidence import SOURCE, Component
 from attestation.cca.policy import CcaPolicy
 from attestation.policy_file import UNCHECKED
 from attestation.result import Mismatch
@@ -42,11 +42,7 @@ def appraise(authenticated: Authenticated, policy: CcaPolicy) -> tuple[Mismatch,
         *_lifecycle(platform.lifecycle, policy),
         *among("platform.implementation_id", platform.implementation, policy.implementation, SOURCE),
         *among("platform.instance_id", platform.instance, policy.instance, SOURCE),
-        *(
-            mismatch
-            for one in platform.components
-            for mismatch in among(f"platform.software.{one.name}", one.measurement, policy.components, SOURCE)
-        ),
+        *_software(platform.components, policy),
     )
 
 
@@ -61,6 +57,14 @@ def _key(authenticated: Authenticated, policy: CcaPolicy) -> Iterator[Mismatch]:
         want = " or ".join(sorted(key.hex() for key in policy.keys))
         found = authenticated.key_sha256.hex()
         yield Mismatch("platform.cpak", found, want, SOURCE, Verdict.NOT_AUTHENTIC)
+
+
+def _software(components: Sequence[Component], policy: CcaPolicy) -> Iterator[Mismatch]:
+    """Every component has to have one of the measurements; a platform without any says nothing."""
+    if policy.components is not UNCHECKED and not components:
+        yield Mismatch("platform.software", "no component", "some, each with its measurement", SOURCE)
+    for one in components:
+        yield from among(f"platform.software.{one.name}", one.measurement, policy.components, SOURCE)
 
 
 def _lifecycle(found: int, policy: CcaPolicy) -> Iterator[Mismatch]:

@@ -61,6 +61,8 @@ def _environment(value: object, where: str) -> tuple[str, dict[str, str | int]]:
     identifier = described.get(terms.CLASS_ID)
     tee = _KINDS.get((str(vendor), str(model)))
     if tee is not None:
+        if terms.LAYER in described or terms.INDEX in described:
+            raise LeftOutError("about one layer, or one of several")
         return tee, _ours(identifier, where)
     named = {
         "vendor": vendor,
@@ -163,4 +165,6 @@ def _shown(value: object) -> str:
         text = f"oid:{value.value.hex()}" if value.tag == terms.OID else value.value.hex()
     elif isinstance(value, UUID | int | str):
         text = str(value)
-    return _NO_NAME.sub("_", text.lower())[:_LONGEST].lstrip("_.:-") or "measurement"
+    found = _NO_NAME.sub("_", text.lower())[:_LONGEST]
+    # What does not begin as names do becomes another name, never that of another register.
+    return found if found[:1].isalnum() else f"x{found}"[:_LONGEST]

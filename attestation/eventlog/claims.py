@@ -16,20 +16,27 @@ def of_log(log: EventLog, registers: Registers) -> dict[str, JsonValue]:
     """
     unknown = unexplained(log, registers)
     names = registers.names
+    is_proven = dstack.REGISTER in registers.values and dstack.REGISTER not in unknown
+    system = dstack.system(log) if is_proven else {}
     return {
         "explained": [names[number] for number in registers.values if number not in unknown],
         "unexplained": [names[number] for number in unknown],
-        "events": [_event(event, registers) for event in log.events if event.register in names],
-        **({"system": system} if (system := dstack.system(log)) else {}),
+        "events": [
+            _event(event, registers, is_proven=event.register not in unknown)
+            for event in log.events
+            if event.register in names
+        ],
+        **({"system": system} if system else {}),
     }
 
 
-def _event(event: Event, registers: Registers) -> dict[str, JsonValue]:
+def _event(event: Event, registers: Registers, *, is_proven: bool) -> dict[str, JsonValue]:
     digest = event.digests.get(registers.algorithm)
+    is_proven = is_proven and event.covers_data(registers.algorithm)
     return {
         "register": registers.names[event.register],
         "type": event.name,
         "digest": None if digest is None else digest.hex(),
-        "data": event.data.hex() if event.covers_data else None,
-        **({"label": event.label} if event.label and event.preimage is not None else {}),
+        "data": event.data.hex() if is_proven else None,
+        **({"label": event.label} if is_proven and event.preimage is not None else {}),
     }

@@ -21,6 +21,7 @@ SOURCE = "dstack, cc-eventlog, runtime events"
 _ALGORITHM = "sha384"
 _RUNTIME = 0x08000001
 _LAST_REGISTER = 3
+REGISTER = _LAST_REGISTER + 1  # logs call MRTD 0
 _LARGEST_TYPE = (1 << 32) - 1
 _LATER_VERSION = 2
 # Behind this the application may extend events, and call them as it likes.

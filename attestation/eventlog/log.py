@@ -92,16 +92,18 @@ class Event:
         """The type's name, or its number."""
         return NAMES.get(self.kind, f"0x{self.kind:x}")
 
-    @property
-    def covers_data(self) -> bool:
-        """Whether every digest is that of the data: else nothing says that data and label are true."""
-        known = {
-            name: digest for name, digest in self.digests.items() if name in hashlib.algorithms_available
-        }
+    def covers_data(self, algorithm: str) -> bool:
+        """
+        Whether the digest that a bank was extended with is that of the data.
+
+        Else nothing says that data and label are true: what is extended nowhere, or into another bank only,
+        anybody can add to a log.
+        """
+        digest = self.digests.get(algorithm)
+        if self.kind == NO_ACTION or digest is None:
+            return False
         covered = self.data if self.preimage is None else self.preimage
-        return bool(known) and all(
-            hashlib.new(name, covered).digest() == digest for name, digest in known.items()
-        )
+        return hashlib.new(algorithm, covered).digest() == digest
 
 
 @dataclass(frozen=True, slots=True)

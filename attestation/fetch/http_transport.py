@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
 
@@ -74,9 +75,7 @@ class HttpTransport:
         self._pools.clear()
 
     def _ask(self, url: str, headers: Mapping[str, str], limit: int) -> Response:
-        sent = {"Host": httpcore.URL(url).host.decode(), "Accept-Encoding": "identity", "User-Agent": _AGENT}
-        if httpcore.URL(url).port is not None:
-            sent["Host"] += f":{httpcore.URL(url).port}"
+        sent = {"Host": urlsplit(url).netloc, "Accept-Encoding": "identity", "User-Agent": _AGENT}
         with self._pool(url).stream("GET", url, headers=[*({**sent, **headers}).items()]) as response:
             found: dict[str, str] = {}
             for name, value in response.headers:
@@ -99,6 +98,8 @@ class HttpTransport:
 
     def _pool(self, url: str) -> httpcore.ConnectionPool:
         proxy = self._proxy(url)
+        if proxy is not None and urlsplit(proxy).scheme not in {"http", "https"}:
+            raise FetchError(url, f"the proxy {proxy}", "one of http or https")
         if proxy not in self._pools:
             self._pools[proxy] = httpcore.ConnectionPool(
                 ssl_context=self._tls,
@@ -139,7 +140,12 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         del timeout
-        stream = self._sockets.connect_tcp(host, port, self._deadline.left(), local_address, socket_options)
+        try:
+            stream = self._sockets.connect_tcp(
+                host, port, self._deadline.left(), local_address, socket_options
+            )
+        except UnicodeError as error:
+            raise FetchError(host, "no name that a host can have", "one") from error
         return _Stream(stream, self._deadline)
 
 

@@ -119,7 +119,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     )
 
     given = [one for one in (collateral, early) if one is not None]
-    lists = _revocation_lists(proven, given, supplied.revocation_lists, cache)
+    lists = _revocation_lists(proven, given, supplied.revocation_lists, now, cache)
     trail.lists(lists, revocation.SOURCE, required=crl_required)
     _check_validity(proven, lists, given, now, skew)
     trail.validity(proven, now, validity.SOURCE)
@@ -197,13 +197,14 @@ def _revocation_lists(
     proven: tuple[Certificate, Certificate, Certificate],
     collateral: Sequence[Collateral],
     lists: Sequence[bytes],
+    now: datetime,
     cache: Cache,
 ) -> tuple[RevocationList, ...]:
     leaf, intermediate, root = proven
     below_root = [intermediate, *(signer for one in collateral for signer, _ in one.chains)]
     found = (
-        revocation.check([leaf], intermediate, lists, cache),
-        revocation.check(below_root, root, lists, cache),
+        revocation.check([leaf], intermediate, lists, now, cache),
+        revocation.check(below_root, root, lists, now, cache),
     )
     return tuple(one for one in found if one is not None)
 

@@ -79,8 +79,7 @@ def _tcb(authenticated: Authenticated) -> Mapping[str, JsonValue]:
     return {
         "tcb.status": UNCHECKED if tcb is None else [tcb.status.value],
         "tcb.rejected_advisories": [] if tcb is None else list(tcb.advisories),
-        "tcb.platform_grace": 0,
-        "tcb.qe_grace": 0,
+        **({} if tcb is None else {"tcb.platform_grace": 0, "tcb.qe_grace": 0}),
         "tcb.evaluation": UNCHECKED if tcb is None else tcb.evaluation,
         "tcb.qe_svn": authenticated.evidence.signature.qe_report.isv_svn,
         "tcb.pce_svn": authenticated.extensions.pce_svn,

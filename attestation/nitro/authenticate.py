@@ -95,7 +95,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     cose.check(evidence.message, chain[0].public_key, "document signature")
     trail.signature("document signature", chain[0], SOURCE)
 
-    found = revocation.of_chain(chain, endorsements.revocation_lists, cache)
+    found = revocation.of_chain(chain, endorsements.revocation_lists, now, cache)
     trail.lists(found, revocation.SOURCE, required=crl_required)
     validity.check_certificates(chain, now, skew)
     validity.check(document.timestamp, chain[0].not_after, now, skew, "document")

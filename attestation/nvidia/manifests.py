@@ -69,8 +69,8 @@ def find(
     """
     found = [_signed_by_nvidia(one, endorsements, keys, now, cache) for one in endorsements.manifests]
     return Manifests(
-        _of_version("driver", evidence.text(DRIVER), found, endorsements, cache),
-        _of_version("VBIOS", evidence.vbios_version, found, endorsements, cache),
+        _of_version("driver", evidence.text(DRIVER), found, endorsements, now, cache),
+        _of_version("VBIOS", evidence.vbios_version, found, endorsements, now, cache),
     )
 
 
@@ -121,6 +121,7 @@ def _of_version(
     version: str | None,
     found: Sequence[tuple[Manifest, tuple[Certificate, ...]]],
     endorsements: Endorsements,
+    now: datetime,
     cache: Cache,
 ) -> Proven | None:
     """Return the one for a version; versions of firmware are written in either case."""
@@ -129,5 +130,5 @@ def _of_version(
         want = "one: which belongs to the board cannot be told"
         raise MissingEndorsementError(f"{whose} manifest of {version}", f"{len(fitting)}", want, SOURCE)
     for manifest, certificates in fitting:
-        return Proven(manifest, certificates, revocation.of_chain(certificates, endorsements, cache))
+        return Proven(manifest, certificates, revocation.of_chain(certificates, endorsements, now, cache))
     return None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attestation.nvidia.authenticate import Authenticated
 from attestation.nvidia.evidence import DRIVER
+from attestation.nvidia.revocation import State
 from attestation.observed import UNCHECKED, only
 from shim.canonical import JsonValue
 
@@ -13,13 +16,19 @@ def observed(authenticated: Authenticated, _label: str) -> dict[str, JsonValue]:
     evidence = authenticated.evidence
     measurements: JsonValue = {str(index): [value.hex()] for index, value in evidence.measurements.items()}
     known = authenticated.manifests
+    signers = [state for one in known.given for state in one.states]
     return {
         "measurements": measurements,
         "device.driver_version": only(evidence.text(DRIVER)),
         "device.vbios_version": only(evidence.vbios_version),
         "device.name": only(authenticated.chain[0].common_name),
-        "device.certificate_hold": "refused",
+        **_hold("device", authenticated.states),
         "manifests.driver": UNCHECKED if known.driver is None else "required",
         "manifests.vbios": UNCHECKED if known.vbios is None else "required",
-        "manifests.certificate_hold": "refused",
+        **_hold("manifests", signers),
     }
+
+
+def _hold(section: str, states: Iterable[State]) -> dict[str, JsonValue]:
+    """Nothing where nobody was asked about any of the certificates."""
+    return {f"{section}.certificate_hold": "refused"} if any(one.answer for one in states) else {}

@@ -46,7 +46,9 @@ class State:
         return self.answer is not None and self.answer.response.reason == HOLD
 
 
-def of_chain(chain: Sequence[Certificate], endorsements: Endorsements, cache: Cache) -> tuple[State, ...]:
+def of_chain(
+    chain: Sequence[Certificate], endorsements: Endorsements, now: datetime, cache: Cache
+) -> tuple[State, ...]:
     """
     Return the state of each certificate of a chain below the root, the leaf's first.
 
@@ -62,7 +64,7 @@ def of_chain(chain: Sequence[Certificate], endorsements: Endorsements, cache: Ca
         State(
             one,
             ocsp.check(one, issuer, responses, cache),
-            revocation.check([one], issuer, lists, cache),
+            revocation.check([one], issuer, lists, now, cache),
         )
         for one, issuer in pairwise(chain)
     )

@@ -117,7 +117,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     _check_signature(report, leaf)
     trail.signature("report signature", leaf, SOURCE)
 
-    revocation_list = revocation.check(proven, supplied.revocation_lists, cache)
+    revocation_list = revocation.check(proven, supplied.revocation_lists, now, cache)
     trail.lists([revocation_list], revocation.SOURCE, required=crl_required)
     validity.check_certificates(proven.certificates, now, skew)
     trail.validity(proven.certificates, now, validity.SOURCE)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from attestation import path
 from attestation.cache import Cache
 from attestation.certificate import Certificate
-from attestation.errors import NotAuthenticError, SignatureError
+from attestation.errors import NotAuthenticError
 from attestation.snp.endorsements import COMMON_NAMES
 from attestation.snp.products import Product
 from attestation.snp.report import SigningKey
@@ -53,7 +53,7 @@ def build(leaf: Certificate, certificates: Sequence[Certificate], roots: Roots, 
     Source:
         RFC 5280, section 6.1, "Basic Path Validation".  AMD publication 57230, certificate chain.
     """
-    intermediate = _issuer(leaf, certificates, cache)
+    intermediate = path.issuer(leaf, certificates, cache.check_rsa_pss_sha384, SOURCE)
     product, root = vouch(intermediate, COMMON_NAMES[leaf.common_name], certificates, roots, cache)
     path.check_lengths((leaf, intermediate, root))
     path.check_critical(leaf)
@@ -93,18 +93,6 @@ def vouch(
 def intermediate_name(kind: SigningKey, product: Product) -> str:
     """Return the common name of what signs keys of a kind."""
     return _INTERMEDIATE_NAMES[kind].format(product.name)
-
-
-def _issuer(certificate: Certificate, certificates: Sequence[Certificate], cache: Cache) -> Certificate:
-    candidates = path.issuers(certificate, certificates, SOURCE)
-    for candidate in candidates[:-1]:
-        try:
-            cache.check_rsa_pss_sha384(certificate.signed, candidate, certificate.common_name)
-        except SignatureError:
-            continue
-        return candidate
-    cache.check_rsa_pss_sha384(certificate.signed, candidates[-1], certificate.common_name)
-    return candidates[-1]
 
 
 def _check_place(certificate: Certificate, common_name: str) -> None:

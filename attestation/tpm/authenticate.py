@@ -30,6 +30,8 @@ from attestation.trail import SILENT, Trail
 CHAIN = "TCG EK Credential Profile for TPM Family 2.0, version 2.4, section 3"
 # What a key has to be so that a quote can come from nowhere but a TPM.
 _REQUIRED = {"restricted": True, "sign": True, "fixed_tpm": True, "decrypt": False}
+# What a certificate that says its purposes has to be made for; TLS servers have keys below the same roots.
+_AIK = "2.23.133.8.3"  # tcg-kp-AIKCertificate
 # A certificate without a subject names the TPM in an alternative name, which is critical then.
 _KNOWN = frozenset(
     {
@@ -102,9 +104,8 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     ).digest()
     trail.held("quote signature", f"made by key {digest.hex()}", "the attestation key", SOURCE)
     chain = _chain(evidence, endorsements, digest, now, cache)
-    if chain:
-        trail.chain(chain, "the policy: see ak.root", CHAIN)
-    lists = revocation.of_chain(chain, endorsements.revocation_lists, cache, cache.check_signed)
+    trail.links(chain, CHAIN)
+    lists = revocation.of_chain(chain, endorsements.revocation_lists, now, cache, cache.check_signed)
     trail.lists(lists, revocation.SOURCE, required=crl_required)
     validity.check_certificates(chain, now, skew)
     trail.validity(chain, now, validity.SOURCE)
@@ -143,4 +144,19 @@ def _chain(
             want = f"one of key sha256:{digest.hex()}"
             raise NotAuthenticError("certificates of the key", "those of other keys", want, CHAIN)
         return ()
+    _check_purpose(leaf)
     return path.chain(leaf, supplied, cache.check_signed, CHAIN, known=_KNOWN)
+
+
+def _check_purpose(leaf: Certificate) -> None:
+    """
+    Check that whoever certified the key meant an attestation key, as far as the certificate says.
+
+    Source:
+        RFC 5280, section 4.2.1.12, "Extended Key Usage".  TCG OID Registry, "tcg-kp-AIKCertificate"; Web
+        Authentication, level 2, section 8.3.1, for what has to have it.
+    """
+    if leaf.signs_certificates or (leaf.purposes and _AIK not in leaf.purposes):
+        found = "one of an issuer" if leaf.signs_certificates else ", ".join(sorted(leaf.purposes))
+        want = f"an attestation key's: {_AIK}, or no purposes"
+        raise NotAuthenticError(f"certificate {leaf.common_name}", found, want, CHAIN)

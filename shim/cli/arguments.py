@@ -31,9 +31,9 @@ def moment(text: str) -> datetime:
     """Return a time in ISO 8601; without a time zone it is UTC."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter(f"found {text!r}, want a time such as 2025-06-01T12:00:00Z") from error
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 EVIDENCE = click.argument("evidence_path", metavar="EVIDENCE", type=click.Path(path_type=Path, exists=True))
@@ -43,7 +43,8 @@ ENDORSEMENTS = click.option(
     multiple=True,
     metavar="PATH",
     type=click.Path(path_type=Path, exists=True),
-    help="Certificates, lists and collateral: PEM, DER, certificate table, JSON, or a directory; repeatable.",
+    help="Certificates, lists, OCSP responses, keys, collateral, manifests: PEM, DER, certificate table, "
+    "JSON, XML, or a directory; repeatable.",
 )
 EARLY = click.option(
     "--early",

@@ -97,7 +97,12 @@ def show_unproven(claimed: Claims, error: AuthenticationError, output: str, *, s
     console.print(_facts("claims that nothing proves", dict(_flat(claimed))))
 
 
-_MARKS = {Outcome.HELD: "[green]✓[/green]", Outcome.FAILED: "[bold red]✗[/bold red]", Outcome.UNCHECKED: "-"}
+_MARKS = {
+    Outcome.HELD: "[green]✓[/green]",
+    Outcome.FAILED: "[bold red]✗[/bold red]",
+    Outcome.UNCHECKED: "-",
+    Outcome.STATED: "·",
+}
 
 
 def _show_checks(console: Console, checks: Sequence[Check]) -> None:

@@ -24,6 +24,7 @@ from shim.cli.arguments import EARLY, ENDORSEMENTS, EVENT_LOG, EVIDENCE, FORMAT,
     "--tee",
     type=click.Choice(KINDS),
     default="snp",
+    show_default=True,
     help="Whose roots to trust; evidence never chooses that itself.",
 )
 def command(  # noqa: PLR0913  # one parameter per option

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from shim.cli.arguments import ENDORSEMENTS, EVIDENCE, KINDS, TIME
+from shim.cli.arguments import ENDORSEMENTS, EVIDENCE, KINDS, NO_STORE, STORE, TIME
 from shim.cli.files import write_output
 
 
@@ -20,14 +20,20 @@ def command() -> None:
 @command.command("init")
 @EVIDENCE
 @ENDORSEMENTS
+@STORE
+@NO_STORE
 @TIME
-@click.option("--tee", type=click.Choice(KINDS), default="snp", help="The kind of evidence.")
+@click.option(
+    "--tee", type=click.Choice(KINDS), default="snp", show_default=True, help="The kind of evidence."
+)
 @click.option("--label", metavar="TEXT", help="What the measurement is of.  [default: the evidence's name]")
 @click.option("-o", "--output", default="-", metavar="FILE", help="File to write, instead of printing.")
-def init(  # one parameter per option
+def init(  # noqa: PLR0913  # one parameter per option
     *,
     evidence_path: Path,
     endorsement_paths: tuple[Path, ...],
+    store_path: Path | None,
+    no_store: bool,
     at: datetime,
     tee: str,
     label: str | None,
@@ -37,15 +43,28 @@ def init(  # one parameter per option
     Write a policy that accepts EVIDENCE, which you have reasons to trust, and as little else as can be.
 
     Every line has a comment; read it before you use it: what `boot` says no evidence can prove.
-    Exit codes: 0 written; 2 what was said makes no policy; 10 to 14 as those of `shim inspect`.
+    Exit codes: 0 written; 2 what was said makes no policy; 10 to 16 as those of `shim inspect`.
     """
-    from attestation import files, policy_init
+    from attestation import files, kinds, policy_init
+    from attestation.errors import AuthenticationError
     from attestation.policy import load
+    from shim.cli import endorsing
 
     evidence = files.read_evidence(evidence_path)
-    endorsements = files.read_endorsements(endorsement_paths)
+    lookup = endorsing.Lookup(
+        kind=kinds.KINDS[tee],
+        data=evidence,
+        evidence_path=evidence_path,
+        paths=endorsement_paths,
+        store_path=store_path,
+        no_store=no_store,
+    )
     said = label or f"{evidence_path.name}, evaluated {at:%Y-%m-%d}"
-    text = policy_init.draft(evidence, endorsements, tee, label=said, now=at)
+    try:
+        text = policy_init.draft(evidence, lookup.endorsements(at), tee, label=said, now=at)
+    except AuthenticationError as error:
+        lookup.advise(error, error.verdict)
+        raise
     write_output(output, text.encode())
     unchecked = load(text, "the drafted policy").unchecked
     click.echo(f"shim: left unchecked: {', '.join(unchecked) or 'nothing'}", err=True)
@@ -55,19 +74,19 @@ def init(  # one parameter per option
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(paths: tuple[Path, ...]) -> None:
     """
-    Say whether each FILE can be used as a policy, and what it leaves unchecked.
+    Say whether each FILE can be used as a policy, with the files that it names, and what it leaves unchecked.
 
     Exit codes: 0 all can be used; 2 one cannot, with the line and the key of everything that is wrong.
     """
-    from attestation import files
     from attestation.errors import PolicyError
-    from attestation.policy import load
+    from attestation.reference_files import load_policy
+    from attestation.reference_values import ReferenceValueError
 
     refused = False
     for path in paths:
         try:
-            policy = load(files.read_policy(path), str(path))
-        except PolicyError as error:
+            policy = load_policy(path)
+        except (PolicyError, ReferenceValueError) as error:
             click.echo(str(error), err=True)
             refused = True
         else:

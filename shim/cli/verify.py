@@ -36,7 +36,7 @@ from shim.cli.ear_output import ear_options, signing_key, write_token
     required=True,
     metavar="FILE",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="What is accepted; see attestation/examples/policy-*.toml, one for each kind of evidence.",
+    help="What is accepted; `shim policy example KIND` prints one with every key explained.",
 )
 @click.option(
     "--nonce", type=hexadecimal(32), metavar="HEX", help="The 32 bytes that were sent to the machine."

@@ -358,6 +358,49 @@ def test_policy_check_names_line_and_key_of_everything_that_is_wrong(tmp_path: P
     assert "guest_policy.debug: found nothing" in message
 
 
+REFERENCES = {"schema": "reference-values/1", "values": []}
+
+
+def named(folder: Path, file: str) -> Path:
+    """A policy for SNP that takes its measurement from a file."""
+    text = (EXAMPLES / "policy-snp.toml").read_text()
+    begin = text.index("measurement = [")
+    written = folder / "named.toml"
+    written.write_text(
+        f"{text[:begin]}measurement = {{ file = {file} }}\n{text[text.index('signer =', begin) :]}"
+    )
+    return written
+
+
+def test_policy_check_reads_the_files_that_a_policy_names(tmp_path: Path) -> None:
+    value = {
+        "tee": "snp",
+        "register": "measurement",
+        "algorithm": "sha-384",
+        "digest": "11" * 48,
+        "label": "a",
+    }
+    (tmp_path / "release.json").write_text(json.dumps({**REFERENCES, "values": [value]}))
+    code, output, _ = run(policy.command, "check", named(tmp_path, '"release.json"'))
+    assert (code, "a policy for snp" in output) == (0, True)
+    (tmp_path / "release.json").write_text(json.dumps(REFERENCES))
+    code, _, message = run(policy.command, "check", named(tmp_path, '"release.json"'))
+    assert (code, "no value of snp for measurement" in message) == (2, True)
+
+
+@pytest.mark.parametrize("file", ['"none.json"', '"a\\u0000b"', '"."', '"named.toml"'])
+def test_policy_check_of_files_that_cannot_be_used(tmp_path: Path, file: str) -> None:
+    code, output, message = run(policy.command, "check", named(tmp_path, file), EXAMPLES / "policy-tdx.toml")
+    assert (code, message != "") == (2, True)
+    assert "a policy for tdx" in output  # the others are still looked at
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "now", ""])
+def test_times_that_are_none(tmp_path: Path, moment: str) -> None:
+    (tmp_path / "evidence").write_bytes(b"\0")
+    assert run(inspect.command, tmp_path / "evidence", "--at", moment)[0] == 2
+
+
 def test_policy_check_of_no_file(tmp_path: Path) -> None:
     code, _, message = run(policy.command, "check", tmp_path / "none.toml")
     assert code == 2

@@ -348,6 +348,57 @@ def test_a_fake_that_fits_in_everything_is_affirmed_but_for_the_chip_that_nobody
     assert vector(strict(named)).instance_identity == 2
 
 
+@pytest.mark.parametrize(
+    ("unchecked", "identity", "hardware"),
+    [
+        ((), 2, 2),
+        (("ak.root",), 2, 2),
+        (("ak.key",), 0, 2),  # a root vouches for many
+        (("crl", "ak.root"), 0, 2),
+        (("ak.root", "tpm.firmware_version"), 2, 0),
+    ],
+)
+def test_a_tpm_is_recognised_by_its_key_and_good_by_its_firmware(
+    unchecked: tuple[str, ...], identity: int, hardware: int
+) -> None:
+    found = vector(of(tee="tpm", claims={}, unchecked=unchecked))
+    assert (found.instance_identity, found.hardware) == (identity, hardware)
+
+
+@pytest.mark.parametrize(
+    ("field", "verdict", "identity", "hardware"),
+    [
+        ("ak.key", Verdict.NOT_AUTHENTIC, 97, 2),
+        ("ak.root", Verdict.NOT_AUTHENTIC, 2, 97),
+        ("ak.root", Verdict.CANNOT_TELL, 2, 0),
+        ("tpm.firmware_version", Verdict.POLICY_MISMATCH, 2, 96),
+    ],
+)
+def test_what_is_wrong_with_a_tpm(field: str, verdict: Verdict, identity: int, hardware: int) -> None:
+    wrong = Mismatch(field, "x", "y", "", verdict)
+    found = vector(of(tee="tpm", claims={}, verdict=verdict, mismatches=(wrong,)))
+    assert (found.instance_identity, found.hardware) == (identity, hardware)
+
+
+GOOD, HELD = {"name": "a", "state": "good"}, {"name": "b", "state": "certificateHold"}
+
+
+@pytest.mark.parametrize(
+    ("states", "manifests", "hardware"),
+    [([GOOD, GOOD], None, 2), ([GOOD, HELD], None, 32), ([GOOD], {"driver": {"states": [HELD]}, "vbios": None}, 32)],
+)  # fmt: skip
+def test_a_certificate_on_hold_is_no_affirmation_even_where_a_policy_accepts_it(
+    states: Any,  # noqa: ANN401
+    manifests: Any,  # noqa: ANN401
+    hardware: int,
+) -> None:
+    result = of(tee="nvidia", claims={"states": states, "manifests": manifests})
+    assert vector(result).hardware == hardware
+    assert status(result) is (Tier.AFFIRMING if hardware == 2 else Tier.WARNING)
+    refused = Mismatch("device.certificate_hold", "x", "y", "", Verdict.REVOKED)
+    assert vector(replace(result, verdict=Verdict.REVOKED, mismatches=(refused,))).hardware == 96
+
+
 FIELDS = st.sampled_from(["report.measurement", "report.chip_id", "tcb.x", "guest_policy.debug", "pcrs.pcr4", "platform.cpak", "new"])  # fmt: skip
 MISMATCHES = st.lists(
     st.builds(Mismatch, FIELDS, st.just("x"), st.just("y"), st.just(""), st.sampled_from(list(Verdict)[:-1])), min_size=1, max_size=4

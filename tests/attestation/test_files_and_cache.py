@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from attestation import cache as caches, der
-from attestation.errors import EvidenceFormatError, PolicyError
+from attestation.errors import EvidenceFormatError, PolicyError, SignatureError
 from attestation.files import read_endorsements, read_limited, read_policy
 from tests.fakes.amd import Amd, Chip
 
@@ -53,6 +53,15 @@ def test_missing_file_is_an_error_of_its_kind(tmp_path: Path) -> None:
         read_limited(tmp_path / "none", "evidence")
     with pytest.raises(PolicyError):
         read_policy(tmp_path / "none")
+
+
+def test_what_one_check_accepted_another_may_refuse() -> None:
+    cache = caches.Cache()
+    leaf, above = cache.certificate(LEAF), cache.certificate(ASK)
+    cache.check_rsa_pss_sha384(leaf.signed, above, "leaf")
+    for check in (cache.check_signed, cache.check_ecdsa):
+        with pytest.raises(SignatureError):
+            check(leaf.signed, above, "leaf")
 
 
 def test_cache_remembers_and_forgets() -> None:

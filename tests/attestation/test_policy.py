@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from attestation.errors import PolicyError
 from attestation.policy import load
-from attestation.policy_file import UNCHECKED
+from attestation.policy_file import UNCHECKED, locate
 from tests.fakes.policies import STRICT, changed, policy, toml
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "attestation" / "examples"
@@ -166,6 +166,17 @@ def test_message_is_one_line_per_problem_in_order() -> None:
     )
     assert second.endswith('report.vmpl: found 9, want an integer of 0 to 3, or "unchecked"')
     assert caught.value.exit_code == 2
+
+
+def test_a_number_that_python_does_not_read() -> None:
+    with pytest.raises(PolicyError):
+        load(f"a = {'9' * 5000}", "p.toml")
+
+
+@pytest.mark.parametrize("line", [" " * 50_000 + "x", f"[{' ' * 50_000}x", f"a{' ' * 50_000}x", "[" * 50_000])
+def test_lines_are_found_in_time_that_grows_with_the_text(line: str) -> None:
+    text = f'a = """\n{line}\n"""\n[ b . "c" ] # d\n\t"e" \t= 1\n'
+    assert locate(text)["b.c.e"] == 5
 
 
 def test_text_that_is_no_toml_names_the_line() -> None:

@@ -222,6 +222,9 @@ def test_layers_of_firmware_as_intel_describes_them() -> None:
         ({2: SHA384}, UUID(int=7), "00000000-0000-0000-0000-000000000007"),
         ({2: SHA384}, CBORTag(111, b"\x60"), "oid:60"),
         ({2: SHA384}, "a name, with\nmore", "a_name__with_more"),
+        ({2: SHA384}, -5, "x-5"),
+        ({2: SHA384}, "!measurement", "x_measurement"),
+        ({2: SHA384}, "", "x"),
         ({14: {"pcr4": SHA384}}, None, "pcr4"),
         ({14: {4: SHA384}}, "tpm", "4"),
         ({2: [["sha-384", DIGEST]]}, None, "measurement"),
@@ -255,6 +258,8 @@ def test_layers_that_json_cannot_count(layer: object, shown: object) -> None:
         (triple({2: SHA384, -1: 1}), "more than a digest: values -1"),
         (triple({2: SHA384}, {1: CBORTag(550, bytes(33))}), "about a single instance or a group"),
         (triple({2: SHA384}, {0: {1: "x"}, 2: CBORTag(37, bytes(16))}), "about a single instance or a group"),
+        (triple({2: SHA384}, {0: {1: "AMD", 2: "SEV-SNP", 3: 1}}), "about one layer"),
+        (triple({2: SHA384}, {0: {1: "NVIDIA", 2: "device", 4: 0}}), "about one layer, or one of several"),
         ([{0: {1: "x"}}, [{1: {2: SHA384}, 2: [CBORTag(557, [7, DIGEST])]}]], "only with the authority of a key"),
     ],
 )  # fmt: skip

@@ -165,10 +165,11 @@ class Tpm:
 
 def certificate(
     subject: str, issuer: str, *, signer: str | None = None, start: datetime = MADE, unnamed: bool = False,
-    critical: str | None = None, path_length: int | None = None,
+    critical: str | None = None, path_length: int | None = None, purposes: tuple[str, ...] = (),
+    authority: bool | None = None,
 ) -> bytes:  # fmt: skip
     """Return a certificate of one of the RSA keys; "ak" issues none."""
-    authority = subject != "ak"
+    authority = subject != "ak" if authority is None else authority
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]) if unnamed else _name(subject))
@@ -186,6 +187,9 @@ def certificate(
     if unnamed:
         names = x509.SubjectAlternativeName([x509.DirectoryName(_name("the TPM"))])
         builder = builder.add_extension(names, critical=True)
+    if purposes:
+        usage = x509.ExtendedKeyUsage([x509.ObjectIdentifier(one) for one in purposes])
+        builder = builder.add_extension(usage, critical=True)
     if critical is not None:
         unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier(critical), b"\x05\x00")
         builder = builder.add_extension(unknown, critical=True)

@@ -253,6 +253,7 @@ ONE_WRONG: dict[str, Token] = {
     "platform.lifecycle": Token(platform={2395: 0x2000}),
     "platform.implementation_id": Token(platform={2396: bytes(32)}),
     "platform.instance_id": Token(platform={256: bytes(33)}),
+    "platform.software": Token(platform={2399: []}),
     "platform.software.BL3": Token(platform={2399: [{1: "BL3", 2: bytes(32), 5: b""}]}),
 }
 

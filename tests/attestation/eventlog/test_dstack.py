@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from attestation.errors import EvidenceFormatError, NotAuthenticError
 from attestation.eventlog import dstack, formats
@@ -104,7 +105,7 @@ def test_the_later_version_covers_json() -> None:
     text = b'{"name":"app-id","payload":"00ff","type":134217729}'
     digest = hashlib.sha384(text).hexdigest()
     (found,) = dstack.parse(log(runtime("app-id", b"\0\xff", version=2, digest=digest))).events
-    assert (found.preimage, found.covers_data) == (text, True)
+    assert (found.preimage, found.covers_data("sha384")) == (text, True)
     assert (
         dstack.parse(log(runtime("app-id", version=1))).events == dstack.parse(log(runtime("app-id"))).events
     )
@@ -194,6 +195,7 @@ def test_bytes_that_are_no_log(name: str) -> None:
             formats.parse(MALFORMED[name])
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from([*runtime("a"), "version"]), st.integers() | st.text() | st.none())
@@ -204,3 +206,11 @@ def test_no_json_raises_anything_else(values: list[dict[str, Any]]) -> None:
         dstack.parse(json.dumps(values).encode())
     except EvidenceFormatError:
         return
+
+
+def test_what_the_system_says_is_shown_only_where_its_register_is_signed() -> None:
+    data = log(*WHOLE)
+    whole = registers(data)
+    assert "system" in of_log(dstack.parse(data), whole)
+    values = {number: value for number, value in whole.values.items() if number != 4}
+    assert "system" not in of_log(dstack.parse(data), replace(whole, values=values))

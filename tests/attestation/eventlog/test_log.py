@@ -13,6 +13,7 @@ import pytest
 from attestation import kinds
 from attestation.appraise import of_event_log
 from attestation.errors import EvidenceFormatError, NotAuthenticError
+from attestation.eventlog.claims import of_log
 from attestation.eventlog.log import Event, parse
 from attestation.eventlog.replay import Registers, check, replay, unexplained
 from attestation.intel import evidence
@@ -74,7 +75,7 @@ def test_real_logs_say_what_another_reader_found(case: Case) -> None:
     events = parse(case.read("log")).events
     assert len(events) == len(wanted)
     for found, want in zip(events, wanted, strict=True):
-        assert (found.register, found.name, found.covers_data) == (
+        assert (found.register, found.name, found.covers_data("sha384")) == (
             want["index"],
             want["type_name"],
             want["digest_matches_event"],
@@ -112,7 +113,7 @@ def test_a_log_with_three_algorithms() -> None:
     assert log.algorithms == ("sha1", "sha256", "sha384")
     assert replay(log, "sha384") == {1: extended(b"a", b"b")}
     assert replay(log, "sha256") == {1: extended(b"a", b"b", start=bytes(32), algorithm="sha256")}
-    assert all(one.covers_data for one in log.events)
+    assert [one.covers_data("sha384") for one in log.events] == [True, True, False]
 
 
 def test_a_log_from_before_tpm_2() -> None:
@@ -167,9 +168,30 @@ def test_an_event_that_was_left_out_or_changed() -> None:
 
 
 def test_data_that_no_digest_covers() -> None:
-    assert not Event(1, 4, {"sha256": bytes(32)}, b"a").covers_data
-    assert not Event(1, 4, {}, b"a").covers_data
-    assert not Event(1, 4, {"0x0099": b""}, b"a").covers_data
+    assert not Event(1, 4, {"sha256": bytes(32)}, b"a").covers_data("sha256")
+    assert not Event(1, 4, {}, b"a").covers_data("sha256")
+    true = {"sha1": hashlib.sha1(b"a").digest(), "sha256": bytes(32)}  # noqa: S324
+    assert Event(1, 4, true, b"a").covers_data("sha1")
+    assert not Event(1, 4, true, b"a").covers_data("sha256")
+    assert not Event(1, 3, true, b"a").covers_data("sha1")
+
+
+def test_what_was_not_extended_into_an_explained_register_is_not_shown() -> None:
+    """Anybody can add such events to a log, with digests that are those of their data."""
+    added = (
+        event(1, b"no action", kind=3),
+        event(2, b"another bank", algorithms=(4,)),
+        event(3, b"does not lead to the register"),
+    )
+    names = {number: f"r{number}" for number in (1, 2, 3)}
+    signed = Registers("sha384", {1: extended(b"a"), 2: ZERO, 3: ZERO}, names, frozenset({1, 2}))
+    log = parse(header() + event(1, b"a") + b"".join(added))
+    check(log, signed)
+    shown = of_log(log, signed)
+    assert shown["unexplained"] == ["r3"]
+    events = shown["events"]
+    assert isinstance(events, list)
+    assert [one["data"] for one in events] == [b"a".hex(), None, None, None]  # type: ignore[index,call-overload]
 
 
 MALFORMED = {

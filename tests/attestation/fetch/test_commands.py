@@ -26,7 +26,7 @@ from attestation.simulated import collect
 from attestation.store.entry import Kept
 from attestation.store.store import Store
 from attestation.wanted import Answer
-from shim.cli import endorsing, fetch, inspect, main, verify
+from shim.cli import endorsing, fetch, inspect, main, policy, verify
 from shim.errors import ShimError
 from tests import vectors
 from tests.fakes import intel
@@ -125,6 +125,11 @@ def test_real_report_is_verified_by_what_was_fetched(service: Service, store: Pa
     assert (code, message.endswith(f"shim fetch {report}, and leave out --no-store")) == (14, True)
     assert run(inspect.command, report, "--store", store.parent)[0] == 14
     assert run(inspect.command, report, "--store", store)[0] == 0
+    drafted = store.parent / "policy.toml"
+    assert run(policy.command, "init", report, "-o", drafted)[0] == 0
+    assert drafted.read_text().startswith("# Appraisal policy for AMD SEV-SNP")
+    code, _, message = run(policy.command, "init", report, "--no-store")
+    assert (code, "shim fetch" in message) == (14, True)
     code, _, message = run(inspect.command, report, "--endorsements", case(SIENA, "chain"))
     assert (code, message.endswith(f"shim fetch {report}, and leave out --endorsements")) == (14, True)
 

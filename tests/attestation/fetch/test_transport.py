@@ -246,6 +246,21 @@ def test_file_without_certificates_is_named(tmp_path: Path, content: bytes) -> N
         HttpTransport(time.monotonic, authorities=path)
 
 
+@pytest.mark.parametrize("proxy", ["ftp://127.0.0.1", "127.0.0.1:80", "socks5://127.0.0.1", "x://"])
+def test_proxy_of_another_kind(proxy: str) -> None:
+    transport = HttpTransport(time.monotonic, proxy=lambda _: proxy)
+    with pytest.raises(FetchError, match="the proxy"):
+        ask(transport, "http://service.invalid/x")
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".invalid"])
+def test_host_that_cannot_be_one(transport: HttpTransport, host: str) -> None:
+    with pytest.raises(FetchError, match="no name that a host can have"):
+        ask(transport, f"http://{host}/x")
+    with pytest.raises(FetchError, match="no name that a host can have"):
+        ask(HttpTransport(time.monotonic, proxy=lambda _: f"http://{host}"), "http://service.invalid/x")
+
+
 def test_proxy_is_asked_for_what_it_is_for() -> None:
     with serve(lambda question: question.answer(b"by proxy")) as proxy:
         transport = HttpTransport(

@@ -165,6 +165,14 @@ def test_a_hold_can_be_lifted_and_a_revocation_cannot() -> None:
         judge(Status(), Status(state=UNKNOWN, this_update=NOW))
 
 
+def test_of_answers_of_the_same_moment_the_worse_counts() -> None:
+    for answers in ((HELD, Status()), (Status(), HELD)):
+        assert judge(*answers).states[1].held
+    for answers in ((Status(state=UNKNOWN), Status()), (Status(), Status(state=UNKNOWN))):
+        with pytest.raises(MissingEndorsementError):
+            judge(*answers)
+
+
 def test_who_could_not_answer_has_not_answered() -> None:
     for status in library.OCSPResponseStatus:
         if status is not library.OCSPResponseStatus.SUCCESSFUL:

@@ -139,3 +139,18 @@ def test_revoked_and_expired_is_revoked() -> None:
 def test_list_that_cannot_be_read_is_malformed(damaged: bytes) -> None:
     with pytest.raises(EvidenceFormatError):
         judge(damaged, AMD.crl())
+
+
+def test_a_list_that_is_newer_than_the_time_of_the_appraisal_hides_no_current_one() -> None:
+    """An old appraisal can be repeated as of its day by what has been kept since."""
+    current, later = AMD.crl(), AMD.crl(start=NOW + DAY, end=NOW + 9 * DAY)
+    for lists in ((current, later), (later, current)):
+        proven = judge(*lists)
+        assert proven.revocation_list is not None
+        assert proven.revocation_list.this_update < NOW
+    with pytest.raises(ValidityError):
+        judge(later)
+    with pytest.raises(ValidityError):
+        judge(later, AMD.crl(start=NOW - 9 * DAY, end=NOW - DAY))
+    with pytest.raises(RevokedError):  # whoever says so, and whenever
+        judge(current, AMD.crl([0x11], start=NOW + DAY, end=NOW + 9 * DAY))

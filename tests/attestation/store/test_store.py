@@ -55,6 +55,22 @@ def test_what_is_kept_is_found(store: Store) -> None:
     assert store.find(VCEK.url) == kept(etag='"2"')
 
 
+@pytest.mark.parametrize("folder", ["index", "objects"])
+def test_what_is_no_file_is_not_waited_for(store: Store, folder: str) -> None:
+    """A pipe has no end, and one without a writer says nothing; neither is an entry nor an object."""
+    store.keep(kept())
+    for path in (store.root / folder).iterdir():
+        path.unlink()
+        os.mkfifo(path)
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            assert store.find(VCEK.url) is None
+            assert list(store.everything()) == []
+        finally:
+            os.close(descriptor)
+        assert store.find(VCEK.url) is None
+
+
 def test_only_the_owner_may_look(store: Store) -> None:
     store.keep(kept())
     for path in (store.root.parent, store.root, *store.root.rglob("*")):

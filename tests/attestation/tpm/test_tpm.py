@@ -33,6 +33,7 @@ from attestation.policy import load
 from attestation.result import AttestationResult
 from attestation.tpm import evidence, public_area, quote, signature
 from attestation.tpm.authenticate import Authenticated, authenticate
+from attestation.trail import Outcome, Trail
 from attestation.verdict import Verdict
 from tests.fakes import tpm
 from tests.fakes.aws import MADE, NOW
@@ -83,6 +84,30 @@ def test_certificates_lead_to_a_root() -> None:
     assert len(proven.revocation_lists) == 2
     unnamed = (certificate("ak", "issuer", unnamed=True), *CHAIN[1:])
     assert len(judge(Tpm(certificates=unnamed)).chain) == 3
+
+
+AIK, TLS_SERVER, EK, ANY = "2.23.133.8.3", "1.3.6.1.5.5.7.3.1", "2.23.133.8.1", "2.5.29.37.0"
+
+
+@pytest.mark.parametrize("purposes", [(AIK,), (TLS_SERVER, AIK)])
+def test_a_certificate_of_an_attestation_key_may_say_so(purposes: tuple[str, ...]) -> None:
+    assert (
+        len(judge(Tpm(certificates=(certificate("ak", "issuer", purposes=purposes), *CHAIN[1:]))).chain) == 3
+    )
+
+
+@pytest.mark.parametrize("purposes", [(TLS_SERVER,), (EK,), (ANY,), (TLS_SERVER, EK)])
+def test_a_key_that_was_certified_for_something_else_makes_no_quotes(purposes: tuple[str, ...]) -> None:
+    """Else whoever has a server's key below the same root writes its public area, and is a TPM."""
+    with pytest.raises(NotAuthenticError) as caught:
+        judge(Tpm(certificates=(certificate("ak", "issuer", purposes=purposes), *CHAIN[1:])))
+    assert caught.value.where == "certificate ak"
+
+
+def test_the_key_of_an_issuer_makes_no_quotes() -> None:
+    with pytest.raises(NotAuthenticError) as caught:
+        judge(Tpm(certificates=(certificate("ak", "issuer", authority=True), *CHAIN[1:])))
+    assert caught.value.where == "certificate ak"
 
 
 BROKEN: dict[str, tuple[Tpm, type[AuthenticationError], str]] = {
@@ -271,6 +296,29 @@ def test_a_root_may_vouch_for_the_key() -> None:
     assert refused(Tpm(certificates=CHAIN), other) == {"ak.root": Verdict.NOT_AUTHENTIC}
     issuer = {**STRICT, "ak": {"key": "unchecked", "root": [tpm.spki(tpm.rsa_key("issuer")).hex()]}}
     assert refused(Tpm(certificates=CHAIN), issuer) == {"ak.root": Verdict.NOT_AUTHENTIC}
+
+
+@pytest.mark.parametrize("later", [-1, 1])
+def test_a_root_that_another_one_certified_is_still_a_root(later: int) -> None:
+    values = {**STRICT, "ak": {"key": "unchecked", "root": [tpm.spki(tpm.rsa_key("root")).hex()]}}
+    crossed = certificate("root", "other", start=MADE + timedelta(seconds=later))
+    for more in ((crossed,), (crossed, certificate("other", "other"))):
+        for chain in ((*CHAIN, *more), (*more, *CHAIN)):
+            assert appraised(Tpm(certificates=chain), values).verdict is Verdict.AFFIRMING
+    by_the_other = {**values, "ak": {"key": "unchecked", "root": [tpm.spki(tpm.rsa_key("other")).hex()]}}
+    chain = (*CHAIN[:2], crossed, certificate("other", "other"))
+    assert appraised(Tpm(certificates=chain), by_the_other).verdict is Verdict.AFFIRMING
+
+
+def test_no_root_is_called_pinned_that_the_policy_does_not_name() -> None:
+    root = tpm.spki(tpm.rsa_key("root"))
+    for named, outcome in (("unchecked", Outcome.UNCHECKED), ([root.hex()], Outcome.HELD)):
+        values = {**STRICT, "ak": {"key": [Tpm().name().hex()], "root": named}}
+        trail, data = Trail(), Tpm(certificates=CHAIN).evidence()
+        appraise(data, Endorsements(), policy(values), binding=EXACT, now=NOW, trail=trail)
+        assert [one.outcome for one in trail.checks if one.field == "ak.root"] == [outcome]
+        assert not [one for one in trail.checks if "pinned" in one.want]
+        assert sum(one.field.startswith("certificate ") for one in trail.checks) == 2
 
 
 def test_the_key_has_to_be_the_one_that_the_policy_names() -> None:
