@@ -103,7 +103,9 @@ def warnings(authenticated: Authenticated, tcb: TcbRules) -> tuple[Mismatch, ...
     if recovery is None or tcb.status is UNCHECKED:
         return ()
     want = " or ".join(sorted(tcb.status))
-    when = f"from TCB recovery {recovery.evaluation} on"
+    when = "in the next TCB recovery"
+    if recovery.evaluation is not None:
+        when = f"from TCB recovery {recovery.evaluation} on"
     if recovery.tcb is None:
         found = f"no level, {when}: {recovery.reason}"
         return (Mismatch("tcb.status", found, want, TCB_SOURCE, Verdict.TCB_TOO_LOW),)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cryptography.exceptions import InvalidSignature
@@ -19,7 +19,7 @@ from attestation import path, revocation, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, RevocationList, dss_signature
 from attestation.endorsements import Endorsements
-from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError, TcbError
+from attestation.errors import AuthenticationError, MissingEndorsementError, NotAuthenticError, SignatureError
 from attestation.intel import applicable, chain, tcb
 from attestation.intel.applicable import Collateral
 from attestation.intel.collateral import SOURCE as COLLATERAL_SOURCE
@@ -114,26 +114,23 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     if collateral is None:
         _check_quoting_enclave(evidence, roots)
         trail.held("quoting enclave", "its signer and product", "those of Intel's", SOURCE)
-    early = applicable.find(
-        evidence, extensions, supplied.early, certificates, roots, cache, now, supplied.documents
-    )
-
-    given = [one for one in (collateral, early) if one is not None]
+    given = [] if collateral is None else [collateral]
     lists = _revocation_lists(proven, given, supplied.revocation_lists, now, cache)
     trail.lists(lists, revocation.SOURCE, required=crl_required)
     _check_validity(proven, lists, given, now, skew)
     trail.validity(proven, now, validity.SOURCE)
-    for one in given:
-        _leave(trail, one, now)
     if crl_required and len(lists) < 2:
         want = f"one of {proven[1].common_name} and one of {proven[2].common_name}"
         raise MissingEndorsementError("revocation lists", f"{len(lists)}", want, revocation.SOURCE)
-    level, qe = None, evidence.signature.qe_report
-    recovery = None if early is None else _recovery(evidence, extensions, early)
+    level = None
     if collateral is not None:
-        level = tcb.evaluate(evidence.report, qe, extensions, collateral.info, collateral.identity)
+        _leave(trail, collateral, now)
+        level = tcb.evaluate(
+            evidence.report, evidence.signature.qe_report, extensions, collateral.info, collateral.identity
+        )
         trail.held("TCB level", level.summary, "a level of Intel's", tcb.SOURCE)
-    return Authenticated(evidence, proven, extensions, level, collateral, recovery, lists, now)
+    found = Authenticated(evidence, proven, extensions, level, collateral, None, lists, now)
+    return replace(found, recovery=_announced(found, supplied, certificates, roots, cache, skew, trail))
 
 
 def _verifies(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
@@ -239,12 +236,31 @@ def _leave(trail: Trail, one: Collateral, now: datetime) -> None:
         )
 
 
-def _recovery(evidence: Evidence, extensions: PckExtensions, early: Collateral) -> Recovery:
-    """A platform that the next TCB recovery has no level for is worth a warning, and no refusal."""
-    qe, number = evidence.signature.qe_report, early.info.evaluation
+def _announced(  # noqa: PLR0913, PLR0917  # what evidence is judged by
+    found: Authenticated,
+    supplied: Endorsements,
+    certificates: Sequence[Certificate],
+    roots: IntelRoots,
+    cache: Cache,
+    skew: timedelta,
+    trail: Trail,
+) -> Recovery | None:
+    """What is not in force refuses nothing: what is wrong with it becomes the reason of a warning."""
+    evidence, extensions, now = found.evidence, found.extensions, found.evaluated_at
+    number = None
     try:
+        early = applicable.find(
+            evidence, extensions, supplied.early, certificates, roots, cache, now, supplied.documents
+        )
+        if early is None:
+            return None
+        number = early.info.evaluation
+        lists = _revocation_lists(found.chain, [early], supplied.revocation_lists, now, cache)
+        _check_validity(found.chain, lists, [early], now, skew)
+        _leave(trail, early, now)
+        qe = evidence.signature.qe_report
         level = tcb.evaluate(evidence.report, qe, extensions, early.info, early.identity)
-    except (NotAuthenticError, TcbError) as error:
+    except AuthenticationError as error:
         return Recovery(number, None, f"{error.where} {error.found}, want {error.want}")
     return Recovery(number, level, "")
 

@@ -68,12 +68,12 @@ class Recovery:
     What a platform will be when a TCB recovery that Intel has announced is in force.
 
     Attributes:
-        evaluation: The number of the recovery.
-        tcb: The level; None if there is none as low as the platform's.
+        evaluation: The number of the recovery; None if its documents say nothing about the platform.
+        tcb: The level; None if there is none as low as the platform's, or the documents are not good.
         reason: Why there is none.
     """
 
-    evaluation: int
+    evaluation: int | None
     tcb: Tcb | None
     reason: str
 

@@ -326,22 +326,24 @@ def test_nothing_is_warned_of_where_the_next_recovery_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "verdict"),
+    ("changes", "why"),
     [
-        ({"nextUpdate": "2025-05-20T00:00:00Z"}, Verdict.EXPIRED),
-        ({"issueDate": "2025-06-02T00:00:00Z"}, Verdict.EXPIRED),
+        ({"nextUpdate": "2025-05-20T00:00:00Z"}, "no level, from TCB recovery 19 on: tcbInfo "),
+        ({"issueDate": "2025-06-02T00:00:00Z"}, "no level, from TCB recovery 19 on: tcbInfo "),
+        ({"fmspc": "000000000000"}, "no level, in the next TCB recovery: TCB info none, want one for TDX"),
     ],
 )
-def test_early_documents_are_judged_like_all_others(changes: dict[str, str], verdict: Verdict) -> None:
-    given = early(intel.level("UpToDate", 3), **changes)
-    (found,) = refused(Intel(), TDX, given).items()
-    assert found == ("tcbInfo", verdict)
+def test_early_documents_that_are_not_good_are_warned_of(changes: dict[str, str], why: str) -> None:
+    result = judge(Intel(), TDX, early(intel.level("UpToDate", 3), **changes))
+    (warning,) = result.warnings
+    assert warning.found.startswith(why)
 
 
-def test_early_documents_that_nobody_signed_are_refused() -> None:
+def test_early_documents_that_nobody_signed_are_warned_of() -> None:
     announced = Intel(tcb_info={**TCB_INFO, "tcbEvaluationDataNumber": 19}, document_key="another")
     given = Intel().endorsements() | Endorsements(documents=announced.documents()).as_early()
-    assert list(refused(Intel(), TDX, given).values()) == [Verdict.NOT_AUTHENTIC]
+    (warning,) = judge(Intel(), TDX, given).warnings
+    assert "a signature of another key" in warning.found
 
 
 def test_without_collateral_nobody_can_tell_how_old_it_is() -> None:
