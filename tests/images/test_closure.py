@@ -324,6 +324,25 @@ def test_a_link_never_leads_out_of_the_root(dynamic: Root) -> None:
         dynamic.tree(include("/etc/passwd-link"))
 
 
+@pytest.mark.parametrize("unreadable", ["opt/private", "opt/private/x"])
+def test_what_cannot_be_read_is_not_left_out_in_silence(dynamic: Root, unreadable: str) -> None:
+    dynamic.put("/opt/private/x")
+    dynamic.analysed(())
+    for above in (dynamic.folder, *list(dynamic.folder.parents)[:3]):
+        above.chmod(0o755)
+    place = dynamic.folder / unreadable
+    place.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)  # root reads everything
+    try:
+        with pytest.raises(SourceError, match=f"/{unreadable}: found Permission denied"):
+            dynamic.tree(include("/opt"))
+    finally:
+        os.seteuid(user)
+        place.chmod(0o755)
+
+
 @pytest.mark.parametrize("path", ["/gone", "/etc/loop"])
 def test_an_inclusion_that_is_not_there(dynamic: Root, path: str) -> None:
     dynamic.link("/etc/loop", "loop")
