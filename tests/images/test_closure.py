@@ -25,7 +25,7 @@ from shim.profile.profile import Profile
 
 Compile = Callable[..., bytes]
 HOST = DirectorySource("/")
-# Roots with the same files give the same analysis, which takes most of the time.
+# Roots with the same libraries and links give the same analysis, which takes most of the time.
 ANALYSED: dict[object, tuple[Profile, Footprint]] = {}
 
 
@@ -71,7 +71,9 @@ class Root:
 
     def analysed(self, modules: tuple[str, ...]) -> tuple[Profile, Footprint]:
         files = sorted(
-            (str(path.relative_to(self.folder)), path.lstat().st_size) for path in self.folder.rglob("*")
+            (str(path.relative_to(self.folder)), path.lstat().st_size)
+            for path in self.folder.rglob("*")
+            if ".so" in path.name or path.is_symlink() or path.name == "nsswitch.conf"
         )
         key = (self.data, modules, tuple(files))
         if key not in ANALYSED:
