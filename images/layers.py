@@ -112,6 +112,10 @@ class Layers:
         """Return the names in a directory, sorted."""
         return tuple(sorted(self._below.get(self.canonical(path), ())))
 
+    def names(self, path: str) -> tuple[str, ...]:
+        """Return the names in the directory at a path whose parents are no links, sorted."""
+        return tuple(sorted(self._below.get(path, ())))
+
     def node(self, path: str) -> Node | None:
         """Return what stands at a path whose parents are no links."""
         placed = self._places.get(path)

@@ -48,6 +48,9 @@ class Source(FileSource, Protocol):
     def node(self, path: str) -> Node | None:
         """Return what stands at a path whose parents are no links, itself not followed; None for nothing."""
 
+    def names(self, path: str) -> tuple[str, ...]:
+        """Return the names in the directory at such a path, sorted; raises SourceError if unreadable."""
+
     def content(self, path: str) -> Content:
         """Return what the regular file at such a path holds; raises SourceError if it cannot be read."""
 
@@ -79,6 +82,13 @@ class DirectorySource:
         except (OSError, ValueError) as error:
             raise SourceError(path, _words(error), "a readable place") from error
         return Node(kind, stat.S_IMODE(status.st_mode), target)
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """Return the names in the directory at `path`; what a loader passes over is an error of a copy."""
+        try:
+            return tuple(sorted(os.listdir(self._root + path)))  # noqa: PTH208  # text
+        except OSError as error:
+            raise SourceError(path, _words(error), "a readable directory") from error
 
     def content(self, path: str) -> Content:
         """Return what the file at `path` holds, by reference if that is much."""

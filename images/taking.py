@@ -122,7 +122,7 @@ class Taking:
         count = 0
         while pending:
             folder = pending.pop()
-            for name in self._source.listing(folder or "/"):
+            for name in self._source.names(folder or "/"):
                 path = f"{folder}/{name}"
                 if self.excludes(named(path)):
                     self.left_out.append(named(path))

@@ -112,7 +112,7 @@ def derivation(
 
 def _objects(program: Program) -> tuple[AnalysedObject, ...]:
     """Return the program, then what else is mapped or was found to be opened, in the loader's order."""
-    idle = {image.path for module in program.modules.idle for image in (module.image, *module.brings)}
+    idle = program.modules.unmapped
     return tuple(
         AnalysedObject(image.path, image.sha256, image.build_id)
         for image in program.process.images

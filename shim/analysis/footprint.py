@@ -33,7 +33,7 @@ def footprint(program: Program, remaining: Remaining) -> Footprint:
     """
     named = _Named(program, remaining)
     paths = tuple(sorted(named.paths()))
-    idle = {image.path for module in program.modules.idle for image in (module.image, *module.brings)}
+    idle = program.modules.unmapped
     return Footprint(
         origins=tuple(_origins(program, idle, named)),
         idle=tuple(sorted(idle)),
@@ -110,7 +110,7 @@ class _Named:
             text = memory.string(address, _LONGEST_PATH)
 
 
-def _origins(program: Program, idle: set[str], named: _Named) -> Iterator[Origin]:
+def _origins(program: Program, idle: frozenset[str], named: _Named) -> Iterator[Origin]:
     """Yield why each object is mapped, in the order of the profile's objects."""
     process = program.process
     modules = {module.image.path: module for module in process.modules if module.image.path not in idle}

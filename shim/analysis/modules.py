@@ -9,7 +9,7 @@ called.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from shim.analysis.assumptions import DECLARED_MODULES, NO_ENGINES, NO_MODULES, Assumption
 from shim.analysis.questions import Questions
@@ -27,6 +27,10 @@ _LONGEST_NAME = 1024
 # glibc 2.36, nss/nss_module.c, nss_function_name_array: libc asks a service for a function by the rest of its
 # name.
 _SERVICE_FUNCTION = re.compile(r"_nss_[a-z0-9]+_([a-z0-9_]+)")
+
+
+def _paths(modules: Iterable[Module]) -> frozenset[str]:
+    return frozenset(image.path for module in modules for image in (module.image, *module.brings))
 
 
 class Modules:
@@ -62,6 +66,12 @@ class Modules:
     def idle(self) -> tuple[Module, ...]:
         """The modules that nothing opens."""
         return tuple(self._idle)
+
+    @property
+    def unmapped(self) -> frozenset[str]:
+        """The paths of what is mapped only together with modules that nothing opens."""
+        opened = [module for module in self._process.modules if module not in self._idle]
+        return _paths(self._idle) - _paths(opened)
 
     def add_roots(self) -> bool:
         """Add the roots that were found since the last call; return whether there were any."""

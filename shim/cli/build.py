@@ -137,12 +137,13 @@ def command(  # noqa: PLR0913  # one parameter for each option
             say(f"{error.program}: incomplete profile: {line}")
         say("nothing was written; --allow-incomplete builds it all the same, and those calls are refused")
         return EXIT_INCOMPLETE
-    if explain is not None or why_not is not None:
-        return made.answer(built, explain, why_not)
+    code = made.answer(built, explain, why_not)
+    if output is None:
+        return code
     for finding in made.files.findings:
         say(finding)
-    _write(built, Path(str(output)), form, (compress, level), settings, tag)
-    return 0
+    _write(built, Path(output), form, (compress, level), settings, tag)
+    return code
 
 
 def _write(

@@ -125,6 +125,36 @@ def test_a_declared_module_says_so(compile_c: Compile, tmp_path: Path) -> None:
     assert origins[str(plugin)].mapped is Mapped.DECLARED
 
 
+def test_what_an_idle_module_brings_too_is_still_mapped(compile_c: Compile, tmp_path: Path) -> None:
+    shared = tmp_path / "libshared.so"
+    shared.write_bytes(
+        compile_c("int shared(void) { return 1; }", "-shared", "-fPIC", "-Wl,-soname,libshared.so")
+    )
+    for name in ("a-idle.so", "b-opened.so"):
+        link = (
+            "-shared",
+            "-fPIC",
+            "-Wl,--no-as-needed",
+            str(shared),
+            f"-Wl,-rpath,{tmp_path}",
+            f"-Wl,-soname,{name}",
+        )
+        (tmp_path / name).write_bytes(compile_c("int entry(void) { return 1; }", *link))
+    source = f"""
+    #include <dlfcn.h>
+    const char *const never = "{tmp_path}/a-idle.so";
+    int main(void) {{ return dlopen("{tmp_path}/b-opened.so", RTLD_NOW) == 0; }}
+    """
+    data = compile_c(source)
+    derived = derivation(data, "/program", files=RootedFiles("/"))
+    found = footprint(derived.program, derived.remaining)
+    assert f"{tmp_path}/a-idle.so" in found.idle
+    assert str(shared) not in found.idle
+    assert [one.path for one in derived.profile.objects] == [one.object for one in found.origins]
+    [origin] = [one for one in found.origins if one.object == str(shared)]
+    assert (origin.mapped, origin.by) == (Mapped.NEEDED, f"{tmp_path}/b-opened.so")
+
+
 def test_reading_gives_back_what_was_written(compile_c: Compile) -> None:
     found = found_in(compile_c("int main(void) { return 0; }"))
     assert loads(dumps(found), "it") == found

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from images.manifest import loads
 from tests.shim.conftest import need
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -254,6 +255,32 @@ def test_why_a_file_is_there_and_why_not(shim: Shim, compile_c: Compile, tmp_pat
     assert shim("--explain", "/etc/passwd", program).returncode == 1
     assert "/etc/passwd is not in the image:" in shim("--why-not", "/etc/passwd", program).stdout
     assert [path.name for path in tmp_path.iterdir()] == ["hello"]
+
+
+def test_a_manifest_has_the_options_that_decide_what_is_there(
+    shim: Shim, hello: Path, tmp_path: Path
+) -> None:
+    given = ["--env", "A=1", "--include", "hello:/a", "--audit", "--no-pin", "--ro", "/a", "--exclude", "x"]
+    aside = ["--label", "a=b", "--tag", "t", "--user", "7", "--compress", "none", "--explain", "/a"]
+    done = shim("-o", "out", "--format", "rootfs", *given, *aside, hello, "x")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "/a was asked for: --include hello:/a")
+    manifest = loads((tmp_path / "out/shim/manifest.json").read_bytes(), "it")
+    assert sorted(manifest.request) == sorted(
+        [
+            "--on-violation",
+            "audit",
+            "--env",
+            "A=1",
+            "--include",
+            "hello:/a",
+            "--no-pin",
+            "--ro",
+            "/a",
+            "--exclude",
+            "x",
+        ]
+    )
+    assert manifest.arguments == ("/hello", "x")
 
 
 def nothing(_: Path) -> None:
