@@ -28,7 +28,7 @@ class Layout:
         self.folder = folder
         (folder / "blobs/sha256").mkdir(parents=True)
         archive = layer(member("etc/hello", b"hello"))
-        self.layer = self.blob(gzip.compress(archive), "application/vnd.oci.image.layer.v1.tar+gzip")
+        self.layer = self.blob(gzip.compress(archive, mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip")
         self.config: Any = {
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(archive).hexdigest()}"]}
         }
