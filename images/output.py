@@ -18,6 +18,7 @@ from pathlib import Path
 from images.errors import OutputError
 from images.image import MANIFEST
 from images.oci import LAYOUT_FILE
+from images.sparse import SparseImage
 from images.tree import Entry, Kind, Tree
 
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
@@ -32,11 +33,23 @@ def write_file(target: Path, data: bytes) -> None:
     Raises:
         OutputError: it cannot be written, or something else than a file stands there.
     """
+    write_sparse(target, SparseImage(len(data), ((0, data),)))
+
+
+def write_sparse(target: Path, image: SparseImage) -> None:
+    """
+    Write a file with holes where the image has zeros, or leave what stands there.
+
+    Raises:
+        OutputError: as `write_file`.
+    """
     target = Path(os.path.abspath(target))  # noqa: PTH100  # links stay links until the end
     if target.is_dir() or (target.exists() and not target.is_file()):
         raise OutputError(str(target), "something that is no file", "a file, or nothing")
     with _beside(target) as temporary, _reported(target):
-        _put(temporary, data, 0o644)
+        with temporary.open("xb") as file:
+            image.write_to(file)
+        temporary.chmod(0o644)
         temporary.replace(target)
 
 

@@ -6,21 +6,17 @@ import os
 import re
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from shim.cli.build_boot import FORMATS as BOOTABLE, BootOptions, boot_options
 from shim.cli.derivation import Request, derivation_options
 from shim.cli.launching import LaunchOptions, environment, launch_options
 from shim.cli.main import say
 from shim.errors import IncompleteProfileError
 
-if TYPE_CHECKING:
-    from images.image import Image
-    from images.oci import RuntimeSettings
-
 EXIT_INCOMPLETE = 3
-FORMATS = ("oci", "rootfs", "initramfs")
+FORMATS = ("oci", "rootfs", "initramfs", *BOOTABLE)
 # As `images.compress` has them, which is not loaded for --help.
 COMPRESSIONS = ("gzip", "zstd", "none")
 # What says where, in which format and from where, but not what an image is.
@@ -39,6 +35,7 @@ _NOT_RECORDED = frozenset(
         "image",
         "program",
         "arguments",
+        *BootOptions.__slots__,
     }
 )
 
@@ -48,7 +45,7 @@ _NOT_RECORDED = frozenset(
     short_help="Make the smallest image that runs a program.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-@click.option("-o", "--output", metavar="PATH", help="Directory to write; for an initramfs a file.")
+@click.option("-o", "--output", metavar="PATH", help="Directory to write; for formats that boot a file.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="oci", show_default=True)
 @click.option("--from", "image", metavar="oci:DIR", help="Take all files from the image in an OCI layout.")
 @click.option(
@@ -72,6 +69,7 @@ _NOT_RECORDED = frozenset(
 @click.option("--tag", default="latest", show_default=True, help="Name of the image in its OCI layout.")
 @click.option("--explain", metavar="FILE", help="Print why FILE is in the image.")
 @click.option("--why-not", metavar="FILE", help="Print why FILE is not in the image.")
+@boot_options
 @derivation_options
 @launch_options
 @click.pass_context
@@ -99,6 +97,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     program: str,
     arguments: tuple[str, ...],
     options: LaunchOptions,
+    boot: BootOptions,
 ) -> int:
     """
     Make an image of PROGRAM with ARGUMENTS, and of every file that it can use, nothing else.
@@ -110,15 +109,19 @@ def command(  # noqa: PLR0913  # one parameter for each option
     Exits with 3 if the profile is incomplete.
     """
     from images import closure
+    from images.compress import Compression
     from images.oci import RuntimeSettings
     from shim.cli.build_inputs import creation_time, directories, inclusion, origin_of, program_of
+    from shim.cli.build_output import Output
     from shim.cli.build_steps import Build
 
+    boot.check(form)
     if output is None and explain is None and why_not is None:
         raise click.UsageError("found no place to write to, want -o PATH, --explain FILE or --why-not FILE")
     signal.signal(signal.SIGTERM, _interrupted)
     created = creation_time(os.environ)
     settings = RuntimeSettings(_labels(label), _user(user))
+    written = Output(form, Compression(compress), level, settings, tag, boot)
     origin = origin_of(root, image)
     found = program_of(program, origin, place)
     selection = closure.Selection(
@@ -142,37 +145,9 @@ def command(  # noqa: PLR0913  # one parameter for each option
         return code
     for finding in made.files.findings:
         say(finding)
-    _write(built, Path(output), form, (compress, level), settings, tag)
+    for line in written.write(built, Path(output)):
+        click.echo(line)
     return code
-
-
-def _write(
-    built: Image,
-    target: Path,
-    form: str,
-    packing: tuple[str, int | None],
-    settings: RuntimeSettings,
-    tag: str,
-) -> None:
-    from images.compress import Compression, compress as compressed
-    from images.cpio import cpio_bytes
-    from images.oci import layout, oci_image
-    from images.output import write_file, write_files, write_tree
-
-    how, level = Compression(packing[0]), packing[1]
-    if form == "rootfs":
-        write_tree(target, built.tree, built.created)
-        size, what = built.tree.size, "in a directory"
-    elif form == "initramfs":
-        packed = compressed(cpio_bytes(built.tree, built.created), how, level)
-        write_file(target, packed.data)
-        size, what = len(packed.data), f"as an initramfs, {packed.compressor or 'not compressed'}"
-    else:
-        image = oci_image(built, how, settings, level)
-        write_files(target, layout((image,), tag))
-        size, what = len(image.layer.data), f"in the layer, manifest sha256:{image.manifest.digest}"
-    click.echo(f"{target}: {len(built.tree.entries)} entries, {built.tree.size} bytes, {size} {what}")
-    click.echo(f"entry point {' '.join(built.entry_point)}, plan sha256:{built.manifest.plan}")
 
 
 def _user(text: str) -> str:

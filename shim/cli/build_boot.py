@@ -1,0 +1,148 @@
+"""What `shim build` asks for where a machine shall boot the image, and how that becomes one."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from attestation.reference_values import Entry
+    from images.bootable import Boot
+    from images.image import Image
+    from images.reference_values import NamedLaunch
+
+# As `images.bootable` has them, which is not loaded for --help.
+FORMATS = ("uki", "disk", "vhd", "eif")
+_NEEDING_STUB = frozenset({"uki", "disk", "vhd"})
+
+
+@dataclass(frozen=True, slots=True)
+class BootOptions:
+    """What the user says of a boot; the fields are the options of `boot_options`."""
+
+    kernel: Path | None
+    stub: Path | None
+    cmdline: str
+    reference_values: Path | None
+    firmware: Path | None
+    snp: tuple[str, ...]
+
+    def check(self, form: str) -> None:
+        """
+        Refuse options that mean nothing for a format, and a format without what it needs.
+
+        Raises:
+            UsageError: there are such.
+        """
+        if form in FORMATS and self.kernel is None:
+            raise click.UsageError(f"--format {form}: found no kernel, want --kernel FILE")
+        if form not in (*FORMATS, "initramfs") or self.kernel is None:
+            given = [name for name in self.__slots__ if getattr(self, name)]
+            if given:
+                named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+                want = "--kernel FILE and a format that boots: initramfs, uki, disk, vhd, eif"
+                raise click.UsageError(f"found {named}, want {want}")
+        if self.stub is not None and form not in _NEEDING_STUB:
+            raise click.UsageError(f"--format {form}: found --stub, want none: no firmware starts it")
+        if (self.firmware or self.snp) and form != "initramfs":
+            raise click.UsageError(
+                f"--format {form}: found --firmware or --snp, want --format initramfs, which a VMM hands over"
+            )
+        if self.snp and self.firmware is None:
+            raise click.UsageError("found --snp, want --firmware FILE beside it")
+        if form == "initramfs" and self.kernel is not None and self.reference_values is None:
+            raise click.UsageError(
+                "--format initramfs: found --kernel, want --reference-values FILE beside it"
+            )
+
+
+def boot_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of a boot, as `boot`."""
+    file = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+    @click.option("--kernel", type=file, metavar="FILE", help="The kernel that boots the image: a bzImage.")
+    @click.option(
+        "--stub", type=file, metavar="FILE", help="The EFI stub of a UKI or a disk; systemd's otherwise."
+    )
+    @click.option(
+        "--cmdline", metavar="TEXT", default="", help="Words of the kernel's command line behind ours."
+    )
+    @click.option(
+        "--reference-values",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write what hardware will say of the image, for policies of `shim verify`.",
+    )
+    @click.option(
+        "--firmware", type=file, metavar="FILE", help="What a VMM starts before a kernel that it hands over."
+    )
+    @click.option(
+        "--snp",
+        multiple=True,
+        metavar="VCPUS:TYPE",
+        help="A launch under SEV-SNP to predict, as 4:EPYC-Milan; repeatable.",
+    )
+    @functools.wraps(command)
+    def with_boot(*context: click.Context, **given: Any) -> int:  # noqa: ANN401  # one type per option
+        boot = BootOptions(**{name: given.pop(name) for name in BootOptions.__slots__})
+        return command(*context, boot=boot, **given)
+
+    return with_boot
+
+
+def boot_of(options: BootOptions, form: str, image: Image, initramfs: bytes) -> Boot:
+    """
+    Return what starts the image: the files that options name, and the command line.
+
+    Raises:
+        InputFileError: a file cannot be read.
+        StubError: none is named, and systemd's is not installed.
+    """
+    import shim
+    from images import uki
+    from images.bootable import Boot
+    from images.command_line import command_line
+    from shim.cli.measure_input import MAXIMUM_IMAGE, read
+
+    stub = b""
+    if form in _NEEDING_STUB:
+        stub = read(options.stub or uki.found_stub(Path("/")), "stub", MAXIMUM_IMAGE)
+    kernel = b"" if options.kernel is None else read(options.kernel, "kernel", MAXIMUM_IMAGE)
+    label = f"{os.path.basename(image.manifest.program)}, plan sha256:{image.manifest.plan}"  # noqa: PTH119
+    return Boot(
+        kernel, initramfs, command_line(options.cmdline), stub, label, image.created, shim.__version__
+    )
+
+
+def expected_of(options: BootOptions, boot: Boot) -> tuple[Entry, ...]:
+    """
+    Return what hardware will say of an initramfs that a VMM hands over.
+
+    Raises:
+        MeasureError: from these inputs no register follows.
+        BadParameter: a launch that is not written as VCPUS:TYPE.
+    """
+    from images.bootable import handed_over
+    from shim.cli.measure_input import MAXIMUM_FIRMWARE, read
+
+    firmware = b"" if options.firmware is None else read(options.firmware, "firmware", MAXIMUM_FIRMWARE)
+    return handed_over(boot, firmware, tuple(_launch(text) for text in options.snp))
+
+
+def _launch(text: str) -> NamedLaunch:
+    from images.measure.snp import MAXIMUM_VCPUS, Launch
+    from images.measure.vcpu import SIGNATURES
+    from images.measure.vmsa import Vmm
+    from images.reference_values import NamedLaunch
+
+    count, _, name = text.partition(":")
+    if name not in SIGNATURES or not count.isdecimal() or not 1 <= int(count) <= MAXIMUM_VCPUS:
+        want = f"1 to {MAXIMUM_VCPUS}, a colon and a type as EPYC-Milan (`shim measure snp --help`)"
+        raise click.BadParameter(f"found {text!r}, want {want}", param_hint="--snp")
+    return NamedLaunch(name, Launch(int(count), SIGNATURES[name], Vmm.QEMU, 1))
