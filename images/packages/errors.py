@@ -20,8 +20,6 @@ class BuildInformationError(PackageError):
 class AptListsError(PackageError):
     """Package lists of apt that are missing, too old, damaged or of another distribution."""
 
-    exit_code = 2
-
 
 class VersionError(PackageError):
     """A text that is no version of its ecosystem."""

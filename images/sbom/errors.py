@@ -12,8 +12,6 @@ class SbomError(FoundWantError):
 class SbomFormatError(SbomError):
     """Bytes that are no bill of materials that is read here."""
 
-    exit_code = 2
-
 
 class VulnerabilityRecordError(SbomError):
     """Bytes that are no OSV record."""
