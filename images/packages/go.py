@@ -153,9 +153,9 @@ def _parse(version: bytes, modules: bytes, where: str) -> GoBuild:
             elif kind == "dep":
                 others.append(module)
             elif last == "dep":
-                others[-1] = module
-            elif last == "mod":
-                main = module
+                others[-1] = replace(module, replaces=others[-1].name)
+            elif last == "mod" and main is not None:
+                main = replace(module, replaces=main.name)
             else:
                 raise BuildInformationError(where, repr(line), "a module before it", SOURCE)
         elif kind == "build":

@@ -57,19 +57,40 @@ def inventory(image: Iterable[ImageFile], files: FileSource, tool: Package) -> I
     return Inventory(tuple(owned), packages, _links(packages), release)
 
 
+def with_made(found: Inventory, made: Iterable[ImageFile], tool: Package) -> Inventory:
+    """
+    Return an inventory with files that were made after it, such as those for scanners.
+
+    Args:
+        found: What was in the image before.
+        made: Files that were taken from nowhere.
+        tool: Their owner.
+    """
+    added = [OwnedFile(file, _sha1(_checked(file)), (tool,)) for file in made]
+    files = tuple(sorted((*found.files, *added), key=lambda owned: owned.file.path))
+    return replace(found, files=files, packages=tuple(sorted({*found.packages, *((tool,) if added else ())})))
+
+
 def _owned(file: ImageFile, claims: Iterable[Claim], tool: Package, licensed: _Licences) -> OwnedFile:
+    data = _checked(file)
+    claims = tuple(claims)
+    # Packages may share a path where one replaces the other's file: then only one's digest is met.
+    true = tuple(claim for claim in claims if claim.met(data))
+    owners = {licensed.of(claim.package) for claim in (true or claims)} if file.origin else {tool}
+    altered = bool(claims) and not true
+    return OwnedFile(file, _sha1(data), tuple(sorted(owners)), _built_in(data, file.path), altered)
+
+
+def _checked(file: ImageFile) -> bytes:
     data = file.read()
     found = hashlib.sha256(data).hexdigest()
     if found != file.sha256:
         raise PackageError(file.path, f"sha256 {found}", f"{file.sha256}, as it was given")
-    claims = tuple(claims)
-    # Packages may share a path where one replaces the other's file: then only one's digest is met.
-    true = tuple(claim for claim in claims if claim.met(data))
-    owners = {licensed.of(claim.package) for claim in (true or claims)}
-    if not file.origin:
-        owners = {tool}
-    sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-    return OwnedFile(file, sha1, tuple(sorted(owners)), _built_in(data, file.path), bool(claims) and not true)
+    return data
+
+
+def _sha1(data: bytes) -> str:
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
 
 
 def _built_in(data: bytes, path: str) -> tuple[Package, ...]:

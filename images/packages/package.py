@@ -50,6 +50,7 @@ class Package:
         built_using: Source packages whose code was built into it besides.
         depends: For each dependency the names of packages that satisfy it.
         checksum: "h1:" and Base64 of a Go module.
+        replaces: Name of the Go module in whose place it was built in.
     """
 
     ecosystem: Ecosystem
@@ -65,6 +66,7 @@ class Package:
     built_using: tuple[SourcePackage, ...] = ()
     depends: tuple[tuple[str, ...], ...] = ()
     checksum: str = ""
+    replaces: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:

@@ -48,7 +48,9 @@ def names_of(package: Package) -> tuple[tuple[str, str], ...]:
     Source packages whose code was built into it are among them.
     """
     if package.ecosystem not in (Ecosystem.DEB, Ecosystem.APK):
-        return ((package.name, package.version),)
+        # What stands in the place of a module may be the same code at any version.
+        replaced = ((package.replaces, ""),) if package.replaces else ()
+        return ((package.name, package.version), *replaced)
     source = package.source
     own = (package.name, package.version) if source is None else (source.name, source.version)
     return (own, *((one.name, one.version) for one in package.built_using))

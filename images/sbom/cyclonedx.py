@@ -116,7 +116,12 @@ def _dependencies(inventory: Inventory) -> list[Dependency]:
 
 def _sources(package: Package) -> list[tuple[str, str]]:
     source = [] if package.source is None else [("source", f"{package.source.name} {package.source.version}")]
-    return source + [("built-using", f"{one.name} {one.version}") for one in package.built_using]
+    replaced = [("replaces", package.replaces)] if package.replaces else []
+    return [
+        *source,
+        *replaced,
+        *(("built-using", f"{one.name} {one.version}") for one in package.built_using),
+    ]
 
 
 def _licences(package: Package) -> list[LicenseExpression]:

@@ -1,17 +1,23 @@
 """
-The bills of materials of an image, and what of the extra `sbom` they need.
+The documents of an image: bills of materials, and what vulnerabilities mean for it.
 
-The libraries are loaded here, so that whoever makes no document needs none of them.
+The libraries of the extra `sbom` are loaded here, so that whoever makes no document needs none of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from images.packages.errors import MissingLibraryError
 from images.packages.package import Inventory
 from images.sbom.ntia import MissingElement, missing_elements
 from images.sbom.subject import Subject
+from shim.profile.execute_path import ExecutePath
+
+if TYPE_CHECKING:
+    from images.sbom.vex import Vex
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,8 @@ def documents(inventory: Inventory, subject: Subject, *, check: bool) -> Documen
     """
     try:
         from images.sbom import cyclonedx, spdx
-    except ImportError as error:
-        raise MissingLibraryError(
-            str(error.name), "not installed", "it: pip install 'tee-shim[sbom]'"
-        ) from error
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
     made = Documents(
         spdx.spdx(inventory, subject, check=check),
         cyclonedx.cyclonedx(inventory, subject),
@@ -59,3 +63,37 @@ def documents(inventory: Inventory, subject: Subject, *, check: bool) -> Documen
 
         check_schema(made.cyclonedx)
     return made
+
+
+def exploitability(
+    records: Mapping[str, bytes],
+    inventory: Inventory,
+    subject: Subject,
+    path: ExecutePath | None,
+    *,
+    whole_functions: bool = False,
+) -> Vex:
+    """
+    Return what vulnerabilities mean for an image: an OpenVEX document and what is in it.
+
+    Args:
+        records: Files of OSV records by name.
+        inventory: What is in the image.
+        subject: The image.
+        path: What `shim.analysis.execute_path` found of its program; None if nobody looked.
+        whole_functions: Whether to assume that the compiler copied no function into another.
+
+    Raises:
+        MissingLibraryError: the extra `sbom` is not installed.
+        VulnerabilityRecordError: a file is none of records.
+    """
+    try:
+        from images.sbom import osv, vex
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    parsed = [record for name, data in records.items() for record in osv.parse_records(data, name)]
+    return vex.vex(parsed, inventory, subject, path, whole_functions=whole_functions)
+
+
+def _missing(error: ModuleNotFoundError) -> MissingLibraryError:
+    return MissingLibraryError(str(error.name), "not installed", "it: pip install 'tee-shim[sbom]'")

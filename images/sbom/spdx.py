@@ -173,6 +173,8 @@ def _source_info(package: Package) -> str | None:
         parts.append(f"built package from: {package.source.name} {package.source.version}")
     if package.built_using:
         parts.append("built using: " + ", ".join(f"{one.name} {one.version}" for one in package.built_using))
+    if package.replaces:
+        parts.append(f"in the place of: {package.replaces}")
     return "; ".join(parts) or None
 
 

@@ -97,5 +97,6 @@ def _all_of(package: Package) -> list[str]:
         package.homepage,
         package.licence,
         package.checksum,
+        package.replaces,
         *built_from,
     ]

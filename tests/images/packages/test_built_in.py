@@ -84,7 +84,8 @@ def test_modules_of_a_go_program(go_program: bytes) -> None:
     assert build.main is not None
     assert (build.main.name, build.main.version) == ("example.com/Hello", "")
     # The module that was replaced is not in it; what is in its place has no version.
-    assert [(module.name, module.version) for module in build.modules] == [("./dep", "")]
+    (module,) = build.modules
+    assert (module.name, module.version, module.replaces) == ("./dep", "", "example.com/dep")
     assert build.settings["CGO_ENABLED"] == "0"
     assert [package.name for package in build.packages] == ["example.com/Hello", "./dep", "stdlib"]
 

@@ -187,6 +187,13 @@ def test_a_go_program_without_modules_may_hold_any() -> None:
     assert verdict(one(value, holding(LIBC))) == NOT_PRESENT
 
 
+def test_what_replaces_a_module_may_be_the_same_code() -> None:
+    fork = Package(Ecosystem.GO, "example.com/fork", "9.0.0", replaces="golang.org/x/net")
+    statement = one(go_record("Parse"), holding(fork, STDLIB))
+    assert verdict(statement) == UNKNOWN
+    assert "has no version" in statement.explanation
+
+
 def test_a_program_that_names_no_crates_may_hold_any() -> None:
     value = record(package={"ecosystem": "crates.io", "name": "adler"}, ranges=[ranges("0", kind="SEMVER")])
     assert verdict(one(value, holding(LIBC))) == UNKNOWN
