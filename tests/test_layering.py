@@ -49,6 +49,13 @@ ONLY_IN = {
     "cbor2": ("attestation.cose", "attestation.corim", "attestation.nitro.collect", "images.eif_signature"),
     "lxml": ("attestation.nvidia.rim",),
     "signxml": ("attestation.nvidia.rim",),
+    "cyclonedx": ("images.sbom",),
+    "license_expression": ("images.sbom",),
+    "lz4": ("images.packages.apt_lists",),
+    "packageurl": ("images.sbom",),
+    "semver": ("images.packages.versions",),
+    "spdx_tools": ("images.sbom.spdx",),
+    "univers": ("images.packages.versions",),
     "ssl": ("attestation.fetch.http_transport",),
     "httpcore": ("attestation.fetch.http_transport",),
     "attestation.fetch": (

@@ -40,7 +40,7 @@ def go_functions(image: ElfImage) -> tuple[GoFunction, ...]:
     Source:
         Go 1.2 to 1.26, src/debug/gosym/pclntab.go, parsePclnTab.
     """
-    table = _find(image)
+    table = find_table(image)
     if table is None:
         return ()
     magic = int.from_bytes(table[:4], "little")
@@ -54,7 +54,8 @@ def go_functions(image: ElfImage) -> tuple[GoFunction, ...]:
         ) from error
 
 
-def _find(image: ElfImage) -> bytes | None:
+def find_table(image: ElfImage) -> bytes | None:
+    """Return the line table and what follows it, or None where the file has none."""
     quantum = _QUANTUM[image.machine]
     for section in image.sections:
         if section.name in (".gopclntab", ".data.rel.ro.gopclntab"):

@@ -45,6 +45,21 @@ def symbols(image: ElfImage) -> tuple[Symbol, ...]:
     return tuple(sorted(found.values(), key=lambda symbol: (symbol.address, -symbol.size, symbol.name)))
 
 
+def names_local_functions(image: ElfImage) -> bool:
+    """
+    Whether a symbol table has functions that other files cannot name: whether nobody stripped them.
+
+    Source:
+        System V ABI, chapter 4, "Symbol Table": st_info is binding and type.
+    """
+    return any(
+        info == STT_FUNC and section_index != SHN_UNDEF  # the binding STB_LOCAL is 0
+        for table in image.sections
+        if table.type == "SHT_SYMTAB" and table.size % SYM.size == 0
+        for _name, info, _other, section_index, _value, _size in SYM.iter_unpack(image.section_data(table))
+    )
+
+
 def _read(image: ElfImage, table: Section) -> list[Symbol]:
     where = f"{image.path}: section {table.name}"
     if table.link >= len(image.sections):

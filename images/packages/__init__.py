@@ -1,0 +1,1 @@
+"""Whose are the files of an image: distribution packages, and what is built into binaries."""
