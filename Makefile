@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 APT_PACKAGES := gcc libc6-dev make musl-tools python3-venv python3-dev busybox-static
-# A machine, firmware and a TPM of its own for what this one may lack; without them tests are skipped.
-GUEST_PACKAGES := qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi
+# A machine, firmware, a TPM, cryptography for a guest and a model checker; without them tests are skipped.
+GUEST_PACKAGES := qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi libsodium-dev spin
 NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)
 T ?= tests
 RUNS ?= 200000

@@ -16,6 +16,8 @@ have() {
 	musl-tools) command -v musl-gcc >/dev/null ;;
 	python3-venv) "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ;;
 	python3-dev) test -e "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ;;
+	libsodium-dev) echo '#include <sodium.h>' | gcc -E - >/dev/null 2>&1 ;;
+	spin) command -v spin >/dev/null ;;
 	cpio) command -v cpio >/dev/null ;;
 	swtpm) command -v swtpm >/dev/null ;;
 	tpm2-tools) command -v tpm2_checkquote >/dev/null ;;
@@ -44,7 +46,7 @@ if command -v apt-get >/dev/null; then
 fi
 
 # Without it only the demonstration and some tests have less to work on.
-optional=" busybox-static cpio qemu-system-x86 linux-image-cloud-amd64 swtpm tpm2-tools "
+optional=" busybox-static libsodium-dev spin cpio qemu-system-x86 linux-image-cloud-amd64 swtpm tpm2-tools "
 failed=
 for package in $missing; do
 	have "$package" && continue
