@@ -20,7 +20,12 @@ uint64_t channel_now(void)
 
 static int failed(struct guest_fault *fault, const char *where, long error)
 {
-	guest_fault_number(fault, where, (uint64_t)-error, "no errno");
+	struct text text = { fault->found, sizeof(fault->found), 0 };
+
+	fault->where = where;
+	fault->want = "an open channel";
+	text_add(&text, "errno ");
+	text_add_decimal(&text, (uint64_t)-error);
 	return -1;
 }
 

@@ -51,14 +51,23 @@ int guest_fault_number(struct guest_fault *fault, const char *where,
 	return -1;
 }
 
+static int wrong_magic(struct guest_fault *fault, const uint8_t *found)
+{
+	struct text text = { fault->found, sizeof(fault->found), 0 };
+
+	fault->where = "frame.magic";
+	fault->want = "'SHIM'";
+	text_add_quoted(&text, found, sizeof(magic));
+	return -1;
+}
+
 int frame_read_header(const uint8_t header[FRAME_HEADER_SIZE],
 		      struct frame *frame, struct guest_fault *fault)
 {
 	uint32_t size = load32_be(header + 8);
 
 	if (memcmp(header, magic, sizeof(magic)) != 0)
-		return guest_fault_number(fault, "frame.magic",
-					  load32_be(header), "SHIM");
+		return wrong_magic(fault, header);
 	if (header[4] != FRAME_VERSION)
 		return guest_fault_number(fault, "frame.version", header[4],
 					  "1");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -228,6 +229,24 @@ def test_a_release_to_another_guest_is_refused(simulator: Path) -> None:
     assert "release.ciphertext" in forged(simulator, Forger(SIGNING_KEY, key=other))
 
 
+def test_a_secret_of_the_hosts_behind_a_true_signature_is_refused(simulator: Path) -> None:
+    """The signature of the real release, taken off it; everything else as the relying party would make it."""
+    forger = Forger(SIGNING_KEY)
+
+    def down(seen: Frame) -> Iterable[bytes]:
+        (made,) = forger.down(seen)
+        forged_body = made[12:]
+        yield (
+            made
+            if seen.type is MessageType.CHALLENGE
+            else encode(Frame(seen.type, forged_body[:32] + seen.body[32:96] + forged_body[96:]))
+        )
+
+    done = Run(simulator, session(), up=forger.up, down=down)(*STORY)
+    assert (done.exit_code, done.secret) == (125, b"")
+    assert "release.signature" in done.error
+
+
 def test_a_release_by_the_relying_party_would_be_accepted(simulator: Path) -> None:
     """The forger is good enough: with the right key its release opens."""
     forger = Forger(SIGNING_KEY)
@@ -251,7 +270,7 @@ def test_a_release_that_was_changed_on_its_way_is_refused(simulator: Path, at: i
 
 NONCE = frame(MessageType.CHALLENGE, b"n" * 32)
 WRONG_CHALLENGES = {
-    "another protocol": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "frame.magic: found 1213486160, want SHIM"),
+    "another protocol": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "frame.magic: found 'HTTP', want 'SHIM'"),
     "version 2": (b"SHIM\2" + NONCE[5:], "frame.version: found 2, want 1"),
     "reserved bits": (NONCE[:6] + b"\0\1" + NONCE[8:], "frame.reserved: found 1, want 0"),
     "unknown type": (b"SHIM\1\x63\0\0" + bytes(4), "frame.type: found 99, want a type of version 1"),
@@ -401,3 +420,21 @@ def test_nothing_is_sent_behind_the_exit(simulator: Path) -> None:
     assert done.exit_code == 125
     assert done.error == "shim: guest.state: found 4, want the state before this step\n"
     assert (done.records, done.failure) == ((Exit(0, ""),), None)
+
+
+def sanitized(guest_build: Callable[[str], Path]) -> Path:
+    return guest_build("sanitized-guest") / "guest-sanitized"
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 60, b"\3", b"\3\1\20\1", b"\4\1\0\1", b"\1\31" * 30])
+def test_a_guest_under_sanitizers(guest_build: Callable[[str], Path], data: bytes) -> None:
+    done = subprocess.run([sanitized(guest_build)], input=data, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_any_host_under_sanitizers(guest_build: Callable[[str], Path]) -> None:
+    """Frames and releases that are almost good: the guest takes none that was changed, and keeps nothing secret."""
+    command = [sanitized(guest_build), "--generate", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout.split()[0]) > 500
