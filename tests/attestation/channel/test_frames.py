@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -138,3 +141,9 @@ def test_records_that_say_nothing(kind: MessageType, body: bytes, where: str) ->
     with pytest.raises(MessageError) as caught:
         messages.read_record(kind, body)
     assert caught.value.where == where
+
+
+def test_the_document_has_the_same_types_and_sizes() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "protocol.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| [^|]+ \| [^|]+ \| (\d+) \| (\d+) \|", text, re.MULTILINE)
+    assert [tuple(map(int, row)) for row in rows] == [(kind, *SIZES[kind]) for kind in MessageType]
