@@ -206,7 +206,6 @@ class Session:
         self.result = result
         self.state = State.RELEASED
         self._owes_answer = False
-        self.deadline = None
         return encode(frame)
 
     def _record(self, frame: Frame) -> Record:
@@ -237,7 +236,6 @@ class Session:
         """A guest that waits for a release is told that there is none, and never why."""
         if self._owes_answer:
             reply += encode(messages.refusal(error.exit_code))
-        self._owes_answer = False
         self.state = State.FAILED
         self.deadline = None
         return Turn(reply, records, error)

@@ -434,7 +434,7 @@ def test_a_guest_under_sanitizers(guest_build: Callable[[str], Path], data: byte
 
 def test_any_host_under_sanitizers(guest_build: Callable[[str], Path]) -> None:
     """Frames and releases that are almost good: the guest takes none that was changed, and keeps nothing secret."""
-    command = [sanitized(guest_build), "--generate", "1"]
+    command = [sanitized(guest_build), "--generate", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert int(done.stdout.split()[0]) > 500
+    assert int(done.stdout.split()[0]) > 100

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import given, settings, strategies as st
 
 from attestation import binding
@@ -160,7 +161,9 @@ def test_no_number_is_used_twice_at_the_end(lib: ctypes.CDLL) -> None:
     assert context is not None
     context.sealing.sequence = 2**64 - 1
     assert change(lib, "sealing_seal", context.sealing, b"", b"x") is None
-    assert change(lib, "sealing_open", context.sealing, b"", bytes(17)) is None
+    nonce = int.from_bytes(rfc9180.BASE_NONCE) ^ (2**64 - 1)
+    sealed = ChaCha20Poly1305(rfc9180.KEY).encrypt(nonce.to_bytes(12), b"x", b"")
+    assert change(lib, "sealing_open", context.sealing, b"", sealed) is None
 
 
 @given(

@@ -307,6 +307,15 @@ def test_the_end_of_the_channel_is_no_exit() -> None:
         assert subject.state is State.FAILED
 
 
+def test_there_is_no_silence_behind_the_exit() -> None:
+    subject, someone, reply = released()
+    _, records = someone.open(reply)
+    data = sealed(records, MessageType.EXIT, b"\0")
+    assert subject.receive(data[:5], NOW).records == ()
+    assert subject.receive(data[5:], NOW).records == (Exit(0, ""),)
+    assert subject.expire(NOW + timedelta(days=1)).failure is None
+
+
 def test_nothing_comes_behind_the_exit() -> None:
     subject, someone, reply = released()
     _, records = someone.open(reply)
