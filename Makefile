@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 APT_PACKAGES := gcc libc6-dev make musl-tools python3-venv python3-dev
-# A machine, firmware, a TPM and runtimes of containers for what this one may lack; without them tests are skipped.
+# A machine, firmware, a TPM, runtimes of containers, a guest's cryptography, a model checker; tests are skipped without.
 GUEST_PACKAGES := busybox-static qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi runc umoci \
-	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils
+	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils libsodium-dev spin
 NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)
 T ?= tests
 RUNS ?= 200000

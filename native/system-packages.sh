@@ -19,7 +19,7 @@ have() {
 	musl-tools) command -v musl-gcc >/dev/null ;;
 	python3-venv) "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ;;
 	python3-dev) test -e "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ;;
-	cpio | swtpm | runc | umoci | skopeo) command -v "$1" >/dev/null ;;
+	cpio | swtpm | runc | umoci | skopeo | spin) command -v "$1" >/dev/null ;;
 	libarchive-tools) command -v bsdtar >/dev/null ;;
 	gdisk) command -v sgdisk >/dev/null ;;
 	dosfstools) test -x /usr/sbin/fsck.vfat ;;
@@ -27,6 +27,7 @@ have() {
 	qemu-utils) command -v qemu-img >/dev/null ;;
 	ovmf) test -d /usr/share/OVMF ;;
 	systemd-boot-efi) test -e /usr/lib/systemd/boot/efi/linuxx64.efi.stub ;;
+	libsodium-dev) echo '#include <sodium.h>' | gcc -E - >/dev/null 2>&1 ;;
 	tpm2-tools) command -v tpm2_checkquote >/dev/null ;;
 	qemu-system-x86) command -v qemu-system-x86_64 >/dev/null ;;
 	linux-image-cloud-amd64) for kernel in /boot/vmlinuz-*; do test -e "$kernel"; done ;;

@@ -44,6 +44,17 @@ def native_build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
     return built
 
 
+@pytest.fixture(scope="session")
+def guest_build(native_build: Callable[[str], Path]) -> Callable[[str], Path]:
+    """The same for what needs libsodium; tests are skipped without it."""
+    found = subprocess.run(
+        ["gcc", "-print-file-name=libsodium.a"], capture_output=True, text=True, check=True
+    )
+    if not Path(found.stdout.strip()).exists():
+        pytest.skip("no libsodium.a (apt install libsodium-dev)")
+    return native_build
+
+
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
     """A folder that another user may enter, which pytest's own are not."""

@@ -1,0 +1,1 @@
+"""How does a secret get into a guest that was appraised, through a host that only relays?"""
