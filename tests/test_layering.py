@@ -49,8 +49,21 @@ ONLY_IN = {
     "cbor2": ("attestation.cose", "attestation.corim", "attestation.nitro.collect"),
     "lxml": ("attestation.nvidia.rim",),
     "signxml": ("attestation.nvidia.rim",),
-    "ssl": ("attestation.fetch.http_transport",),
-    "httpcore": ("attestation.fetch.http_transport",),
+    "ssl": ("attestation.fetch.http_transport", "attestation.client"),
+    "httpcore": ("attestation.fetch.http_transport", "attestation.client"),
+    "uvicorn": ("attestation.relying_party.server",),
+    "starlette": ("attestation.relying_party",),
+    "sqlite3": ("attestation.relying_party.sqlite",),
+    "psycopg": ("attestation.relying_party.postgresql",),
+    "prometheus_client": ("attestation.relying_party.metrics",),
+    "attestation.relying_party": (
+        "attestation.relying_party",
+        "attestation.client",
+        "shim.cli.serve",
+        "shim.cli.serving",
+        "shim.cli.serve_store",
+    ),  # a verifier serves nobody
+    "attestation.client": ("shim.cli.attest_url",),
     "attestation.fetch": (
         "attestation.fetch",
         "shim.cli.fetch",
