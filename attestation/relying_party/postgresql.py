@@ -110,4 +110,4 @@ class _Statements:
 
 def _spelled(statement: str) -> bytes:
     """Return a statement with the library's own sign for a value."""
-    return statement.replace("?", "%s").encode()
+    return statement.replace("%", "%%").replace("?", "%s").encode()

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 CLAIM = "shim_release"  # a private claim, RFC 7519, section 4.3: what was released beside the token
 
 
+def fresh_key() -> SigningKey:
+    """Return a new key that signs tokens, on P-256."""
+    made = ec.generate_private_key(ec.SECP256R1())
+    pem = made.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return SigningKey("ES256", pem)
+
+
 def key_set(key: SigningKey) -> Mapping[str, JsonValue]:
     """
     Return the public half of the key that signs tokens, as a JSON web key set; RFC 7517, section 5.

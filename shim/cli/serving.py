@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 import shim
 from attestation import ear, kinds
 from attestation.ear_token import SigningKey, load_key
@@ -23,7 +20,7 @@ from attestation.relying_party.ledger import Ledger
 from attestation.relying_party.party import RelyingParty, Supply, Terms
 from attestation.relying_party.rate import RateLimit
 from attestation.relying_party.server import Listening, run
-from attestation.relying_party.token import key_set
+from attestation.relying_party.token import fresh_key, key_set
 from attestation.relying_party.web import Limits, Service
 from shim.cli.endorsing import Lookup
 from shim.cli.main import say
@@ -93,11 +90,7 @@ def _signing_key(path: Path | None) -> SigningKey:
     if path is not None:
         return load_key(read_limited(path, "key"), str(path))
     say("tokens are signed with a key that was made now; its public half is at /v1/keys")
-    made = ec.generate_private_key(ec.SECP256R1())
-    pem = made.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return load_key(pem, "the key that was made now")
+    return fresh_key()
 
 
 def _supply(setting: Setting) -> Supply:
