@@ -41,8 +41,15 @@ class Request:
     submission: Submission
 
 
-def challenge(party: RelyingParty, now: datetime) -> Mapping[str, JsonValue]:
-    """Return a question."""
+def challenge(party: RelyingParty, body: bytes, now: datetime) -> Mapping[str, JsonValue]:
+    """
+    Return a question.
+
+    Raises:
+        RequestError: a body that is neither nothing nor an empty object.
+    """
+    if body and _object(body).members:
+        raise RequestError("request", "more", "{} or nothing")
     made = party.challenge(now)
     return {"nonce": base64url.encode(made.nonce), "expires": made.expires}
 
@@ -111,7 +118,14 @@ def parse(body: bytes, peer: str) -> Request:
         RequestError: something else than a request.
     """
     try:
-        return _parse(json_document.read(body, "request"), peer)
+        return _parse(_object(body), peer)
+    except EvidenceFormatError as error:
+        raise RequestError(error.where, error.found, error.want, error.source) from error
+
+
+def _object(body: bytes) -> JsonObject:
+    try:
+        return json_document.read(body, "request")
     except EvidenceFormatError as error:
         raise RequestError(error.where, error.found, error.want, error.source) from error
 

@@ -11,6 +11,7 @@ from attestation.verdict import Verdict
 from shim.canonical import JsonValue
 
 _JSON: Final = "application/json"
+_ANY = "[A-Za-z0-9_-]"
 _PART = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -18,9 +19,11 @@ def _octets(size: int | None = None) -> Mapping[str, JsonValue]:
     """Return the schema of bytes in base64url; every size has one length, and bits left over are zero."""
     said = "base64url without padding, RFC 7515"
     if size is None:
-        return {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "minLength": 2, "description": said}
+        ending = f"{_ANY}[AQgw]|{_ANY}{{2}}[AEIMQUYcgkosw048]"
+        pattern = f"^({_ANY}{{4}})*({ending}|{_ANY}{{4}})$"
+        return {"type": "string", "pattern": pattern, "description": said}
     last = {0: "", 1: "[AQgw]", 2: "[AEIMQUYcgkosw048]"}[size % 3]
-    body = f"[A-Za-z0-9_-]{{{(size * 8 + 5) // 6 - bool(last)}}}"
+    body = f"{_ANY}{{{(size * 8 + 5) // 6 - bool(last)}}}"
     return {"type": "string", "pattern": f"^{body}{last}$", "description": f"{size} bytes, {said}"}
 
 
@@ -83,7 +86,7 @@ _SCHEMAS: Mapping[str, JsonValue] = {
         "verdict",
         "detail",
     ),
-    "Nothing": {"type": "object"},
+    "Nothing": {"type": "object", "maxProperties": 0},
     "Challenge": _object({"nonce": _octets(32), "expires": {"type": "integer", "description": "Unix time"}}),
     "AttestRequest": _object(
         {

@@ -91,8 +91,8 @@ class Service:
 
     async def challenge(self, request: Request) -> Response:
         """Answer POST /v1/challenge."""
-        await self.body(request, limit=1024)
-        return gate.as_json(exchange.challenge(self.party, self.clock()))
+        body = await self.body(request, limit=1024)
+        return gate.as_json(exchange.challenge(self.party, body, self.clock()))
 
     async def attest(self, request: Request) -> Response:
         """Answer POST /v1/attest."""

@@ -14,11 +14,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.x509.oid import NameOID
 
 from attestation.binding import report_data
 from attestation.ear import VerifierId
@@ -142,11 +147,29 @@ class Running:
         return self.process.wait(20)
 
 
+COMMAND = "from shim.cli.main import main; main()"
+
+
+def run_serve(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `shim serve` where it ends by itself."""
+    command = [sys.executable, "-c", COMMAND, "serve", "--listen", "127.0.0.1:0", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+
 @contextlib.contextmanager
-def serve(*arguments: str | Path, rate: str = "0") -> Iterator[Running]:
+def serve(*arguments: str | Path, rate: str = "0", program: str = COMMAND) -> Iterator[Running]:
     """Run `shim serve` on a free port, until the end or until somebody else ends it."""
-    program = (sys.executable, "-c", "from shim.cli.main import main; main()")
-    command = [*program, "serve", "--listen", "127.0.0.1:0", "--rate", rate, "--no-store"]
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--rate",
+        rate,
+        "--no-store",
+    ]
     process = subprocess.Popen(
         [*command, *map(str, arguments)],
         cwd=ROOT,
@@ -170,6 +193,20 @@ def serve(*arguments: str | Path, rate: str = "0") -> Iterator[Running]:
         if process.stderr is not None:
             said += process.stderr.read().splitlines()
             process.stderr.close()
+
+
+def certificate(folder: Path) -> Path:
+    """Return a file with a certificate for 127.0.0.1 that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    begin, end = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1)
+    made = builder.not_valid_before(begin).not_valid_after(end).add_extension(alternative, critical=False)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())  # fmt: skip
+    path = folder / "tls.pem"
+    path.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM) + pem)
+    return path
 
 
 # --- PostgreSQL

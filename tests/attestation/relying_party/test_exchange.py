@@ -37,7 +37,7 @@ from tests.fakes.relying_party import NOW, SECRET, Machine, encoded
 
 
 def challenge(party: RelyingParty) -> str:
-    return str(exchange.challenge(party, NOW)["nonce"])
+    return str(exchange.challenge(party, b"", NOW)["nonce"])
 
 
 def attest(party: RelyingParty, machine: Machine, resource: str = "disk", **others: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -320,6 +320,12 @@ class SmallOrder(Machine):
     @property
     def public(self) -> bytes:
         return bytes(32)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b'{"a":1}', b"null"])
+def test_a_question_is_asked_with_nothing(party: RelyingParty, body: bytes) -> None:
+    with pytest.raises(RequestError):
+        exchange.challenge(party, body, NOW)
 
 
 @pytest.mark.parametrize(
