@@ -106,7 +106,7 @@ def attest(
     """
     with _Connection(server) as connection:
         asked = connection.ask("POST", "/v1/challenge", b"{}")
-        nonce = _nonce(f"{server.url}/v1/challenge", asked)
+        nonce = _nonce(asked)
         public_key = X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
         found = collect(report_data(nonce, public_key, plan_digest))
         request = {
@@ -119,7 +119,7 @@ def attest(
             **({"event_log": base64url.encode(event_log)} if event_log else {}),
         }
         answer = connection.ask("POST", "/v1/attest", canonical_bytes(request))
-    sealed, signed, version = _released(f"{server.url}/v1/attest", answer)
+    sealed, signed, version = _released(answer)
     if server.public_key is not None:
         digest = hashlib.sha256(sealed).hexdigest()
         token.check(signed, server.public_key, nonce=nonce, resource=resource, sealed_sha256=digest)
@@ -190,16 +190,16 @@ class _Connection:
         raise RelyingPartyRefusalError(where, ": ".join(why)[:500], "the resource", verdict)
 
 
-def _nonce(where: str, answer: JsonObject) -> bytes:
+def _nonce(answer: JsonObject) -> bytes:
     try:
         return base64url.member(answer, "nonce", size=NONCE_SIZE)
     except (EvidenceFormatError, RequestError) as error:
-        raise UnreachableError(where, error.found, error.want) from error
+        raise UnreachableError(error.where, error.found, error.want) from error
 
 
-def _released(where: str, answer: JsonObject) -> tuple[bytes, str, int]:
+def _released(answer: JsonObject) -> tuple[bytes, str, int]:
     """Return sealed resource, token and version."""
     try:
         return base64url.member(answer, "sealed"), answer.text("token"), answer.number("version", 1 << 53)
     except (EvidenceFormatError, RequestError) as error:
-        raise UnreachableError(where, error.found, error.want) from error
+        raise UnreachableError(error.where, error.found, error.want) from error

@@ -42,7 +42,7 @@ ONLY_IN = {
     "capstone": (),
     "iced_x86": ("shim.analysis",),
     "cryptography": ("attestation", "images.measure.id_block"),
-    "socket": ("shim.cli.guest",),
+    "socket": ("shim.cli.guest", "attestation.relying_party.server"),
     "http": (),
     "urllib.request": ("shim.cli.fetching",),
     "urllib.parse": ("attestation.intel.collateral", "attestation.fetch"),

@@ -8,6 +8,7 @@ goes to whoever runs the service.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.exceptions import HTTPException
@@ -25,7 +26,7 @@ from attestation.relying_party.errors import (
 )
 from attestation.relying_party.metrics import Metrics
 from attestation.relying_party.rate import RateLimit
-from shim.canonical import JsonValue, canonical_bytes
+from shim.canonical import JsonValue
 
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -178,7 +179,8 @@ def problem(
 
 def as_json(value: JsonValue, status: int = 200, headers: Mapping[str, str] = {}) -> Response:
     """Return an answer in JSON."""
-    return Response(canonical_bytes(value), status, {**HEADERS, **headers}, media_type="application/json")
+    text = json.dumps(value, separators=(",", ":"))
+    return Response(text, status, {**HEADERS, **headers}, media_type="application/json")
 
 
 async def of_framework(_request: Request, error: Exception) -> Response:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,16 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from attestation.errors import AttestationError
+from shim.errors import FoundWantError
+
 _LARGEST_HEAD = 1 << 14
+_BACKLOG = 2048
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class ListenError(FoundWantError, AttestationError):
+    """An address that cannot be listened on, or a certificate that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ def run(app: ASGIApp, where: Listening, announce: Callable[[str], None]) -> None
         announce: Gets the URL, once it is listening.
 
     Raises:
-        OSError: the address cannot be listened on, or the certificate not be read.
+        ListenError: the address cannot be listened on, or the certificate not be used.
     """
     config = uvicorn.Config(
         app,
@@ -69,6 +78,7 @@ def run(app: ASGIApp, where: Listening, announce: Callable[[str], None]) -> None
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="error",  # what clients do wrong is in the metrics
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -77,21 +87,32 @@ def run(app: ASGIApp, where: Listening, announce: Callable[[str], None]) -> None
         timeout_graceful_shutdown=where.grace_seconds,
         h11_max_incomplete_event_size=_LARGEST_HEAD,
     )
-    scheme = "http" if where.certificate is None else "https"
-    asyncio.run(_Server(config, lambda at: announce(f"{scheme}://{at}")).serve())
+    try:
+        config.load()
+    except OSError as error:
+        want = "a certificate and its key, PEM"
+        raise ListenError(f"{where.certificate}, {where.key}", error.strerror or str(error), want) from error
+    try:
+        family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
+        listener = socket.create_server((where.host, where.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        want = "an address that can be listened on"
+        found = str(error.strerror).partition(" (")[0]  # the library adds the address to it
+        raise ListenError(f"{where.host}, port {where.port}", found, want) from error
+    host, port = listener.getsockname()[:2]
+    scheme, shown = "http" if where.certificate is None else "https", f"[{host}]" if ":" in host else host
+    server = _Server(config, lambda: announce(f"{scheme}://{shown}:{port}"))
+    asyncio.run(server.serve(sockets=[listener]))
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         await super().startup(sockets)
-        for server in self.servers:
-            for listener in server.sockets:
-                host, port = listener.getsockname()[:2]
-                self._announce(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        self._announce()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

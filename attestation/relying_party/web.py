@@ -42,7 +42,7 @@ class Limits:
 
     body: int = exchange.LARGEST_REQUEST
     body_seconds: float = 10.0
-    threads: int = 16
+    threads: int = 8
 
 
 class Service:

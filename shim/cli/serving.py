@@ -65,7 +65,7 @@ def serve(ledger: Ledger, setting: Setting) -> None:
     Raises:
         SigningKeyError: no tokens can be signed with the key.
         EvidenceFormatError: an endorsement that was named cannot be read.
-        OSError: the address cannot be listened on, or the certificate not be read.
+        ListenError: the address cannot be listened on, or the certificate not be used.
     """
     gc.enable()  # a command ends soon, this one does not
     signing_key = _signing_key(setting.ear_key)
