@@ -31,6 +31,7 @@ from shim.canonical import JsonValue
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 Endpoint = Callable[[Request], Awaitable[Response]]
 Report = Callable[[str], None]
+_ROUTE = "shim.route"
 _NAMES = {
     400: "malformed request",
     404: "not found",
@@ -90,7 +91,7 @@ class Gate:
             else:
                 await problem(429, headers={"Retry-After": "1"})(scope, receive, counted)
         # The pattern that matched, never the path: a client may not make names of metrics.
-        route = getattr(scope.get("route"), "path", "none")
+        route = str(scope.get(_ROUTE, "none"))
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(self._limit.seconds() - started)
 
@@ -132,7 +133,12 @@ def route(method: str, path: str, endpoint: Endpoint) -> Route:
 
     The framework takes HEAD for GET as well: that would release a resource, and throw it away.
     """
-    made = Route(path, endpoint, methods=[method])
+
+    async def named(request: Request) -> Response:
+        request.scope[_ROUTE] = path
+        return await endpoint(request)
+
+    made = Route(path, named, methods=[method])
     made.methods = {method}
     return made
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import platform
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from shim.cli.arguments import ENDORSEMENTS, NO_STORE, STORE
+from shim.errors import FoundWantError
 
 if TYPE_CHECKING:
     from attestation.relying_party.audit import Head
     from attestation.relying_party.ledger import Ledger
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+class MissingLibraryError(FoundWantError):
+    """A library that only this command needs is not installed."""
 
 
 def address(text: str) -> tuple[str, int]:
@@ -164,8 +170,7 @@ def command(  # noqa: PLR0913  # one parameter per option
 
     Exit codes: 0 done; 1 the database cannot be used, or the audit log is not what was written; 2 usage.
     """
-    from shim.cli import serve_store
-
+    serve_store = _loaded("serve_store")
     managing = bool(put_texts or removed or list_them or verify_audit)
     if (tls_certificate is None) != (tls_key is None):
         raise click.UsageError("--tls-certificate and --tls-key belong together")
@@ -184,13 +189,11 @@ def command(  # noqa: PLR0913  # one parameter per option
             _show(ledger, list_them=list_them, verify_audit=verify_audit, noted=noted)
             return
         _check_policies(ledger, set(policies))
-        from attestation.relying_party.server import Listening
-        from shim.cli import serving
-
+        serving = _loaded("serving")
         serving.serve(
             ledger,
             serving.Setting(
-                listening=Listening(*listen, tls_certificate, tls_key),
+                listening=serving.Listening(*listen, tls_certificate, tls_key),
                 policies=policies,
                 ear_key=ear_key,
                 ear_profile=ear_profile,
@@ -205,12 +208,26 @@ def command(  # noqa: PLR0913  # one parameter per option
         )
 
 
+def _loaded(name: str) -> Any:  # noqa: ANN401  # a module of this folder
+    """
+    Import a module that needs the libraries of the service.
+
+    Raises:
+        MissingLibraryError: one of them is not installed.
+    """
+    try:
+        return importlib.import_module(f"shim.cli.{name}")
+    except ModuleNotFoundError as error:
+        want = "it: pip install 'tee-shim[serve]'"
+        raise MissingLibraryError("shim serve", f"no module {error.name}", want) from error
+
+
 @contextlib.contextmanager
 def _ledger(where: str | None, key: Path | None, instance: str) -> Iterator[Ledger]:
     """Open the database that is meant; without one, one that is gone at the end."""
     from attestation.relying_party.ledger import Ledger
-    from shim.cli import serve_store
 
+    serve_store = _loaded("serve_store")
     with contextlib.ExitStack() as stack:
         keys = serve_store.keyring(key, os.environ)
         if where is None:

@@ -150,9 +150,9 @@ class Running:
 COMMAND = "from shim.cli.main import main; main()"
 
 
-def run_serve(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_serve(*arguments: str | Path, program: str = COMMAND) -> subprocess.CompletedProcess[str]:
     """Run `shim serve` where it ends by itself."""
-    command = [sys.executable, "-c", COMMAND, "serve", "--listen", "127.0.0.1:0", *map(str, arguments)]
+    command = [sys.executable, "-c", program, "serve", "--listen", "127.0.0.1:0", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
 
 

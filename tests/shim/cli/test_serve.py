@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -346,6 +348,25 @@ def test_a_resource_without_its_policy_is_named_at_the_start(folder: Path, tmp_p
         machine = fakes.Machine()
         answer = fakes.attest(running.url, machine, "far")
         assert (answer.status, answer.json) == (503, {"error": "unavailable"})
+
+
+@pytest.mark.parametrize(
+    "library", ["starlette", "uvicorn", "prometheus_client", "cryptography.hazmat.primitives.hpke"]
+)
+def test_a_library_that_is_missing_is_named(library: str, folder: Path) -> None:
+    program = f"import sys; sys.modules[{library!r}] = None; {fakes.COMMAND}"
+    refused = run_serve("--policy", POLICY, "--resource", f"disk={folder / 'disk'}", program=program)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].endswith("want it: pip install 'tee-shim[serve]'"), refused.stderr
+
+
+def test_help_loads_nothing_of_it() -> None:
+    program = "import sys; from shim.cli.serve import command; print(sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=fakes.ROOT
+    )
+    for library in ("starlette", "uvicorn", "cryptography", "sqlite3", "psycopg", "httpcore"):
+        assert f"'{library}'" not in loaded.stdout
 
 
 def test_keys_of_tokens_are_published() -> None:
