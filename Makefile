@@ -3,16 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 APT_PACKAGES := gcc libc6-dev make musl-tools python3-venv python3-dev
-# A machine, firmware, a TPM, runtimes of containers, a guest's cryptography, a model checker; tests are skipped without.
+# A machine, firmware, a TPM, runtimes of containers, a guest's cryptography, a model checker and a database of its own for
+# what this one may lack; without them tests are skipped.
 GUEST_PACKAGES := busybox-static qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi runc umoci \
-	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils libsodium-dev spin
+	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils libsodium-dev spin postgresql
 NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)
 T ?= tests
 RUNS ?= 200000
+COUNT ?= 50000
 CHECKED := shim attestation images native tests setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format build bench corpus wide tables golden sanitize fuzz clean
+.PHONY: help demo test check lint types format build bench corpus wide tables golden load sanitize fuzz clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -58,6 +60,9 @@ tables: $(VENV)/.ready ## regenerate the decoder's tables, say how the syscall t
 golden: $(VENV)/.ready ## rewrite golden files and show what changed
 	$(BIN)/python -m tests.golden
 	git diff --stat -- tests docs
+
+load: $(VENV)/.ready ## the relying party under load, and killed in the middle: COUNT=attestations
+	$(BIN)/python -m tests.benchmarks.attestations --count $(COUNT)
 
 sanitize: $(VENV)/.ready ## the native readers under ASan and UBSan
 	$(MAKE) -C native sanitize

@@ -36,7 +36,8 @@ def handle(text: str) -> int:
 
 
 @click.command("attest", short_help="Collect evidence about this machine, to be verified elsewhere.")
-@click.option("-o", "--output", required=True, metavar="FILE", help='Where evidence goes; "-" is the output.')
+@click.option("-o", "--output", required=True, metavar="FILE",
+              help='Where evidence goes, or with --url what is released; "-" is the output.')  # fmt: skip
 @click.option("--tee", type=click.Choice([*TEES, "tpm"]), default="auto", show_default=True,
               help="Where evidence comes from; the simulation and a mere TPM must be named.")  # fmt: skip
 @click.option(
@@ -63,6 +64,19 @@ def handle(text: str) -> int:
     help="On Azure with TDX: the quote that the metadata service made for the same bytes.",
 )
 @TD_QUOTE_COMMAND
+@click.option("--url", metavar="URL", help="A relying party: attest to it, and get what it releases.")
+@click.option("--resource", metavar="NAME", help="With --url: what is asked for.")
+@click.option("--token", metavar="FILE", help="With --url: where the signed token goes.")
+@click.option(
+    "--tls-ca",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --url: certificates to trust for TLS instead of the system's.",
+)
+@click.option(
+    "--relying-party-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --url: the public key, PEM, that has to have signed the answer.",
+)
 def command(  # noqa: PLR0913  # one parameter per option
     *,
     output: str,
@@ -77,11 +91,17 @@ def command(  # noqa: PLR0913  # one parameter per option
     attestation_key: int | None,
     td_quote: Path | None,
     td_quote_command: str | None,
+    url: str | None,
+    resource: str | None,
+    token: str | None,
+    tls_ca: Path | None,
+    relying_party_key: Path | None,
 ) -> None:
     """
     Write evidence about this machine that is bound to a nonce; nothing is judged here.
 
     `shim verify` on another machine takes the same --nonce, --public-key and --plan-digest, or --report-data.
+    With --url nonce and key come from the exchange with `shim serve`, and what it releases is written.
     With "auto" the order is: the provider of configfs-tsm, /dev/sev-guest, /dev/tdx_guest, the vTPM of Azure,
     /dev/nsm.
     """
@@ -90,14 +110,29 @@ def command(  # noqa: PLR0913  # one parameter per option
     from shim.cli.files import write_output
     from shim.cli.guest import entry_name, guest
 
-    data = _bound(nonce, public_key, plan_digest, report_data)
+    if url is None and (resource or token or tls_ca or relying_party_key):
+        raise click.UsageError(
+            "--resource, --token, --tls-ca and --relying-party-key mean nothing without --url"
+        )
     if (tee == "tpm") != (attestation_key is not None):
         raise click.UsageError("--tee tpm and --attestation-key mean nothing without each other")
     if td_quote is not None and td_quote_command is not None:
         raise click.UsageError("--td-quote and --td-quote-command stand for each other")
     machine = guest(ROOT)
-    request = Request(data, entry_name(), vmpl, _quote_of(td_quote, td_quote_command))
-    found = _collected(tee, machine, request, attestation_key)
+    quote_of = _quote_of(td_quote, td_quote_command)
+
+    def collected(data: bytes) -> Collected:
+        return _collected(tee, machine, Request(data, entry_name(), vmpl, quote_of), attestation_key)
+
+    if url is not None:
+        if resource is None or nonce or public_key or report_data or certificates or event_log:
+            raise click.UsageError("--url wants --resource; nonce, key and evidence are made by itself")
+        from shim.cli.attest_url import Asked, attest
+
+        asked = Asked(url, resource, output, token, tls_ca, relying_party_key, plan_digest or bytes(32))
+        _say(*attest(asked, collected))
+        return
+    found = collected(_bound(nonce, public_key, plan_digest, report_data))
     log = None if event_log is None else read_event_log(machine, found.kind)
     write_output(output, found.evidence)
     said = [f"{len(found.evidence)} bytes of evidence ({found.kind}) from {found.source}: {output}"]

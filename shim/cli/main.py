@@ -29,6 +29,7 @@ COMMANDS = {
     "outdated": ("shim.cli.outdated", "Does the distribution have newer versions of what is in an image?"),
     "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),
     "trace": ("shim.cli.trace", "Run a program, record its calls, compare them with its profile."),
+    "serve": ("shim.cli.serve", "Appraise machines, and release to them what they may have."),
     "attest": ("shim.cli.attest", "Collect evidence about this machine, to be verified elsewhere."),
     "inspect": ("shim.cli.inspect", "Is this evidence authentic, and what does it claim?"),
     "verify": ("shim.cli.verify", "Appraise evidence against a policy."),

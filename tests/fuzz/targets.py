@@ -12,6 +12,7 @@ from attestation import endorsements, kinds, ocsp, policy_example, reference_fil
 from attestation.cache import Cache
 from attestation.corim import writing
 from attestation.endorsements import Endorsements
+from attestation.errors import AttestationError
 from attestation.eventlog import claims as log_claims, formats
 from attestation.eventlog.replay import Registers
 from attestation.files import read_evidence
@@ -19,13 +20,15 @@ from attestation.intel import qgs
 from attestation.nvidia import rim
 from attestation.policy import load
 from attestation.reference_values import Entry
+from attestation.relying_party import base64url, exchange, kbs, kbs_evidence
 from attestation.simulated import collect
 from attestation.store import archive
 from images import eif, eif_format
 from images.measure import firmware, pe, sev_metadata, tdvf
 from images.measure.errors import MeasureError
 from tests import vectors
-from tests.fakes import bzimage, nvidia, ovmf, pe as fake_pe, tpm
+from tests.fakes import bzimage, nvidia, ovmf, pe as fake_pe, relying_party, tpm
+from tests.fakes.kbs import Guest, taken_apart
 from tests.fakes.manifests import Manifest
 
 NOW = datetime(2025, 6, 25, tzinfo=UTC)
@@ -136,6 +139,30 @@ def reference_values_files() -> list[bytes]:
     return [reference_values.write(entries), writing.write(entries, "an image")]
 
 
+def requests_to_a_relying_party() -> list[bytes]:
+    return [relying_party.encoded(relying_party.Machine().request(base64url.encode(bytes(32))))]
+
+
+def read_kbs(data: bytes) -> None:
+    given = kbs.parse(data)
+    for tee in ("snp", "tdx", "sgx", "sample"):
+        with contextlib.suppress(AttestationError):
+            kbs_evidence.unwrap(tee, given.evidence)
+
+
+def attestations_of_guests() -> list[bytes]:
+    """One around the simulation, and one around each real report of SEV-SNP."""
+    made = [Guest().attestation({"nonce": "AAAA"})]
+    for raw in evidence_of("snp"):
+        sent = Guest().attestation({"nonce": "AAAA"})
+        sent["tee-evidence"]["primary_evidence"] = {
+            "attestation_report": taken_apart(raw),
+            "cert_chain": None,
+        }
+        made.append(sent)
+    return [relying_party.encoded(one) for one in made]
+
+
 def logs() -> list[bytes]:
     folder = vectors.ROOT / "eventlog"
     files = [
@@ -156,5 +183,7 @@ TARGETS = {
     "enclave-image": Target(read_enclave_image, enclave_images),
     "endorsements": Target(endorsements.parse, endorsement_files),
     "event-log": Target(read_log, logs),
+    "relying-party": Target(lambda data: exchange.parse(data, "peer"), requests_to_a_relying_party),
+    "kbs": Target(read_kbs, attestations_of_guests),
     "policy": Target(read_policy, lambda: [policy_example.text(tee).encode() for tee in kinds.KINDS]),
 }
