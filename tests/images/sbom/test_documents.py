@@ -399,3 +399,12 @@ def test_no_packages_need_no_files() -> None:
     distribution = Distribution("debian", "12", b"ID=debian\n")
     assert scanner_files(Inventory((), (), (), None)) == ()
     assert scanner_files(Inventory((), (), (), distribution)) == (("/etc/os-release", b"ID=debian\n"),)
+
+
+def test_older_files_that_name_the_distribution(tmp_path: Path) -> None:
+    dpkg(tmp_path, (stanza(), {"/x": b"x"}))
+    write(tmp_path, {"etc/debian_version": "12.9\n", "etc/alpine-release": "", "etc/other-release": "x"})
+    found = inventory(image_files(tmp_path, ["/x"]), RootedFiles(str(tmp_path)), TOOL)
+    texts = dict(scanner_files(found))
+    assert (texts["/etc/debian_version"], texts["/etc/alpine-release"]) == (b"12.9\n", b"")
+    assert not {"/etc/lsb-release", "/etc/other-release"} & set(texts)
