@@ -25,7 +25,7 @@ COMMANDS = {
     "explain": ("shim.cli.explain", "By which way does a program come to make a call?"),
     "diff": ("shim.cli.diff", "What may this program do that it could not do before?"),
     "plan": ("shim.cli.plan", "Write the launch plan that shim-launch reads."),
-    "outdated": ("shim.cli.outdated", "Does the distribution have newer versions of what is in an image?"),
+    "outdated": ("shim.cli.outdated", "Are there newer versions of what is in an image?"),
     "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),
     "trace": ("shim.cli.trace", "Run a program, record its calls, compare them with its profile."),
     "attest": ("shim.cli.attest", "Collect evidence about this machine, to be verified elsewhere."),
