@@ -31,13 +31,9 @@ def apk_claims(paths: Paths, distribution: Distribution | None) -> Iterator[tupl
         apk-tools 2.14, src/database.c, apk_db_read: `F:` names a directory and `R:` a file in it, `Z:` its
         digest: "Q1" and SHA-1 in Base64, of a link that of its target.
     """
-    read: set[str] = set()
     for place in PLACES:
         data = paths.files.read(place)
-        if data is None or paths.files.canonical(place) in read:
-            continue
-        read.add(paths.files.canonical(place))
-        for package, digests in _installed(data, place, distribution):
+        for package, digests in () if data is None else _installed(data, place, distribution):
             for wanted, listed in paths.among(digests):
                 digest = digests[listed]
                 yield wanted, Claim(package, "sha1" if digest else "", digest)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from images.packages.errors import PackageDatabaseError
 from shim.elf.files import FileSource
 
 PLACES = ("/etc/os-release", "/usr/lib/os-release")
+# Of Debian, Alpine and Ubuntu: trivy takes no distribution for one without its own.
+MARKERS = ("/etc/debian_version", "/etc/alpine-release", "/etc/lsb-release")
 SOURCE = "os-release(5)"
 MAX_BYTES = 64 << 10
 _WORD = re.compile(r"[A-Za-z0-9._+~-]*")
@@ -24,11 +26,13 @@ class Distribution:
         identifier: ID, "linux" where it has none.
         release: VERSION_ID, "" where it has none.
         text: The file.
+        markers: (path, bytes) of older files that say the same, by which some scanners go.
     """
 
     identifier: str
     release: str
     text: bytes
+    markers: tuple[tuple[str, bytes], ...] = ()
 
 
 def distribution(files: FileSource) -> Distribution | None:
@@ -44,7 +48,9 @@ def distribution(files: FileSource) -> Distribution | None:
     for place in PLACES:
         text = files.read(place)
         if text is not None:
-            return _parse(text, place)
+            found = _parse(text, place)
+            markers = ((marker, files.read(marker)) for marker in MARKERS)
+            return replace(found, markers=tuple((path, data) for path, data in markers if data is not None))
     return None
 
 

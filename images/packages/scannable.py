@@ -23,7 +23,7 @@ def scanner_files(inventory: Inventory) -> tuple[tuple[str, bytes], ...]:
 
     For each package of dpkg a file in var/lib/dpkg/status.d and, beside it, the list of those of its files
     that are in the image; for packages of apk its database with no other packages and files; os-release as
-    the root has it.  Go programs and Rust ones carry their own account.
+    the root has it, with the older files that say the same.  Go programs and Rust ones carry their own.
 
     None of them replaces a file that the image has already.
     """
@@ -31,6 +31,7 @@ def scanner_files(inventory: Inventory) -> tuple[tuple[str, bytes], ...]:
     made = {**dict(_dpkg(inventory)), **dict(_apk(inventory))}
     if inventory.distribution is not None:
         made["/etc/os-release"] = inventory.distribution.text
+        made.update(inventory.distribution.markers)
     return tuple(sorted((path, data) for path, data in made.items() if path not in there))
 
 

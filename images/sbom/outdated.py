@@ -171,8 +171,8 @@ def _days(span: timedelta) -> str:
 
 def lines(comparison: Comparison) -> Iterator[str]:
     """Yield what is known besides the newer versions, for people."""
-    yield f"{comparison.current} packages are current, by lists made {_days(comparison.age)} ago"
+    yield f"{comparison.current} current, by lists made {_days(comparison.age)} ago"
     for package in comparison.unknown:
         yield f"not in the lists: {package}"
     if comparison.elsewhere:
-        yield f"{comparison.elsewhere} packages are no distribution's: apt has no lists of them"
+        yield f"{comparison.elsewhere} of no distribution, not compared"

@@ -19,6 +19,7 @@ _PART = r"(?:\..+)?"
 # What Go appends: type arguments, closures, method values.
 _GO_PART = r"(?:\[.*\])?(?:[.-].+)?"
 OWN_CODE = "the program runs no code but that in its files"
+RECORDED = "Go's line table attributes at least one instruction to each copy of a function"
 WHOLE = "the compiler copied none of the functions into another one, neither whole nor in part"
 
 
@@ -91,8 +92,8 @@ class Reachability:
         for one in objects:
             for problem in _problems(symbols, one, whole_functions=self._whole_functions):
                 return Unproved(problem)
-        assumed = (WHOLE,) if any(one.copied is None for one in objects) else ()
-        assumptions = (*self._path.assumptions, OWN_CODE, *assumed)
+        assumed = {RECORDED if one.copied is not None else WHOLE for one in objects}
+        assumptions = (*self._path.assumptions, OWN_CODE, *sorted(assumed))
         return Proved(tuple(one.path for one in objects), assumptions)
 
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "diff": ("shim.cli.diff", "What may this program do that it could not do before?"),
     "plan": ("shim.cli.plan", "Write the launch plan that shim-launch reads."),
     "build": ("shim.cli.build", "Make the smallest image that runs a program."),
-    "outdated": ("shim.cli.outdated", "Does the distribution have newer versions of what is in an image?"),
+    "outdated": ("shim.cli.outdated", "Are there newer versions of what is in an image?"),
     "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),
     "trace": ("shim.cli.trace", "Run a program, record its calls, compare them with its profile."),
     "serve": ("shim.cli.serve", "Appraise machines, and release to them what they may have."),

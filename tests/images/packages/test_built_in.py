@@ -162,6 +162,7 @@ def test_the_mark_elsewhere_is_no_account(go_program: bytes) -> None:
     assert section is not None
     hidden = patched(go_program, 0, b"\0" * len(MAGIC))
     assert go_build(elf(hidden)) is None
+    assert go_build(elf(patched(hidden, 8, MAGIC))) is None  # the real one is aligned
 
 
 @pytest.fixture(scope="module")

@@ -374,6 +374,20 @@ def test_an_inventory_of_the_image_is_the_same_again(made: Inventory, tmp_path: 
     assert {package_url(one) for one in again.packages} == expected(made)
 
 
+def test_lists_of_packages_have_only_what_is_in_the_image(made: Inventory) -> None:
+    texts = dict(scanner_files(made))
+    assert [
+        line.split(b"  ")[1] for line in texts["/var/lib/dpkg/status.d/libmade.md5sums"].splitlines()
+    ] == [
+        b"usr/lib/libmade.so",
+        b"usr/share/x",
+    ]
+    assert texts["/var/lib/dpkg/status.d/made"] == (
+        b"Package: made\nStatus: install ok installed\nMaintainer: Some Body <some@body.example>\n"
+        b"Architecture: amd64\nSource: made-source (1.0-1)\nVersion: 1.0-1+b2\nHomepage: https://made.example/\n"
+    )
+
+
 def test_what_scanners_need_replaces_nothing(made: Inventory) -> None:
     own = OwnedFile(image_file("/etc/os-release", b"own"), "0" * 40)
     names = [path for path, _ in scanner_files(replace(made, files=(*made.files, own)))]
@@ -385,3 +399,12 @@ def test_no_packages_need_no_files() -> None:
     distribution = Distribution("debian", "12", b"ID=debian\n")
     assert scanner_files(Inventory((), (), (), None)) == ()
     assert scanner_files(Inventory((), (), (), distribution)) == (("/etc/os-release", b"ID=debian\n"),)
+
+
+def test_older_files_that_name_the_distribution(tmp_path: Path) -> None:
+    dpkg(tmp_path, (stanza(), {"/x": b"x"}))
+    write(tmp_path, {"etc/debian_version": "12.9\n", "etc/alpine-release": "", "etc/other-release": "x"})
+    found = inventory(image_files(tmp_path, ["/x"]), RootedFiles(str(tmp_path)), TOOL)
+    texts = dict(scanner_files(found))
+    assert (texts["/etc/debian_version"], texts["/etc/alpine-release"]) == (b"12.9\n", b"")
+    assert not {"/etc/lsb-release", "/etc/other-release"} & set(texts)

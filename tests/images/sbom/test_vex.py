@@ -122,6 +122,7 @@ def test_an_affected_package_is_under_investigation() -> None:
         (ranges("0", "nonsense"), UNKNOWN),
         ({"type": "ECOSYSTEM", "events": [{"fixed": "1"}]}, UNKNOWN),
         ({"type": "ECOSYSTEM", "events": []}, UNKNOWN),
+        (ranges("0", "2", "GIT"), UNKNOWN),
         (ranges("0", "deadbeef", "GIT"), UNKNOWN),
         ({"type": "ECOSYSTEM", "events": [{"fixed": "2.36-8"}, {"introduced": "2.36-8"}, {"introduced": "0"}]}, UNKNOWN),
     ],
@@ -294,6 +295,7 @@ def test_go_functions_that_are_not_in_the_program() -> None:
     statement = one(go_record("Parse", "Tokenizer.Next"), inventory, path)
     assert verdict(statement) == NOT_IN_PATH
     assert "copied none" not in statement.explanation  # Go says what it copied
+    assert "at least one instruction" in statement.explanation
 
 
 @pytest.mark.parametrize(

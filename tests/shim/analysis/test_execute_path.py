@@ -32,9 +32,13 @@ func kept(x int) int { return x * 3 }
 
 func copied(x int) int { return x + 1 }
 
+func both(x int) int { println("both"); return x }
+
+var pointer = both
+
 func dropped(x int) int { println("never"); return x }
 
-func main() { os.Exit(kept(copied(len(os.Args)))) }
+func main() { os.Exit(kept(copied(both(pointer(len(os.Args)))))) }
 """
 
 pytestmark = pytest.mark.skipif(shutil.which("musl-gcc") is None, reason="no musl-gcc here")
@@ -81,6 +85,14 @@ def test_a_stripped_program_may_leave_names_out(tmp_path: Path) -> None:
     assert first(program).nameless
 
 
+def test_without_unwind_tables_only_local_names_show_that_none_is_left_out(tmp_path: Path) -> None:
+    plain = ("-fno-asynchronous-unwind-tables", "-fno-unwind-tables")
+    program = compiled(tmp_path, "musl-gcc", "-O1", "-static", *plain)
+    assert not first(program).nameless
+    subprocess.run(["strip", "--discard-all", str(program)], check=True)
+    assert first(program).nameless
+
+
 def test_a_number_that_is_not_known_is_told(tmp_path: Path) -> None:
     (tmp_path / "p.c").write_text(
         'int main(int count) { __asm__ volatile("syscall" :: "a"(count)); return 0; }\n'
@@ -110,14 +122,14 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_go_says_what_was_copied(go_program: Path) -> None:
     copied = go_copied(parse_elf(go_program.read_bytes(), "p"))
     assert copied is not None
-    assert "main.copied" in copied
+    assert {"main.copied", "main.both"} <= copied
     assert "main.kept" not in copied
     assert "main.dropped" not in copied
 
 
 def test_functions_of_a_go_program(go_program: Path) -> None:
     found = first(go_program)
-    assert {"main.main", "main.kept"} <= found.live
+    assert {"main.main", "main.kept", "main.both"} <= found.live
     assert not any(name.startswith(("main.copied", "main.dropped")) for name in found.names)
     assert not found.nameless
 
