@@ -136,10 +136,15 @@ def _check_belonging(layout: Layout, contents: Contents) -> None:
     named = [image.descriptor.digest for image in contents.images]
     if len(set(named)) != len(named):
         raise LayoutError(where, "one image twice", "each image once")
-    known = set(named) | {one.descriptor.digest for image in contents.images for one in manifests_in(image)}
-    for attachment in contents.attachments:
-        if attachment.subject is not None and attachment.subject.digest not in known:
-            found = f"{attachment.artifact_type}, which belongs to {attachment.subject.digest}"
+    inside = [one.descriptor for image in contents.images for one in manifests_in(image)]
+    known = {one.digest: (one.media_type, one.size) for one in inside}
+    known |= {
+        one.digest: (one.media_type, one.size) for one in (image.descriptor for image in contents.images)
+    }
+    for one in (*contents.attachments, *contents.signatures):
+        subject = one.subject
+        if subject is not None and known.get(subject.digest) != (subject.media_type, subject.size):
+            found = f"{one.artifact_type}, which belongs to {subject.digest}"
             raise LayoutError(where, found, "only what belongs to an image in it", _SOURCE)
     for signature in contents.signatures:
         if signed_digest(signature) not in named:

@@ -115,6 +115,11 @@ def put(files: dict[str, bytes], media_type: str, data: bytes) -> dict[str, Any]
     return {"mediaType": media_type, "digest": sha256(data), "size": len(data)}
 
 
+def blob_named(descriptor: Mapping[str, Any]) -> str:
+    """Return the name in a layout of the blob that a descriptor names."""
+    return f"blobs/sha256/{descriptor['digest'][7:]}"
+
+
 def sha256(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
@@ -126,47 +131,33 @@ def write(files: Mapping[str, bytes], directory: Path) -> Path:
     return directory
 
 
-def altered(files: Mapping[str, bytes], name: str, old: bytes, new: bytes) -> dict[str, bytes]:
-    """
-    Return a layout in which a blob is another, and everything above it agrees with that.
-
-    It is what somebody can do who has no key: every digest fits again up to index.json.
-    """
-    return replaced(files, name, files[name].replace(old, new))
-
-
 def replaced(files: Mapping[str, bytes], name: str, data: bytes) -> dict[str, bytes]:
     """Return a layout in which one blob has other bytes, and all that names it, directly or not, agrees."""
     assert data != files[name], f"{name}: nothing altered"
     result = dict(files)
-    pending = [(name, data)]
-    while pending:
-        name, data = pending.pop()
-        if not name.startswith("blobs/"):
-            result[name] = data
-            continue
-        old, size = name.rpartition("/")[2], len(result.pop(name))
-        new = hashlib.sha256(data).hexdigest()
-        result[f"blobs/sha256/{new}"] = data
-        for other, text in list(result.items()):
-            if old.encode() in text:
-                value = json.loads(text)
-                rename(value, f"sha256:{old}", f"sha256:{new}", size, len(data))
-                changed = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-                if changed != text:
-                    pending.append((other, changed))
+    if not name.startswith("blobs/"):
+        return {**result, name: data}
+    old, size = f"sha256:{name.rpartition('/')[2]}", len(result.pop(name))
+    put(result, "", data)
+    for other in list(result):
+        if other in result and old.encode() in result[other]:
+            value = json.loads(result[other])
+            if rename(value, old, sha256(data), size, len(data)):
+                spelled = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+                result = replaced(result, other, spelled)
     return result
 
 
-def rename(value: object, old: str, new: str, size: int, new_size: int) -> None:
+def rename(value: object, old: str, new: str, size: int, new_size: int) -> bool:
+    """Change what names one blob so that it names another; return whether anything did."""
     if isinstance(value, list):
-        for item in value:
-            rename(item, old, new, size, new_size)
-    elif isinstance(value, dict):
-        if value.get("digest") == old and value.get("size") == size:
-            value["digest"], value["size"] = new, new_size
-        for item in value.values():
-            rename(item, old, new, size, new_size)
+        return sum(rename(item, old, new, size, new_size) for item in value) > 0
+    if not isinstance(value, dict):
+        return False
+    found = value.get("digest") == old and value.get("size") == size
+    if found:
+        value["digest"], value["size"] = new, new_size
+    return sum(rename(item, old, new, size, new_size) for item in value.values()) > 0 or found
 
 
 def private_pem(kind: str = "p256", passphrase: bytes | None = None) -> bytes:
