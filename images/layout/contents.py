@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from attestation.json_document import JsonObject
 from images.layout.descriptor import REFERENCE, Descriptor
 from images.layout.errors import LayoutError
 from images.layout.files import INDEX_FILE, LAYOUT_FILE
@@ -20,6 +21,9 @@ from shim.canonical import JsonValue, canonical_bytes
 
 SIGNATURE_TYPE = "application/vnd.dev.cosign.artifact.sig.v1+json"
 _TAG = re.compile(r"sha256-([0-9a-f]{64})\.sig")
+# By these cosign finds what is in a layout: sigstore/cosign, pkg/oci/layout/write.go and index.go.
+KIND, _COSIGN = "kind", "dev.cosignproject.cosign"
+_SIGNATURES, _ATTESTATIONS = f"{_COSIGN}/sigs", f"{_COSIGN}/atts"
 _SOURCE = "cosign, specs/SIGNATURE_SPEC.md, Tag-based Discovery; OCI image-spec 1.1, manifest.md, subject"
 
 
@@ -60,22 +64,24 @@ def contents_of(layout: Layout) -> Contents:
             signatures.append(entry)
             continue
         others.append(value)
-        if isinstance(entry, Manifest) and entry.subject is not None:
+        if isinstance(entry, Manifest) and (entry.subject is not None or _kind(entry) == _ATTESTATIONS):
             attachments.append(entry)
         else:
             images.append(entry)
     if not images:
         raise LayoutError(f"{layout.where}/{INDEX_FILE}", "no image", "at least one")
+    attachments, signatures = (
+        [_belonging(one, images) for one in some] for some in (attachments, signatures)
+    )
     found = Contents(tuple(images), tuple(attachments), tuple(signatures), tuple(others))
     _check_belonging(layout, found)
     return found
 
 
 def is_signature(manifest: Manifest) -> bool:
-    """Whether a manifest holds signatures, by its type or by the name that cosign looks for."""
-    return (
-        manifest.artifact_type == SIGNATURE_TYPE or _TAG.fullmatch(manifest.descriptor.reference) is not None
-    )
+    """Whether a manifest holds signatures, by its type or by what cosign looks for."""
+    tagged = _TAG.fullmatch(manifest.descriptor.reference) is not None
+    return tagged or manifest.artifact_type == SIGNATURE_TYPE or _kind(manifest) == _SIGNATURES
 
 
 def signed_digest(signature: Manifest) -> str:
@@ -123,8 +129,35 @@ def index_bytes(
 
 def _signature_entry(signature: Manifest) -> dict[str, JsonValue]:
     named = signature.descriptor
-    tag = {REFERENCE: signature_tag(signed_digest(signature))}
-    return Descriptor(named.media_type, named.digest, named.size, SIGNATURE_TYPE, tag).value()
+    noted = {REFERENCE: signature_tag(signed_digest(signature)), KIND: _SIGNATURES}
+    return Descriptor(named.media_type, named.digest, named.size, SIGNATURE_TYPE, noted).value()
+
+
+def marked(contents: Contents) -> tuple[Mapping[str, object], ...]:
+    """Return all entries but signatures, the images among them marked so that cosign finds them."""
+    kinds = {
+        f"sha256:{image.descriptor.digest}": "image" if isinstance(image, Manifest) else "imageIndex"
+        for image in contents.images
+    }
+    return tuple(_marked(value, kinds.get(str(value["digest"]))) for value in contents.others)
+
+
+def _marked(value: Mapping[str, object], kind: str | None) -> Mapping[str, object]:
+    if kind is None:
+        return value
+    annotations = JsonObject(value, "entry").part("annotations").members if "annotations" in value else {}
+    return {**value, "annotations": {KIND: f"{_COSIGN}/{kind}", **annotations}}
+
+
+def _kind(entry: Manifest) -> str:
+    return entry.descriptor.annotations.get(KIND, "")
+
+
+def _belonging(entry: Manifest, images: Sequence[Manifest | Index]) -> Manifest:
+    """Return an entry with the image that it belongs to: a layout of cosign has one, and does not name it."""
+    if entry.subject is None and not _TAG.fullmatch(entry.descriptor.reference) and len(images) == 1:
+        return replace(entry, subject=images[0].descriptor)
+    return entry
 
 
 def _values(layout: Layout) -> list[Mapping[str, object]]:

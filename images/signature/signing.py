@@ -7,7 +7,7 @@ Bytes in, bytes out; who writes them is `images.layout.writing`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from images.layout import contents as layout_contents
 from images.layout.artifact import Artifact, Part
@@ -98,6 +98,7 @@ def signed(layout: Layout, signing: Signing) -> Layout:
         sigstore/cosign, specs/SIGNATURE_SPEC.md, "Storage"; OCI image-spec 1.1, manifest.md, `subject`.
     """
     found = layout_contents.contents_of(layout)
+    found = replace(found, others=layout_contents.marked(found))
     digest = layout_contents.digest_of(layout, found)
     artifacts = [_signatures(layout, found, image, digest, signing) for image in found.images]
     files = dict(layout.files)

@@ -72,9 +72,9 @@ def cli() -> None:
     """
     From a program's machine code to a confidential VM in which it may do nothing else.
 
-    Exit codes: 0 yes, 1 the check said no, 2 usage, 3 incomplete profile; `verify` and `verify-image` 10 to 17
-    by the kind of refusal; `run` as the program, 128+n for signal n, 125 refused before the start, 126 cannot
-    execute, 127 not found.
+    Exit codes: 0 yes, 1 the check said no, 2 usage, 3 incomplete profile; `verify` and `verify-image` 10 to
+    17 by the kind of refusal; `run` as the program, 128+n for signal n, 125 refused before the start, 126
+    cannot execute, 127 not found.
     """
 
 

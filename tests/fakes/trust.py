@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tomlkit
@@ -38,9 +38,13 @@ class Case:
     signed: Mapping[str, bytes]
     release: PrivateKey
     builder: PrivateKey
+    known: dict[str, TrustPolicy] = field(default_factory=dict)
 
     def policy(self, changes: Mapping[str, Any] | None = None) -> TrustPolicy:
         """Return the policy that accepts it, with other values at dotted keys."""
+        asked = json.dumps(changes, sort_keys=True)
+        if asked in self.known:
+            return self.known[asked]
         value = copy.deepcopy(dict(layouts.POLICY))
         for path, new in (changes or {}).items():
             place: Any = value
@@ -49,7 +53,8 @@ class Case:
                 place = place[name]
             place[last] = new
         keys = {"release.pub": self.release, "builder.pub": self.builder}
-        return policy.load(tomlkit.dumps(value), "p.toml", lambda name: layouts.public_pem(keys[name]))
+        found = policy.load(tomlkit.dumps(value), "p.toml", lambda name: layouts.public_pem(keys[name]))
+        return self.known.setdefault(asked, found)
 
 
 def case(files: Mapping[str, bytes] | None = None, *, version: int | None = 7, kind: str = "p256") -> Case:

@@ -121,6 +121,15 @@ def test_umoci_still_unpacks_a_signed_image(tmp_path: Path) -> None:
     assert (tmp_path / "bundle" / "rootfs" / "shim" / "plan").read_bytes() == b"plan"
 
 
+def test_cosign_finds_what_it_looks_for_in_a_layout() -> None:
+    """sigstore/cosign, pkg/oci/layout/write.go and index.go: by the annotation "kind", one image in a layout."""
+    layout = signed(with_sbom(), Signing(KEY))
+    kinds = [
+        one.get("annotations", {}).get("kind") for one in json.loads(layout.files["index.json"])["manifests"]
+    ]
+    assert kinds == ["dev.cosignproject.cosign/image", None, "dev.cosignproject.cosign/sigs"]
+
+
 def test_signing_again_replaces_and_signing_by_another_adds(tmp_path: Path) -> None:
     once = signed(with_sbom(), Signing(KEY, "app", 1))
     twice = signed(once, Signing(KEY, "app", 2))

@@ -52,11 +52,10 @@ def flipped(data: bytes, place: int, bit: int) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["index.json", "oci-layout"])
-@pytest.mark.parametrize("bit", [0, 5])
-def test_every_byte_of_the_documents(case: Case, refusals: Refusals, name: str, bit: int) -> None:
+def test_every_byte_of_the_documents(case: Case, refusals: Refusals, name: str) -> None:
     data = case.signed[name]
     for place in range(len(data)):
-        found = refusals({**case.signed, name: flipped(data, place, bit)})
+        found = refusals({**case.signed, name: flipped(data, place, place % 8)})
         assert found, data[max(0, place - 30) : place + 30]
         assert name in found[0] or "img" in found[0]
 
@@ -95,9 +94,8 @@ def test_nobody_without_the_key_makes_it_fit(case: Case, refusals: Refusals, kin
     name = blobs(case.signed)[kind]
     data = case.signed[name]
     for place in range(0, len(data), max(1, len(data) // 97)):
-        for bit in (0, 4):
-            files = replaced(case.signed, name, flipped(data, place, bit))
-            assert refusals(files), (kind, data[max(0, place - 20) : place + 20])
+        files = replaced(case.signed, name, flipped(data, place, place % 8))
+        assert refusals(files), (kind, data[max(0, place - 20) : place + 20])
 
 
 def rewritten(name: str, edit: Callable[[Any], None]) -> Callable[[Mapping[str, bytes]], dict[str, bytes]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from images import provenance
 from images.layout.graph import parse
 from images.provenance import Build, Input
-from images.signature import bundle, signing
+from images.signature import bundle, dsse, signing, statement
 from images.signature.signing import SIGN_PREDICATE, Signing
 from images.signature.simple_signing import Claim
 from images.signature.statement import Subject
@@ -253,6 +255,52 @@ def test_a_bare_signature_beside_the_layout_says_no_version(case: Case, refusals
     assert refusals(case.unsigned, changes=changes, detached=said) == []
     for wrong in (bundle.over(manifest, new_key()), bundle.over(manifest + b" ", case.release)):
         assert "NOT_AUTHENTIC" in refusals(case.unsigned, changes=changes, detached=[wrong])[0]
+
+
+def as_cosign_saves(case: Case, *, images: int = 1) -> dict[str, bytes]:
+    """Return a layout as cosign save writes it: no tag and no subject, kinds instead, and a signature without ours."""
+    files = dict(layouts.layout())
+    (entry,) = trust.entries(files)
+    digest = entry["digest"]
+    said = (
+        b'{"critical":{"identity":{"docker-reference":"registry.example/app"},"image":{"docker-manifest-digest":"'
+        + digest.encode()
+        + b'"},"type":"cosign container image signature"},"optional":null}'
+    )
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    layer = layouts.put(files, "application/vnd.dev.cosign.simplesigning.v1+json", said)
+    made = base64.b64encode(case.release.sign(said)).decode()
+    layer["annotations"] = {"dev.cosignproject.cosign/signature": made, "dev.sigstore.cosign/bundle": "{}"}
+    config = layouts.put(files, "application/vnd.oci.image.config.v1+json", b'{"rootfs":{"type":"layers"}}')
+    manifest = {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer]}
+    signature = layouts.put(files, kind, json.dumps(manifest).encode())
+    about = provenance.write((Subject("", digest[7:], {}),), built())
+    envelope = dsse.sign(statement.PAYLOAD_TYPE, about, (case.builder,)).encoded()
+    part = layouts.put(files, "application/vnd.dsse.envelope.v1+json", envelope)
+    attestation = layouts.put(files, kind, json.dumps({**manifest, "layers": [part]}).encode())
+    for one, name in ((entry, "image"), (signature, "sigs"), (attestation, "atts")):
+        one["annotations"] = {"kind": f"dev.cosignproject.cosign/{name}"}
+    entries = [entry, signature, attestation]
+    if images == 2:
+        other = layouts.layout(("arm64", (b"",)))
+        files = {**other, **files}
+        entries += trust.entries(other)
+    return {**files, "index.json": json.dumps({"schemaVersion": 2, "manifests": entries}).encode()}
+
+
+def test_what_cosign_saved(case: Case, refusals: Refusals) -> None:
+    files = as_cosign_saves(case)
+    loose = {"sbom": "unchecked", "signature.contents": "unchecked", "version.minimum": "unchecked", "version.state": "unchecked"}  # fmt: skip
+    assert refusals(files, changes=loose) == []
+    assert "NOT_AUTHENTIC" in refusals(files, changes=loose | {"signature.keys": ["builder.pub"]})[0]
+    strict = refusals(files, changes={"sbom": "unchecked"})
+    assert any(
+        "contents: found" in line and "want a signature over it, by shim sign" in line for line in strict
+    )
+    assert any("version: found none" in line for line in strict)
+    assert "a signature of no image in it" in refusals(as_cosign_saves(case, images=2), changes=loose)[0]
+    again = signing.signed(parse(files, "img"), Signing(case.release, IDENTITY, 7))
+    assert refusals(again.files, changes={"sbom": "unchecked"}) == []
 
 
 def test_provenance_beside_the_layout(case: Case, refusals: Refusals) -> None:
