@@ -75,29 +75,6 @@ def count_signatures(contents: Contents, image: Manifest | Index) -> int:
     return sum(mine)
 
 
-def envelopes(layout: Layout, attachment: Manifest) -> Iterator[tuple[Envelope, str]]:
-    """
-    Yield the envelopes that are attached to an image, bare or in bundles, with their names.
-
-    Raises:
-        SignatureFormatError: a bundle or envelope that is none.
-    """
-    for part in attachment.layers:
-        where = f"{layout.where}: {attachment.artifact_type[:60]} {part.digest[:16]}"
-        if part.media_type == bundle.MEDIA_TYPE:
-            content = bundle.parse(layout.blob(part), where).content
-            if isinstance(content, Envelope):
-                yield content, where
-        elif part.media_type in (ENVELOPE_TYPE, PROVENANCE_TYPE):
-            yield dsse.parse(layout.blob(part), where), where
-
-
-ENVELOPE_TYPE, PROVENANCE_TYPE = (
-    "application/vnd.dsse.envelope.v1+json",
-    "application/vnd.in-toto.provenance+dsse",
-)
-
-
 def statement_by(
     envelope: Envelope, keys: Sequence[PublicKey], where: str
 ) -> tuple[Statement, tuple[PublicKey, ...]]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from attestation.policy_file import UNCHECKED, Checked
 from images import provenance
 from images.layout.graph import Index, Layout, Manifest, manifests_in
 from images.provenance import Build
-from images.signature import bundle
+from images.signature import bundle, dsse
 from images.signature.dsse import Envelope
 from images.signature.errors import SignatureError, SignatureFormatError
 from images.signature.statement import Statement
-from images.trust.claims import Detached, envelopes, statement_by
+from images.trust.claims import Detached, statement_by
 from images.trust.errors import ImageAppraisalError
 from images.trust.policy import ProvenanceRules
 from images.trust.result import Refusal
 from images.trust.verdict import Verdict
 
+# cosign attaches the first, in-toto names the second: spec/v1/envelope.md, "Storage convention".
+_ENVELOPES = ("application/vnd.dsse.envelope.v1+json", "application/vnd.in-toto.provenance+dsse")
 _SHOWN = 5
 
 
@@ -46,37 +49,67 @@ def accepted_provenance(  # what is judged, by which rules
     if rules is UNCHECKED:
         return None, []
     against: list[Refusal] = []
-    try:
-        for envelope, name in _candidates(layout, attached, detached):
-            try:
-                said, _ = statement_by(envelope, rules.keys, name)
-            except SignatureError as error:
-                against.append(Refusal(Verdict.NOT_AUTHENTIC, error))
-                continue
-            if said.predicate_type != provenance.PREDICATE_TYPE:
-                continue
-            build = provenance.read(said, name)
-            wrong = [*_about_another(said, image, name), *_unaccepted(build, rules, name)]
-            if not wrong:
+    for candidate in _candidates(layout, attached, detached):
+        try:
+            build, wrong = _judged(candidate, rules, image)
+        except SignatureError as error:
+            against.append(Refusal(Verdict.NOT_AUTHENTIC, error))
+        except SignatureFormatError as error:
+            against.append(Refusal(Verdict.MALFORMED, error))
+        else:
+            if build is not None and not wrong:
                 return build, []
             against += wrong
-    except SignatureFormatError as error:
-        return None, [*against, Refusal(Verdict.MALFORMED, error)]
     if not against:
         none = ImageAppraisalError(f"{where}: provenance", "none", "one by a builder that the policy accepts")
         against.append(Refusal(Verdict.POLICY_MISMATCH, none))
     return None, against
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Bytes that may hold provenance, and their name for messages."""
+
+    data: bytes
+    where: str
+    bundled: bool
+
+    def envelope(self) -> Envelope | None:
+        """Return the envelope in it, None where a bundle has another content; raises SignatureFormatError."""
+        if not self.bundled:
+            return dsse.parse(self.data, self.where)
+        content = bundle.parse(self.data, self.where).content
+        return content if isinstance(content, Envelope) else None
+
+
 def _candidates(
     layout: Layout, attached: Sequence[Manifest], detached: Sequence[Detached]
-) -> Iterator[tuple[Envelope, str]]:
+) -> Iterator[_Candidate]:
     for one in attached:
-        yield from envelopes(layout, one)
-    for bundled in detached:
-        content = bundle.parse(bundled.data, bundled.where).content
-        if isinstance(content, Envelope) and provenance.PREDICATE_TYPE.encode() in content.payload:
-            yield content, bundled.where
+        for part in one.layers:
+            where = f"{layout.where}: {one.artifact_type[:60]} {part.digest[:16]}"
+            if part.media_type in (bundle.MEDIA_TYPE, *_ENVELOPES):
+                yield _Candidate(layout.blob(part), where, bundled=part.media_type == bundle.MEDIA_TYPE)
+    for beside in detached:
+        yield _Candidate(beside.data, beside.where, bundled=True)
+
+
+def _judged(
+    candidate: _Candidate, rules: ProvenanceRules, image: Manifest | Index
+) -> tuple[Build | None, list[Refusal]]:
+    """
+    Return what one statement says and what is against it; nothing where it is no provenance.
+
+    Raises:
+        SignatureError: it says that it is, and no accepted key signed it.
+        SignatureFormatError: no envelope; or an accepted key signed no statement.
+    """
+    envelope = candidate.envelope()
+    if envelope is None or provenance.PREDICATE_TYPE.encode() not in envelope.payload:
+        return None, []
+    said, _ = statement_by(envelope, rules.keys, candidate.where)
+    build = provenance.read(said, candidate.where)
+    return build, [*_about_another(said, image, candidate.where), *_unaccepted(build, rules, candidate.where)]
 
 
 def _about_another(said: Statement, image: Manifest | Index, where: str) -> Iterator[Refusal]:

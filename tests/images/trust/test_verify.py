@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from images import provenance
+from images.layout.contents import contents_of
 from images.layout.graph import parse
 from images.provenance import Build, Input
 from images.signature import bundle, dsse, signing, statement
-from images.signature.signing import SIGN_PREDICATE, Signing
+from images.signature.signing import SIGN_PREDICATE, Attachment, Signing
 from images.signature.simple_signing import Claim
 from images.signature.statement import Subject
 from images.trust.result import ImageRefusedError
@@ -217,6 +218,27 @@ def test_provenance_of_another_image(case: Case, refusals: Refusals) -> None:
     (found,) = refusals(signed(case, subject="cd" * 32))
     assert "POLICY_MISMATCH" in found
     assert "subject: found cdcdcdcdcdcdcdcd, want " in found
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_one_good_provenance_is_enough(case: Case, refusals: Refusals, first: bool) -> None:  # noqa: FBT001
+    """Others may be by strangers, by certificates, or damaged: they are no provenance, in whatever order."""
+    layout = parse(case.unsigned, "img")
+    (image,) = contents_of(layout).images
+    certified = json.loads(bundle.over(b"x", new_key()))
+    certified["verificationMaterial"] = {"certificate": {"rawBytes": "YQ=="}}
+    others = [Attachment(bundle.MEDIA_TYPE, data) for data in (b"{}", json.dumps(certified).encode())]
+    said = provenance.write((Subject("", image.descriptor.digest, {}),), built())
+    others.append(signing.statement_attachment(said, provenance.PREDICATE_TYPE, new_key()))
+    good = signing.statement_attachment(said, provenance.PREDICATE_TYPE, case.builder)
+    some = [good, *others] if first else [*others, good]
+    for attachments, accepted in ((some, True), (others, False)):
+        more = signing.attached(layout, [(image.descriptor, one) for one in attachments])
+        found = refusals(
+            signing.signed(more, Signing(case.release, IDENTITY, 7)).files, changes={"sbom": "unchecked"}
+        )
+        assert (found == []) is accepted, found
+    assert [line.partition(":")[0] for line in found] == ["MALFORMED", "MALFORMED", "NOT_AUTHENTIC"]
 
 
 def test_provenance_that_is_not_asked_for(case: Case, refusals: Refusals) -> None:
