@@ -87,8 +87,8 @@ def command(  # noqa: PLR0913  # one parameter per option
     Sign the images in LAYOUT, an OCI image layout, in place and whole or not at all.
 
     The signature is stored as cosign stores it, and covers all that is in the layout.  What is attached is
-    attached before.  Exit codes: 0 signed; 2 usage, or a key that cannot be used; 10 a layout or a document
-    that is malformed.
+    attached before.  Exit codes: 0 signed; 1 it cannot be written; 2 usage, or a key that cannot be used; 10
+    a layout or a document that is malformed.
     """
     from images.layout import contents, files, graph, writing
     from images.signature import signing

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from images.layout.graph import Index, Manifest, parse, pruned
 from shim.errors import ShimError
 from tests.fakes import layouts
 from tests.fakes.layouts import PREFIX, put, replaced
+from tests.fakes.tools import told
 
 Files = dict[str, bytes]
 
@@ -62,8 +62,8 @@ def test_several_images_and_indexes() -> None:
 
 def test_what_umoci_makes(tmp_path: Path) -> None:
     place = tmp_path / "img"
-    for command in (["init", "--layout", place], ["new", "--image", f"{place}:latest"]):
-        subprocess.run(["umoci", *map(str, command)], check=True, capture_output=True)
+    told("umoci", "init", "--layout", place)
+    told("umoci", "new", "--image", f"{place}:latest")
     layout = parse(read_files(place), "img")
     assert [one.descriptor.reference for one in layout.manifests()] == ["latest"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import given, strategies as st
 from images.signature.errors import SigningKeyError
 from images.signature.keys import read_private, read_public, signers
 from tests.fakes.layouts import new_key, private_pem, public_pem
+from tests.fakes.tools import told
 
 KINDS = ("p256", "ed25519")
 
@@ -47,7 +47,7 @@ def test_keys_of_openssl(algorithm: tuple[str, ...], tmp_path: Path) -> None:
 
 
 def run(*arguments: str) -> bytes:
-    return subprocess.run(["openssl", *arguments], check=True, capture_output=True).stdout
+    return told("openssl", *arguments)
 
 
 def pem(key: object, form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:

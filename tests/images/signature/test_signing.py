@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from images.signature.signing import (
 from images.signature.stored import ANNOTATION
 from tests.fakes import layouts, registry
 from tests.fakes.layouts import SBOM, new_key, public_pem
+from tests.fakes.tools import ask, told
 
 KEY, SECOND = new_key("release.pub"), new_key("second.pub", "ed25519")
 
@@ -62,8 +62,8 @@ def signatures(layout: Layout) -> list[tuple[bytes, bytes]]:
 def openssl_verifies(key: PrivateKey, payload: bytes, signature: bytes, place: Path) -> bool:
     for name, data in (("pub", public_pem(key)), ("payload", payload), ("sig", signature)):
         (place / name).write_bytes(data)
-    command = ["openssl", "dgst", "-sha256", "-verify", "pub", "-signature", "sig", "payload"]
-    return subprocess.run(command, cwd=place, check=False, capture_output=True).returncode == 0
+    command = ("openssl", "dgst", "-sha256", "-verify", "pub", "-signature", "sig", "payload")
+    return ask(*command, place=place).returncode == 0
 
 
 def test_openssl_verifies_what_is_stored_as_cosign_stores_it(tmp_path: Path) -> None:
@@ -97,16 +97,14 @@ def test_skopeo_pulls_image_signature_and_attachments(tmp_path: Path) -> None:
         names += [f"@sha256:{one.descriptor.digest}" for one in contents_of(layout).attachments]
         for place, name in enumerate(names):
             source = f"docker://{host}/app{name if name.startswith('@') else ':' + name}"
-            command = [
+            told(
                 "skopeo",
                 "--insecure-policy",
                 "copy",
                 "--src-tls-verify=false",
                 source,
                 f"dir:{tmp_path}/{place}",
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+            )
     manifest = json.loads((tmp_path / "1" / "manifest.json").read_bytes())
     (layer,) = manifest["layers"]
     assert (tmp_path / "1" / layer["digest"][7:]).read_bytes() == signatures(layout)[0][0]
@@ -116,8 +114,7 @@ def test_skopeo_pulls_image_signature_and_attachments(tmp_path: Path) -> None:
 def test_umoci_still_unpacks_a_signed_image(tmp_path: Path) -> None:
     layout = signed(with_sbom(), Signing(KEY))
     place = layouts.write(layout.files, tmp_path / "img")
-    command = ["umoci", "unpack", "--rootless", "--image", f"{place}:latest", str(tmp_path / "bundle")]
-    subprocess.run(command, check=True, capture_output=True)
+    told("umoci", "unpack", "--rootless", "--image", f"{place}:latest", tmp_path / "bundle")
     assert (tmp_path / "bundle" / "rootfs" / "shim" / "plan").read_bytes() == b"plan"
 
 

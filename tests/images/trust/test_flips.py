@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from images.layout.contents import LAYOUT_BYTES
 from shim.canonical import canonical_bytes
@@ -319,3 +320,40 @@ def test_a_spelling_of_others_is_not_exact(case: Case, refusals: Refusals) -> No
     spaced = {**case.signed, "oci-layout": b'{"imageLayoutVersion": "1.0.0"}'}
     assert "oci-layout: found another spelling" in refusals(spaced)[0]
     assert refusals(spaced, changes={"signature.contents": "unchecked", "sbom": "unchecked"}) == []
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:  # noqa: ANN401  # JSON
+    """Return the way to every value inside of a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [way for key, item in inside for way in ((*above, key), *places(item, (*above, key)))]
+
+
+SIGNED = trust.case()
+DOCUMENTS = (
+    "index.json",
+    *(kind for kind in KINDS if kind not in {"image layer", "provenance config", "sbom config"}),
+)
+OTHERS = (None, True, -1, 7, 1 << 60, 0.5, "", "x", "ä\n", [], {}, [[]], {"a": 1}, "sha256:" + "0" * 64)
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_no_other_json_is_accepted(data: st.DataObject) -> None:
+    """Any value in any document, replaced or taken away, everything above made to fit; the spelling is canonical."""
+    kind = data.draw(st.sampled_from(DOCUMENTS))
+    name = kind if kind == "index.json" else blobs(SIGNED.signed)[kind]
+    value = json.loads(SIGNED.signed[name])
+    *above, last = data.draw(st.sampled_from(places(value)))
+    place = value
+    for key in above:
+        place = place[key]
+    before = place[last]
+    if data.draw(st.booleans()):
+        del place[last]
+    else:
+        place[last] = data.draw(st.sampled_from(OTHERS))
+        if place[last] == before and type(place[last]) is type(before):
+            return
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    files = {**SIGNED.signed, name: text} if kind == "index.json" else replaced(SIGNED.signed, name, text)
+    assert trust.refusals(SIGNED, files)

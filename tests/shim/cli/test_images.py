@@ -288,6 +288,7 @@ def ran(place: Path, *more: object) -> subprocess.CompletedProcess[str]:
     return shim(place, "run", "--tee", "simulated", "--image-policy", "policy.toml", "img", *more)
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_an_accepted_image_runs_alone_and_is_remembered(image: Path) -> None:
     done = ran(image)
     assert (done.returncode, done.stdout) == (7, "2 world alone\n"), done.stderr
@@ -388,6 +389,7 @@ def test_an_image_that_is_not_of_shim_build(place: Path) -> None:
     assert (done.returncode, "want one for this machine" in done.stderr) == (125, True)
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_a_launcher_that_cannot_run_is_no_success(place: Path) -> None:
     assert signed(place)[0] == 0  # its launcher is eight bytes
     done = ran(place)

@@ -14,6 +14,7 @@ import pytest
 from shim.errors import LaunchError, ShimError
 from shim.launch.rooted import run_rooted
 
+pytestmark = pytest.mark.usefixtures("namespaces")
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE = """
 #include <fcntl.h>
