@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from images.layout.graph import MAX_DOCUMENT, Layout, Manifest
 MAX_UNPACKED, MAX_LAYERS = 4 << 30, 512
 _INPUT, _OUTPUT = 1 << 16, 1 << 20
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
+_USER, _NO_ID = re.compile(r"([0-9]{1,10})(?::([0-9]{1,10}))?"), (1 << 32) - 1
 _SOURCE = 'OCI image-spec 1.1, config.md, "Properties", rootfs'
 
 
@@ -61,6 +63,27 @@ def entry_point(layout: Layout, image: Manifest) -> tuple[str, ...]:
     with reading():
         config = _config(layout, image).part("config")
         return (*config.texts("Entrypoint"), *config.texts("Cmd"))
+
+
+def user_of(layout: Layout, image: Manifest) -> tuple[int, int] | None:
+    """
+    Return the user and group that an image runs as, None where it does not say.
+
+    Raises:
+        LayoutError: names instead of numbers.
+
+    Source:
+        OCI image-spec 1.1, config.md, "Properties", User.
+    """
+    with reading():
+        config = _config(layout, image).part("config")
+        text = config.text("User") if "User" in config else ""
+    if not text:
+        return None
+    match = _USER.fullmatch(text)
+    if match is None or any(int(part or 0) >= _NO_ID for part in match.groups()):
+        raise LayoutError(f"{config.where}.User", repr(text)[:90], "UID or UID:GID, in numbers", _SOURCE)
+    return int(match[1]), int(match[2] or match[1])
 
 
 def _config(layout: Layout, image: Manifest) -> json_document.JsonObject:

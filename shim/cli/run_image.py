@@ -32,6 +32,7 @@ class ReadyImage:
         archives: Its layers as tar archives, the lowest first.
         plan: Its launch plan.
         entry_point: What it executes.
+        user: As whom, or None for who calls.
     """
 
     trusted: Trusted
@@ -39,6 +40,7 @@ class ReadyImage:
     archives: tuple[bytes, ...]
     plan: bytes
     entry_point: tuple[str, ...]
+    user: tuple[int, int] | None
 
 
 def is_image(program: str, policy: Path | None) -> bool:
@@ -97,7 +99,7 @@ def execute(image: ReadyImage, arguments: tuple[str, ...]) -> int:
     def fill(root: Path) -> None:
         unpack(image.archives, root, image.trusted.layout.where)
 
-    return run_rooted(fill, (*image.entry_point, *arguments))
+    return run_rooted(fill, (*image.entry_point, *arguments), image.user)
 
 
 def _refuse_options(options: LaunchOptions) -> None:
@@ -128,7 +130,7 @@ def _for_machine(found: Trusted, machine: str) -> Manifest:
 
 def _unpacked(found: Trusted, policy: Path, image: Manifest) -> ReadyImage:
     from images.layout.errors import LayoutError
-    from images.layout.layers import archives, entry_point
+    from images.layout.layers import archives, entry_point, user_of
     from images.layout.unpack import file_in
 
     layout = found.layout
@@ -140,4 +142,4 @@ def _unpacked(found: Trusted, policy: Path, image: Manifest) -> ReadyImage:
     plan = file_in(layers, PLAN[1:], layout.where)
     if plan is None or file_in(layers, LAUNCHER[1:], layout.where) is None:
         raise LayoutError(layout.where, "no launcher with a plan", f"{LAUNCHER} and {PLAN}")
-    return ReadyImage(found, policy, layers, plan, entry)
+    return ReadyImage(found, policy, layers, plan, entry, user_of(layout, image))

@@ -28,7 +28,9 @@ _OF_TERMINALS, _PASSED_ON = (signal.SIGINT, signal.SIGQUIT), (signal.SIGTERM, si
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 
-def run_rooted(fill: Callable[[Path], None], arguments: Sequence[str]) -> int:
+def run_rooted(
+    fill: Callable[[Path], None], arguments: Sequence[str], user: tuple[int, int] | None = None
+) -> int:
     """
     Execute a program in a new root directory and return how it ended, as a shell sees it.
 
@@ -36,6 +38,7 @@ def run_rooted(fill: Callable[[Path], None], arguments: Sequence[str]) -> int:
         fill: Writes the files of the root directory below the path that it is given, in the new process.
         arguments: The program, by its absolute path in the new root, and what follows it; its environment is
             empty.
+        user: The user and the only group that it runs as, which takes root; None for those of the caller.
 
     Raises:
         LaunchError: it did not run: the step that failed, and the exit code 125, 126 or 127.
@@ -49,7 +52,7 @@ def run_rooted(fill: Callable[[Path], None], arguments: Sequence[str]) -> int:
         child = os.fork()
         if child == 0:
             os.close(reading)
-            _be_the_child(Path(place), fill, arguments, parent, writing)
+            _be_the_child(Path(place), fill, arguments, user, parent, writing)
         os.close(writing)
         with os.fdopen(reading, "rb") as file:
             failed = file.read().decode(errors="replace")
@@ -75,8 +78,13 @@ def _ended(child: int) -> int:
             signal.signal(number, handler)
 
 
-def _be_the_child(
-    place: Path, fill: Callable[[Path], None], arguments: Sequence[str], parent: int, writing: int
+def _be_the_child(  # what the parent knows
+    place: Path,
+    fill: Callable[[Path], None],
+    arguments: Sequence[str],
+    user: tuple[int, int] | None,
+    parent: int,
+    writing: int,
 ) -> NoReturn:
     """Make the root directory and execute the program in it; what fails goes to the parent."""
     step = "unshare"
@@ -92,6 +100,8 @@ def _be_the_child(
             _mount("/proc", place / "proc", "", _MS_BIND | _MS_REC)
         step = "pivot_root"
         _pivot(place)
+        step = "user"
+        _become(user)
         step = "parent"
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, which is inherited
             signal.signal(number, signal.SIG_DFL)
@@ -132,6 +142,15 @@ def _pivot(place: Path) -> None:
     _call("syscall", ctypes.c_long(_PIVOT_ROOT[platform.machine()]), b".", b".")
     _call("umount2", b".", _MNT_DETACH)
     os.chdir("/")
+
+
+def _become(user: tuple[int, int] | None) -> None:
+    """Drop privileges for good, before the tie to the parent, which that would cut: prctl(2)."""
+    if user is not None and user != (os.geteuid(), os.getegid()):
+        uid, gid = user
+        os.setgroups(())
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
 
 
 def _die_with(parent: int) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 
 from images.layout.errors import LayoutError
 from images.layout.graph import Layout, Manifest, parse
-from images.layout.layers import archives, check_layers, entry_point, platform_of
+from images.layout.layers import archives, check_layers, entry_point, platform_of, user_of
 from images.layout.unpack import file_in, unpack
 from shim.errors import ShimError
 from tests.fakes import layouts
@@ -134,6 +134,30 @@ def test_what_a_configuration_says() -> None:
     layout, found = image(layouts.layout())
     assert platform_of(layout, found) == "linux/amd64"
     assert entry_point(layout, found) == ("/shim/launch", "/shim/plan")
+
+
+def with_user(user: object) -> tuple[Layout, Manifest]:
+    files = layouts.layout()
+    name = f"blobs/sha256/{image(files)[1].config.digest}"
+    value = json.loads(files[name])
+    value["config"]["User"] = user
+    return image(replaced(files, name, json.dumps(value).encode()))
+
+
+@pytest.mark.parametrize(
+    ("user", "ids"), [("", None), ("1000", (1000, 1000)), ("1000:7", (1000, 7)), ("0:0", (0, 0))]
+)
+def test_who_runs_it(user: str, ids: tuple[int, int] | None) -> None:
+    assert user_of(*with_user(user)) == ids
+    assert user_of(*image(layouts.layout())) is None
+
+
+@pytest.mark.parametrize(
+    "user", ["root", "1000:users", "-1", "1:2:3", ":7", "1:", "4294967295", "99999999999", 7, None]
+)
+def test_users_that_are_none(user: object) -> None:
+    with pytest.raises(LayoutError, match="User"):
+        user_of(*with_user(user))
 
 
 def test_files_are_found_and_unpacked(tmp_path: Path) -> None:

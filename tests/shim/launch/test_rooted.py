@@ -30,6 +30,8 @@ int main(int c, char **v) {
     if (!strcmp(v[1], "signal")) { raise(atoi(v[2])); return 0; }
     if (!strcmp(v[1], "sees")) return stat(v[2], &s) == 0;
     if (!strcmp(v[1], "environment")) return environ[0] != 0;
+    if (!strcmp(v[1], "user"))
+        return getuid() != atoi(v[2]) || getgid() != atoi(v[3]) || (getuid() && getgroups(0, 0) > 0);
     if (!strcmp(v[1], "pipe")) return signal(SIGPIPE, SIG_DFL) == SIG_IGN;
     if (!strcmp(v[1], "directory")) return open(".", O_RDONLY) < 0 || chdir("..") || stat("program", &s);
     pause();
@@ -71,6 +73,17 @@ def filled(program: bytes, *, mode: int = 0o755) -> Callable[[Path], None]:
 )
 def test_what_is_executed_and_how_it_ends(program: bytes, arguments: tuple[str, ...], code: int) -> None:
     assert run_rooted(filled(program), ("/program", *arguments)) == code
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another")
+def test_another_user(program: bytes) -> None:
+    def fill(root: Path) -> None:
+        filled(program)(root)
+        root.chmod(0o755)
+
+    assert run_rooted(fill, ("/program", "user", "1000", "1001"), (1000, 1001)) == 0
+    assert run_rooted(fill, ("/program", "user", "0", "0"), (0, 0)) == 0
+    assert run_rooted(fill, ("/program", "user", "0", "0"), (1000, 1001)) == 1
 
 
 def test_nothing_of_it_stays(program: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
