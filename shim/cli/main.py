@@ -28,6 +28,11 @@ COMMANDS = {
     "build": ("shim.cli.build", "Make the smallest image that runs a program."),
     "outdated": ("shim.cli.outdated", "Are there newer versions of what is in an image?"),
     "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),
+    "sign": ("shim.cli.sign", "Sign an image: who vouches for it, how new it is, how it was made."),
+    "verify-image": (
+        "shim.cli.verify_image",
+        "Is an image whole, signed, new enough, made as a policy wants it?",
+    ),
     "trace": ("shim.cli.trace", "Run a program, record its calls, compare them with its profile."),
     "serve": ("shim.cli.serve", "Appraise machines, and release to them what they may have."),
     "attest": ("shim.cli.attest", "Collect evidence about this machine, to be verified elsewhere."),
@@ -71,9 +76,9 @@ def cli() -> None:
     """
     From a program's machine code to a confidential VM in which it may do nothing else.
 
-    Exit codes: 0 yes, 1 the check said no, 2 usage, 3 incomplete profile; `verify` 10 to 17 by the kind of
-    refusal; `run` as the program, 128+n for signal n, 125 refused before the start, 126 cannot execute, 127
-    not found.
+    Exit codes: 0 yes, 1 the check said no, 2 usage, 3 incomplete profile; `verify` and `verify-image` 10 to
+    17 by the kind of refusal; `run` as the program, 128+n for signal n, 125 refused before the start, 126
+    cannot execute, 127 not found.
     """
 
 

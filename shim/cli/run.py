@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,14 @@ ROOT = Path("/")
 )
 @click.option("--events", metavar="FILE", help="Append each refused call to FILE as a line of JSON.")
 @click.option("--nonce", type=hexadecimal(32), metavar="HEX", help="The nonce that --evidence is bound to.")
+@click.option(
+    "--image-policy", type=click.Path(path_type=Path), metavar="FILE",
+    help="Which images may run; required where PROGRAM is one, a folder with oci-layout.",
+)  # fmt: skip
+@click.option(
+    "--image-bundle", type=click.Path(path_type=Path), metavar="FILE", multiple=True,
+    help="A signature of the image that is kept beside it.",
+)  # fmt: skip
 @TD_QUOTE_COMMAND
 @launch_options
 def command(  # noqa: PLR0913  # one parameter per option
@@ -52,29 +61,66 @@ def command(  # noqa: PLR0913  # one parameter per option
     endorsements: tuple[Path, ...],
     nonce: bytes | None,
     events: str | None,
+    image_policy: Path | None,
+    image_bundle: tuple[Path, ...],
     td_quote_command: str | None,
     options: LaunchOptions,
     program: str,
     arguments: tuple[str, ...],
 ) -> int:
     """
-    Run PROGRAM with ARGUMENTS under the syscall profile of its own machine code.
+    Run PROGRAM with ARGUMENTS under the syscall profile of its own machine code, or an image of shim build.
 
-    Nothing of it runs unless the appraisal of this machine affirms.  Its exit status is passed on; 125 is a
-    refusal before the start.
+    Nothing of it runs unless the appraisal of this machine affirms, and of an image unless --image-policy
+    accepts it.  Its exit status is passed on; 125 is a refusal before the start.
     """
-    from shim.cli.files import find_program, read_program
+    from shim.cli.run_image import execute, is_image, ready
+    from shim.cli.trusting import remember
 
     if evidence is None and (nonce is not None or endorsements):
         raise click.UsageError("--nonce and --endorsements mean nothing without --evidence")
-    path = find_program(program, os.environ.get("PATH", os.defpath))
-    data = read_program(path)
-    try:
-        profile, plan, encoded = prepare(path, data, (program, *arguments), options)
+
+    def appraise(encoded: bytes) -> None:
         if evidence is None:
             _attest_here(encoded, policy, tee, td_quote_command)
         else:
             _attest_given(encoded, policy, tee, evidence, endorsements, nonce)
+
+    if is_image(program, image_policy):
+        if events is not None:
+            raise click.UsageError(
+                "found --events beside an image, want none: its launcher reports by itself"
+            )
+        try:
+            image = ready(program, image_policy, image_bundle, options, os.uname().machine)
+            appraise(image.plan)
+            remember(image.trusted, image.policy)
+        except ShimError as error:
+            _show_refusal(error)
+            return EXIT_REFUSED
+        return execute(image, arguments)
+    if image_policy is not None or image_bundle:
+        raise click.UsageError(
+            "--image-policy and --image-bundle mean nothing for a program that is no image"
+        )
+    return _run_program(program, arguments, options, appraise, events)
+
+
+def _run_program(
+    program: str,
+    arguments: tuple[str, ...],
+    options: LaunchOptions,
+    appraise: Callable[[bytes], None],
+    events: str | None,
+) -> int:
+    """Profile a program, have this machine appraised with its plan, and launch it."""
+    from shim.cli.files import find_program, read_program
+
+    path = find_program(program, os.environ.get("PATH", os.defpath))
+    data = read_program(path)
+    try:
+        profile, plan, encoded = prepare(path, data, (program, *arguments), options)
+        appraise(encoded)
     except LaunchError:
         raise
     except ShimError as error:
@@ -141,7 +187,7 @@ def _show_refusal(error: ShimError) -> None:
         lines = [f"{kind}: {mismatch}" for mismatch in error.mismatches]
         lines.append(f"nothing ran: the appraisal ended as {error.result.verdict.value}")  # type: ignore[attr-defined]
     elif hasattr(error, "problems"):
-        lines = str(error).splitlines()
+        lines = [*str(error).splitlines(), "nothing ran"]
     elif not isinstance(error, BinaryError):
         lines.append("nothing ran")
     for line in lines:

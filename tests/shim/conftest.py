@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -24,6 +25,15 @@ def need(tool: str) -> str:
     if path is None:
         pytest.skip(f"{tool} is not installed")
     return path
+
+
+@pytest.fixture(scope="session")
+def namespaces() -> None:
+    """Skip where a process may not have mounts of its own, as in many containers."""
+    command = [need("unshare"), "--mount", *(["--map-root-user"] if os.geteuid() else []), "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no namespaces here: {done.stderr.strip()}")
 
 
 @pytest.fixture(scope="session")

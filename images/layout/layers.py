@@ -1,0 +1,166 @@
+"""From the layers of an image to the archives that they unpack to, held against its configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator
+from types import MappingProxyType
+
+from attestation import json_document
+from images.layout.descriptor import CONFIG_TYPE, Descriptor
+from images.layout.errors import LayoutError, reading
+from images.layout.graph import MAX_DOCUMENT, Layout, Manifest
+
+MAX_UNPACKED, MAX_LAYERS = 4 << 30, 512
+_INPUT, _OUTPUT = 1 << 16, 1 << 20
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_USER, _NO_ID = re.compile(r"([0-9]{1,10})(?::([0-9]{1,10}))?"), (1 << 32) - 1
+_SOURCE = 'OCI image-spec 1.1, config.md, "Properties", rootfs'
+
+
+def check_layers(layout: Layout, image: Manifest, limit: int = MAX_UNPACKED) -> None:
+    """
+    Hold what the layers of an image unpack to against its configuration, without keeping any of it.
+
+    Raises:
+        LayoutError: as `archives`.
+    """
+    for pieces in _unpacked(layout, image, limit):
+        for _ in pieces:
+            pass
+
+
+def archives(layout: Layout, image: Manifest, limit: int = MAX_UNPACKED) -> tuple[bytes, ...]:
+    """
+    Return the layers of an image, unpacked to tar archives, the lowest first.
+
+    Args:
+        layout: Holds its blobs.
+        image: Its manifest.
+        limit: Bytes that all together may have.
+
+    Raises:
+        LayoutError: no configuration of an image; a layer that is damaged, of an unknown compression, not
+            what the configuration says, or larger than what is left of `limit`.
+
+    Source:
+        OCI image-spec 1.1, config.md, "Layer DiffID"; layer.md.
+    """
+    return tuple(b"".join(pieces) for pieces in _unpacked(layout, image, limit))
+
+
+def platform_of(layout: Layout, image: Manifest) -> str:
+    """Return "os/architecture" as the configuration of an image says; raises LayoutError."""
+    with reading():
+        config = _config(layout, image)
+        return f"{config.text('os')}/{config.text('architecture')}"
+
+
+def entry_point(layout: Layout, image: Manifest) -> tuple[str, ...]:
+    """Return what an image executes, its entry point with its default arguments; raises LayoutError."""
+    with reading():
+        config = _config(layout, image).part("config")
+        return (*config.texts("Entrypoint"), *config.texts("Cmd"))
+
+
+def user_of(layout: Layout, image: Manifest) -> tuple[int, int] | None:
+    """
+    Return the user and group that an image runs as, None where it does not say.
+
+    Raises:
+        LayoutError: names instead of numbers.
+
+    Source:
+        OCI image-spec 1.1, config.md, "Properties", User.
+    """
+    with reading():
+        config = _config(layout, image).part("config")
+        text = config.text("User") if "User" in config else ""
+    if not text:
+        return None
+    match = _USER.fullmatch(text)
+    if match is None or any(int(part or 0) >= _NO_ID for part in match.groups()):
+        raise LayoutError(f"{config.where}.User", repr(text)[:90], "UID or UID:GID, in numbers", _SOURCE)
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _config(layout: Layout, image: Manifest) -> json_document.JsonObject:
+    where = f"{layout.where}: config of {image.descriptor.digest[:16]}"
+    if image.config.media_type != CONFIG_TYPE:
+        raise LayoutError(f"{where}.mediaType", repr(image.config.media_type)[:90], CONFIG_TYPE)
+    if image.config.size > MAX_DOCUMENT:
+        raise LayoutError(where, f"{image.config.size} bytes", f"at most {MAX_DOCUMENT} bytes")
+    return json_document.read(layout.blob(image.config), where)
+
+
+def _unpacked(layout: Layout, image: Manifest, limit: int) -> Iterator[Iterator[bytes]]:
+    with reading():
+        rootfs = _config(layout, image).part("rootfs")
+        wanted = rootfs.texts("diff_ids")
+    if len(wanted) != len(image.layers) or len(wanted) > MAX_LAYERS:
+        want = f"{len(image.layers)} as in the manifest, at most {MAX_LAYERS}"
+        raise LayoutError(f"{rootfs.where}.diff_ids", f"{len(wanted)} layers", want, _SOURCE)
+    left = [limit]
+    for layer, diff_id in zip(image.layers, wanted, strict=True):
+        yield _checked(layout.blob(layer), layer, diff_id, f"{layout.where}: layer {layer.digest[:16]}", left)
+
+
+def _checked(data: bytes, layer: Descriptor, diff_id: str, where: str, left: list[int]) -> Iterator[bytes]:
+    """Yield the pieces of a layer; what is left over of the limit is in `left`."""
+    if layer.media_type not in _COMPRESSIONS:
+        raise LayoutError(f"{where}.mediaType", repr(layer.media_type)[:90], " or ".join(_COMPRESSIONS))
+    digest = hashlib.sha256()
+    for piece in _COMPRESSIONS[layer.media_type](data, where):
+        left[0] -= len(piece)
+        if left[0] < 0:
+            raise LayoutError(where, "more bytes than the limit allows, unpacked", "an image that fits")
+        digest.update(piece)
+        yield piece
+    if f"sha256:{digest.hexdigest()}" != diff_id:
+        want = f"{diff_id[:90]}, as the configuration says"
+        raise LayoutError(f"{where}: unpacked", f"sha256:{digest.hexdigest()}", want, _SOURCE)
+
+
+def _plain(data: bytes, where: str) -> Iterator[bytes]:
+    del where
+    yield data
+
+
+def _gunzip(data: bytes, where: str) -> Iterator[bytes]:
+    """RFC 1952: members may follow one another, each has its own check of its contents."""
+    stream = zlib.decompressobj(wbits=31)
+    view, place = memoryview(data), 0
+    try:
+        while place < len(data):
+            if stream.eof:
+                stream = zlib.decompressobj(wbits=31)
+            fed = view[place : place + _INPUT]
+            piece = stream.decompress(fed, _OUTPUT)
+            place += len(fed) - len(stream.unconsumed_tail) - len(stream.unused_data)
+            yield piece
+        while not stream.eof:
+            piece = stream.decompress(stream.unconsumed_tail, _OUTPUT)
+            if not piece:
+                raise LayoutError(where, "a gzip stream that is cut off", "its end")
+            yield piece
+    except zlib.error as error:
+        raise LayoutError(where, f"a damaged gzip stream ({error})", "a layer") from error
+
+
+def _unzstd(data: bytes, where: str) -> Iterator[bytes]:
+    try:
+        import zstandard  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        want = "the zstandard library: pip install 'tee-shim[images]'"
+        raise LayoutError(where, "a layer in zstd", want) from error
+    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data, read_across_frames=True)
+    try:
+        while piece := reader.read(_OUTPUT):
+            yield piece
+    except zstandard.ZstdError as error:
+        raise LayoutError(where, f"a damaged zstd stream ({error})", "a layer") from error
+
+
+_COMPRESSIONS = MappingProxyType({_LAYER: _plain, f"{_LAYER}+gzip": _gunzip, f"{_LAYER}+zstd": _unzstd})

@@ -1,0 +1,1 @@
+"""Who says what about an image, in the formats of cosign, DSSE and sigstore?"""

@@ -1,0 +1,1 @@
+"""Is an image one that a policy lets run?"""
