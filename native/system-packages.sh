@@ -17,6 +17,8 @@ have() {
 	python3-venv) "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ;;
 	python3-dev) test -e "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ;;
 	cpio) command -v cpio >/dev/null ;;
+	ovmf) for firmware in /usr/share/OVMF/OVMF_CODE*.fd; do test -e "$firmware"; done ;;
+	systemd-boot-efi) test -e /usr/lib/systemd/boot/efi/linuxx64.efi.stub ;;
 	postgresql) for program in /usr/lib/postgresql/*/bin/initdb; do test -x "$program"; done ;;
 	swtpm) command -v swtpm >/dev/null ;;
 	tpm2-tools) command -v tpm2_checkquote >/dev/null ;;
@@ -45,7 +47,7 @@ if command -v apt-get >/dev/null; then
 fi
 
 # Without it only the demonstration and some tests have less to work on.
-optional=" busybox-static cpio qemu-system-x86 linux-image-cloud-amd64 swtpm tpm2-tools postgresql "
+optional=" busybox-static cpio qemu-system-x86 linux-image-cloud-amd64 swtpm tpm2-tools ovmf systemd-boot-efi postgresql "
 failed=
 for package in $missing; do
 	have "$package" && continue
