@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from attestation.relying_party.database import Database, Row, Statements
 from attestation.relying_party.errors import AuditError, StoreIntegrityError
@@ -24,6 +24,8 @@ from shim.canonical import JsonValue, canonical_bytes
 START = bytes(32)  # what the first entry has in place of one before it
 _ENTRY, _HEAD = "audit entry", "audit head"
 _PAGE = 1000
+_FAR = (1 << 63) - 1
+_QUERY_HEAD = "SELECT instance, sequence, key_id, last, mac FROM audit_heads WHERE instance = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,7 @@ class Chain:
             "INSERT INTO audit_heads VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             _head_row(keys, Head(instance, 0, START)),
         )
-        query = "SELECT instance, sequence, key_id, last, mac FROM audit_heads WHERE instance = ?"
-        self._head = _head(keys, statements.rows(query + lock, (instance,))[0])
+        self._head = _head(keys, statements.rows(_QUERY_HEAD + lock, (instance,))[0])
 
     def append(self, event: Mapping[str, JsonValue]) -> None:
         """Add one entry."""
@@ -106,27 +107,30 @@ def verify(database: Database, keys: Keyring, noted: tuple[Head, ...] = ()) -> t
         AuditError: with everything that is wrong.
     """
     problems: list[str] = []
-    heads = _heads(database, keys, problems)
-    wanted = {
-        head.instance: [one for one in noted if one.instance == head.instance] for head in (*heads, *noted)
-    }
-    with_entries = {str(row[0]) for row in database.rows("SELECT DISTINCT instance FROM audit")}
-    for instance in sorted(with_entries | set(wanted)):
-        end = next((head for head in heads if head.instance == instance), None)
-        problems += _check_chain(database, keys, instance, end, wanted.get(instance, []))
+    ends: list[Head] = []
+    with_entries = "SELECT instance FROM audit UNION SELECT instance FROM audit_heads"
+    names = {str(row[0]) for row in database.rows(with_entries)}
+    for instance in sorted(names | {head.instance for head in noted}):
+        walk = _Walk(keys, instance, tuple(head for head in noted if head.instance == instance))
+        try:
+            ends.append(_check_chain(database, walk))
+        except (StoreIntegrityError, _BrokenError) as error:
+            problems.append(str(error))
+        problems += walk.problems
     if problems:
         raise AuditError(tuple(problems))
-    return tuple(heads)
+    return tuple(ends)
 
 
-def entries(database: Database, instance: str) -> Iterator[tuple[int, bytes, str, bytes]]:
-    """Yield place, key, text and code of each entry of a chain, in order; only a page of them is held."""
-    after = 0
+def entries(
+    database: Database, instance: str, after: int = 0, until: int = _FAR
+) -> Iterator[tuple[int, bytes, str, bytes]]:
+    """Yield place, key, text and code of entries of a chain, in order; only a page of them is held."""
     query = (
         "SELECT sequence, key_id, entry, mac FROM audit "
-        "WHERE instance = ? AND sequence > ? ORDER BY sequence LIMIT ?"
+        "WHERE instance = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
     )
-    while page := database.rows(query, (instance, after, _PAGE)):
+    while page := database.rows(query, (instance, after, until, _PAGE)):
         for sequence, key_id, entry, mac in page:
             if not (isinstance(sequence, int) and isinstance(key_id, bytes) and isinstance(mac, bytes)):
                 raise StoreIntegrityError(f"audit {instance}", "another type", "an entry")
@@ -134,52 +138,74 @@ def entries(database: Database, instance: str) -> Iterator[tuple[int, bytes, str
             yield sequence, key_id, str(entry), mac
 
 
-def _check_chain(
-    database: Database, keys: Keyring, instance: str, end: Head | None, noted: list[Head]
-) -> Iterator[str]:
-    """Yield what is wrong with one chain; what follows a wrong entry is not looked at."""
-    last, count = START, 0
-    missing = {head.sequence: head for head in noted}
-    for sequence, key_id, entry, mac in entries(database, instance):
-        where = f"audit {instance}, entry {sequence}"
-        if sequence != count + 1:
-            yield f"{where}: found after entry {count}, want entry {count + 1}"
-            return
+class _BrokenError(Exception):
+    """A chain that holds no further; what follows in it is not looked at."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    """How far a chain was followed, and what was wrong without ending it."""
+
+    keys: Keyring
+    instance: str
+    noted: tuple[Head, ...]
+    last: bytes = START
+    count: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def step(self, sequence: int, key_id: bytes, entry: str, mac: bytes) -> None:
+        """Take one entry more."""
+        where = f"audit {self.instance}, entry {sequence}"
+        if sequence != self.count + 1:
+            raise _BrokenError(f"{where}: found after entry {self.count}, want entry {self.count + 1}")
         try:
-            genuine = hmac.compare_digest(keys.named(key_id).mac(_ENTRY, entry.encode()), mac)
+            genuine = hmac.compare_digest(self.keys.named(key_id).mac(_ENTRY, entry.encode()), mac)
         except StoreIntegrityError as error:
-            yield f"{where}: {error}"
-            return
+            raise _BrokenError(f"{where}: {error}") from error
         if not genuine:
-            yield f"{where}: found a changed entry, want the one that was written"
-            return
+            raise _BrokenError(f"{where}: found a changed entry, want the one that was written")
         said = json.loads(entry)
-        if (said["instance"], said["sequence"], said["previous"]) != (instance, sequence, last.hex()):
-            yield f"{where}: found an entry of another place, want the one that was written here"
-            return
-        last, count = mac, sequence
-        head = missing.pop(sequence, None)
-        if head is not None and head.last != mac:
-            yield f"{where}: found another entry than was noted, want {head}"
-    for head in missing.values():
-        if head.sequence > 0 or head.last != START:
-            yield f"audit {instance}: found {count} entries, want {head.sequence}, as was noted"
-    if end is None:
-        yield f"audit {instance}: found no head, want one that says where it ends"
-    elif (end.sequence, end.last) != (count, last):
-        yield f"audit {instance}: found {count} entries, want {end.sequence}, as its head says"
+        place = (said["instance"], said["sequence"], said["previous"])
+        if place != (self.instance, sequence, self.last.hex()):
+            raise _BrokenError(
+                f"{where}: found an entry of another place, want the one that was written here"
+            )
+        self.last, self.count = mac, sequence
+        for head in self.noted:
+            if head.sequence == sequence and head.last != mac:
+                self.problems.append(f"{where}: found another entry than was noted, want {head}")
+
+    def end(self, head: Head) -> None:
+        """Compare where it ended with where it should."""
+        for one in self.noted:
+            if one.sequence > self.count or (one.sequence == 0 and one.last != START):
+                found = f"audit {self.instance}: found {self.count} entries"
+                self.problems.append(f"{found}, want {one.sequence}, as was noted")
+        if (head.sequence, head.last) != (self.count, self.last):
+            found = f"audit {self.instance}: found {self.count} entries"
+            self.problems.append(f"{found}, want {head.sequence}, as its head says")
 
 
-def _heads(database: Database, keys: Keyring, problems: list[str]) -> list[Head]:
-    found = []
-    for row in database.rows(
-        "SELECT instance, sequence, key_id, last, mac FROM audit_heads ORDER BY instance"
-    ):
-        try:
-            found.append(_head(keys, row))
-        except StoreIntegrityError as error:
-            problems.append(str(error))
-    return found
+def _check_chain(database: Database, walk: _Walk) -> Head:
+    """
+    Follow one chain to its end, and return that.
+
+    Instances go on writing meanwhile: what is there is read first, then the head, then what came in between.
+    """
+    for entry in entries(database, walk.instance):
+        walk.step(*entry)
+    head = _read_head(database, walk.keys, walk.instance)
+    for entry in entries(database, walk.instance, walk.count, head.sequence):
+        walk.step(*entry)
+    walk.end(head)
+    return head
+
+
+def _read_head(database: Database, keys: Keyring, instance: str) -> Head:
+    rows = database.rows(_QUERY_HEAD, (instance,))
+    if not rows:
+        raise StoreIntegrityError(f"audit {instance}", "no head", "one that says where it ends")
+    return _head(keys, rows[0])
 
 
 def _head(keys: Keyring, row: Row) -> Head:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -132,7 +133,32 @@ def test_another_history_of_the_same_length_shows_to_who_noted(connect: Connect)
     for _ in range(4):
         own.commit(b"", lambda writing: writing.record({"event": "y"}))
     assert "entry 3: found another entry than was noted" in problems(database, noted)
-    assert "audit three: found 0 entries, want 1" in problems(database, Head("three", 1, bytes(32)))
+    assert "audit three: found no head" in problems(database, Head("three", 1, bytes(32)))
+
+
+def test_it_is_verified_while_instances_go_on_writing(connect: Connect) -> None:
+    database = connect()
+    own = written(database)
+
+    def write() -> None:
+        for _ in range(60):
+            own.commit(b"", lambda writing: writing.record({"event": "x"}))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    lengths = []
+    while thread.is_alive():
+        lengths.append(audit.verify(database, KEYS)[0].sequence)
+    assert lengths == sorted(lengths)
+    assert audit.verify(database, KEYS)[0].sequence == 65
+
+
+def test_what_was_noted_twice_has_to_be_the_same(connect: Connect) -> None:
+    database = connect()
+    written(database)
+    (end,) = audit.verify(database, KEYS)
+    assert "another entry than was noted" in problems(database, end, Head("one", 5, bytes(32)))
+    assert "another entry than was noted" in problems(database, Head("one", 5, bytes(32)), end)
 
 
 def test_without_the_key_nobody_writes_an_entry(connect: Connect) -> None:

@@ -181,6 +181,17 @@ def test_only_what_is_long_over_is_forgotten(connect: Connect) -> None:
     assert spend(own, b"n")
 
 
+def test_a_commit_is_on_disk_when_it_returns(connect: Connect) -> None:
+    """What no test on a running machine shows: that is what was asked of the databases."""
+    database = connect()
+    with database.transaction() as statements:
+        if database.lock:
+            assert statements.rows("SHOW synchronous_commit") == [("on",)]
+        else:
+            assert statements.rows("PRAGMA synchronous") == [(2,)]
+            assert statements.rows("PRAGMA journal_mode") == [("wal",)]
+
+
 # --- resources
 
 
