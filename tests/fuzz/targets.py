@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from attestation import endorsements, kinds, ocsp, policy_example, reference_files, reference_values
 from attestation.cache import Cache
+from attestation.channel.frames import MessageType
+from attestation.channel.session import Session, State
 from attestation.corim import writing
 from attestation.endorsements import Endorsements
 from attestation.eventlog import claims as log_claims, formats
@@ -23,7 +25,7 @@ from attestation.store import archive
 from images.measure import firmware, pe, sev_metadata, tdvf
 from images.measure.errors import MeasureError
 from tests import vectors
-from tests.fakes import nvidia, ovmf, pe as fake_pe, tpm
+from tests.fakes import channel, nvidia, ovmf, pe as fake_pe, tpm
 from tests.fakes.manifests import Manifest
 
 NOW = datetime(2025, 6, 25, tzinfo=UTC)
@@ -130,6 +132,24 @@ def logs() -> list[bytes]:
     return [path.read_bytes()[: 1 << 16] for path in files]
 
 
+def challenged() -> tuple[Session, bytes]:
+    """A session whose randomness is none, so that answers can be seeds."""
+    session = Session(channel.terms(), channel.NOW, bytes)
+    return session, session.receive(channel.frame(MessageType.REQUEST), channel.NOW).reply
+
+
+def read_answer(data: bytes) -> None:
+    session, _ = challenged()
+    turn = session.receive(data, channel.NOW)
+    if turn.records or (session.result is not None) is not (session.state is State.RELEASED):
+        raise AssertionError(session.state)
+
+
+def answers() -> list[bytes]:
+    answer = channel.guest().answer(challenged()[1])
+    return [answer, channel.frame(MessageType.REFUSAL, b"\0\x0a")]
+
+
 TARGETS = {
     **{f"evidence-{tee}": of_kind(tee) for tee in kinds.KINDS},
     "reference-values": Target(read_reference_values, reference_values_files),
@@ -139,6 +159,7 @@ TARGETS = {
     "quoting-service": Target(qgs.parse, lambda: [b"\0" * 64]),
     "firmware": Target(read_firmware, lambda: [ovmf.firmware()]),
     "pe": Target(read_image, lambda: [fake_pe.uki()]),
+    "channel": Target(read_answer, answers),
     "endorsements": Target(endorsements.parse, endorsement_files),
     "event-log": Target(read_log, logs),
     "policy": Target(read_policy, lambda: [policy_example.text(tee).encode() for tee in kinds.KINDS]),

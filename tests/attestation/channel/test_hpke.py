@@ -58,7 +58,7 @@ def test_exports_are_those_of_the_rfc(context: bytes) -> None:
 
 
 @given(KEYS, st.binary(max_size=200), st.binary(max_size=80))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_the_module_of_cryptography_opens_what_is_sealed(
     ephemeral: X25519PrivateKey, text: bytes, info: bytes
 ) -> None:
@@ -79,7 +79,7 @@ def test_points_of_low_order_are_refused(point: bytes) -> None:
 
 
 @given(st.integers(0, 44), st.integers(1, 255))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_changed_byte_opens_nothing_and_counts_nothing(at: int, change: int) -> None:
     _, receiver = both()
     sealed = bytearray.fromhex(rfc9180.CIPHERTEXTS[0])
