@@ -16,7 +16,6 @@ from attestation import binding
 from attestation.channel import frames, hpke, release
 from attestation.channel.errors import FrameError
 from tests import rfc9180
-from tests.attestation.channel.test_hpke import LOW_ORDER
 
 SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 
@@ -132,7 +131,7 @@ def test_both_sides_agree(lib: ctypes.CDLL, info: bytes, text: bytes, aad: bytes
     assert out.raw == sender.export(aad, size)
 
 
-@pytest.mark.parametrize("point", LOW_ORDER, ids=bytes.hex)
+@pytest.mark.parametrize("point", rfc9180.LOW_ORDER, ids=bytes.hex)
 def test_points_of_low_order_are_refused(lib: ctypes.CDLL, point: bytes) -> None:
     assert received(lib, enc=point) is None
 
