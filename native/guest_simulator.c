@@ -3,6 +3,9 @@
  * evidence of a simulated TEE over another.
  *
  *	guest-simulator CHANNEL TEE PLAN-DIGEST RELYING-PARTY SECONDS sealed|plain
+ *			[ERRNO CALL]
+ *
+ * With the last two the system call fails that is CALL-th, once.
  *
  * The secret goes to standard output.  Standard input then says what to send: a
  * byte (1, 2: output; 3: event; 4: exit, with its status first), a size in four
@@ -11,6 +14,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "faults.h"
 #include "guest.h"
 #include "load.h"
 #include "simulated_tee.h"
@@ -24,6 +28,24 @@ static struct {
 	uint8_t evidence[SIMULATED_TEE_ROOM];
 	uint8_t input[MAX_INPUT + 1];
 } room;
+
+static long fault_errno;
+static long fault_left;	/* calls until the one that fails */
+
+void fault_point(const char *step, int pid)
+{
+	(void)step; /* a guest has no steps that a test could name */
+	(void)pid;
+}
+
+long fault_call(long nr)
+{
+	/* What the simulator does for itself is no part of a guest. */
+	if (fault_errno == 0 || nr == SYS_exit_group || nr == SYS_write ||
+	    nr == SYS_close || fault_left-- != 0)
+		return 0;
+	return -fault_errno;
+}
 
 static int say(const struct guest_fault *fault)
 {
@@ -142,7 +164,7 @@ int main(int argc, char **argv)
 	int status = 0;
 
 	memset(&settings, 0, sizeof(settings));
-	if (argc != 7 || parse_digest(argv[3], settings.plan_digest) != 0 ||
+	if ((argc != 7 && argc != 9) || parse_digest(argv[3], settings.plan_digest) != 0 ||
 	    parse_digest(argv[4], settings.relying_party) != 0 ||
 	    sys_sigaction(13 /* SIGPIPE */, &ignore, NULL) < 0)
 		sys_exit(2);
@@ -151,8 +173,14 @@ int main(int argc, char **argv)
 	settings.patience.release = settings.patience.challenge;
 	settings.patience.record = settings.patience.challenge;
 	settings.plain_output = strcmp(argv[6], "plain") == 0;
+	if (argc == 9) {
+		fault_left = parse_decimal(argv[8]);
+		fault_errno = parse_decimal(argv[7]);
+	}
 	if (run(&settings, (int)parse_decimal(argv[2]), &fault) != 0)
 		status = say(&fault);
 	guest_end(&room.guest);
+	if (fault_errno != 0 && fault_left >= 0)
+		sys_write(2, "fault: never\n", 13);
 	sys_exit(status);
 }

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from attestation import endorsements, kinds, ocsp, policy_example, reference_files, reference_values
 from attestation.cache import Cache
+from attestation.channel.frames import MessageType
+from attestation.channel.session import Session, State
 from attestation.corim import writing
 from attestation.endorsements import Endorsements
 from attestation.errors import AttestationError
@@ -27,7 +29,7 @@ from images import eif, eif_format
 from images.measure import firmware, pe, sev_metadata, tdvf
 from images.measure.errors import MeasureError
 from tests import vectors
-from tests.fakes import bzimage, nvidia, ovmf, pe as fake_pe, relying_party, tpm
+from tests.fakes import bzimage, channel, nvidia, ovmf, pe as fake_pe, relying_party, tpm
 from tests.fakes.kbs import Guest, taken_apart
 from tests.fakes.manifests import Manifest
 
@@ -171,6 +173,24 @@ def logs() -> list[bytes]:
     return [path.read_bytes()[: 1 << 16] for path in files]
 
 
+def challenged() -> tuple[Session, bytes]:
+    """A session whose randomness is none, so that answers can be seeds."""
+    session = Session(channel.terms(), channel.NOW, bytes)
+    return session, session.receive(channel.frame(MessageType.REQUEST), channel.NOW).reply
+
+
+def read_answer(data: bytes) -> None:
+    session, _ = challenged()
+    turn = session.receive(data, channel.NOW)
+    if turn.records or (session.result is not None) is not (session.state is State.RELEASED):
+        raise AssertionError(session.state)
+
+
+def answers() -> list[bytes]:
+    answer = channel.guest().answer(challenged()[1])
+    return [answer, channel.frame(MessageType.REFUSAL, b"\0\x0a")]
+
+
 TARGETS = {
     **{f"evidence-{tee}": of_kind(tee) for tee in kinds.KINDS},
     "reference-values": Target(read_reference_values, reference_values_files),
@@ -181,6 +201,7 @@ TARGETS = {
     "firmware": Target(read_firmware, lambda: [ovmf.firmware()]),
     "pe": Target(read_image, lambda: [fake_pe.uki()]),
     "enclave-image": Target(read_enclave_image, enclave_images),
+    "channel": Target(read_answer, answers),
     "endorsements": Target(endorsements.parse, endorsement_files),
     "event-log": Target(read_log, logs),
     "relying-party": Target(lambda data: exchange.parse(data, "peer"), requests_to_a_relying_party),

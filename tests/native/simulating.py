@@ -66,6 +66,7 @@ class Run:
     relying_party: bytes = SIGNING_KEY.public_key().public_bytes_raw()
     seconds: int = 5
     mode: str = "sealed"
+    fault: tuple[int, int] | None = None
 
     def __call__(self, *commands: bytes) -> Outcome:
         ours, theirs = socket.socketpair()
@@ -78,7 +79,7 @@ class Run:
             self.relying_party.hex(),
         ]
         guest = subprocess.Popen(
-            [str(self.simulator), *arguments, str(self.seconds), self.mode],
+            [str(self.simulator), *arguments, str(self.seconds), self.mode, *map(str, self.fault or ())],
             stdin=asked,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -313,8 +313,6 @@ def test_a_challenge_that_is_repeated_is_no_release(simulator: Path) -> None:
     ("kind", "size"),
     [
         (MessageType.CHALLENGE, 0),
-        (MessageType.CHALLENGE, 43),
-        (MessageType.RELEASE, 11),
         (MessageType.RELEASE, 130),
     ],
 )

@@ -16,7 +16,6 @@ from attestation import binding
 from attestation.channel import frames, hpke, release
 from attestation.channel.errors import FrameError
 from tests import rfc9180
-from tests.attestation.channel.test_hpke import LOW_ORDER
 
 SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 
@@ -118,7 +117,7 @@ def test_an_export_that_is_too_long_is_refused(lib: ctypes.CDLL) -> None:
 
 
 @given(st.binary(max_size=120), st.binary(max_size=300), st.binary(max_size=20), st.integers(1, 128))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_both_sides_agree(lib: ctypes.CDLL, info: bytes, text: bytes, aad: bytes, size: int) -> None:
     enc, sender = hpke.send(rfc9180.PUBLIC_KEY, info, X25519PrivateKey.generate())
     context = received(lib, info, enc)
@@ -132,13 +131,13 @@ def test_both_sides_agree(lib: ctypes.CDLL, info: bytes, text: bytes, aad: bytes
     assert out.raw == sender.export(aad, size)
 
 
-@pytest.mark.parametrize("point", LOW_ORDER, ids=bytes.hex)
+@pytest.mark.parametrize("point", rfc9180.LOW_ORDER, ids=bytes.hex)
 def test_points_of_low_order_are_refused(lib: ctypes.CDLL, point: bytes) -> None:
     assert received(lib, enc=point) is None
 
 
 @given(st.integers(0, 44), st.integers(1, 255))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_changed_byte_opens_nothing(lib: ctypes.CDLL, at: int, flip: int) -> None:
     context = received(lib)
     assert context is not None
@@ -191,7 +190,7 @@ def test_no_number_is_used_twice_at_the_end(lib: ctypes.CDLL) -> None:
         ),
     )
 )
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_both_sides_accept_the_same_headers(lib: ctypes.CDLL, header: bytes) -> None:
     frame, fault = Frame(), Fault()
     done = lib.frame_read_header(header, ctypes.byref(frame), ctypes.byref(fault))
@@ -293,7 +292,7 @@ def test_a_release_of_another_size_is_refused(lib: ctypes.CDLL, size: int) -> No
 
 
 @given(st.integers(0, 121), st.integers(1, 255))
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 def test_any_changed_byte_of_a_release_is_refused(lib: ctypes.CDLL, at: int, flip: int) -> None:
     body = bytearray(sealed())
     body[at] ^= flip

@@ -24,6 +24,7 @@ def whole_frames(draw: st.DrawFn) -> Frame:
 
 
 @given(st.lists(whole_frames(), max_size=5), st.integers(1, 50))
+@settings(deadline=None)
 def test_frames_in_pieces_of_any_size(sent: list[Frame], size: int) -> None:
     data = b"".join(map(encode, sent))
     reader = FrameReader()
@@ -33,7 +34,7 @@ def test_frames_in_pieces_of_any_size(sent: list[Frame], size: int) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_any_bytes_are_frames_or_a_frame_error(data: bytes) -> None:
     reader = FrameReader()
     try:

@@ -226,7 +226,7 @@ def test_bytes_of_another_protocol_end_it() -> None:
 
 
 @given(st.lists(st.binary(max_size=300), max_size=4))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_any_bytes_end_in_a_channel_error_or_wait(pieces: list[bytes]) -> None:
     subject = challenged()[0]
     for piece in pieces:
@@ -236,7 +236,7 @@ def test_any_bytes_end_in_a_channel_error_or_wait(pieces: list[bytes]) -> None:
 
 
 @given(st.integers(0, 5000), st.integers(1, 255))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_no_changed_byte_of_evidence_is_released_to(at: int, flip: int) -> None:
     """What is only beside the evidence may change what is judged by, never for whom: the release shows it."""
     subject, challenge = challenged()
