@@ -35,6 +35,7 @@ _NOT_RECORDED = frozenset(
         "image",
         "program",
         "arguments",
+        "vulns",
         *BootOptions.__slots__,
     }
 )
@@ -69,6 +70,19 @@ _NOT_RECORDED = frozenset(
 @click.option("--tag", default="latest", show_default=True, help="Name of the image in its OCI layout.")
 @click.option("--explain", metavar="FILE", help="Print why FILE is in the image.")
 @click.option("--why-not", metavar="FILE", help="Print why FILE is not in the image.")
+@click.option(
+    "--sbom",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write SPDX and CycloneDX there, and into the image what scanners look for.",
+)
+@click.option(
+    "--vulns",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    metavar="FILE",
+    help="With --sbom: OSV records; OpenVEX says what they mean for the image; repeatable.",
+)
 @boot_options
 @derivation_options
 @launch_options
@@ -90,6 +104,8 @@ def command(  # noqa: PLR0913  # one parameter for each option
     tag: str,
     explain: str | None,
     why_not: str | None,
+    sbom: Path | None,
+    vulns: tuple[Path, ...],
     root: str,
     modules: tuple[str, ...],
     assume: tuple[str, ...],
@@ -112,10 +128,12 @@ def command(  # noqa: PLR0913  # one parameter for each option
     from images.compress import Compression
     from images.oci import RuntimeSettings
     from shim.cli.build_inputs import creation_time, directories, inclusion, origin_of, program_of
-    from shim.cli.build_output import Output
+    from shim.cli.build_output import Output, records_of, write_documents
     from shim.cli.build_steps import Build
 
     boot.check(form)
+    if vulns and sbom is None:
+        raise click.UsageError("found --vulns, want --sbom DIR beside it")
     if output is None and explain is None and why_not is None:
         raise click.UsageError("found no place to write to, want -o PATH, --explain FILE or --why-not FILE")
     signal.signal(signal.SIGTERM, _interrupted)
@@ -134,7 +152,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     asked = Request(origin.label, modules, assume, no_assumptions)
     try:
         made = Build(found, origin, selection, asked, options)
-        built = made.image(arguments, created, _recorded(context))
+        built = made.image(arguments, created, _recorded(context), scannable=sbom is not None)
     except IncompleteProfileError as error:
         for line in error.unresolved:
             say(f"{error.program}: incomplete profile: {line}")
@@ -145,8 +163,12 @@ def command(  # noqa: PLR0913  # one parameter for each option
         return code
     for finding in made.files.findings:
         say(finding)
+    described = None if sbom is None else made.documents(built, records_of(vulns))
     for line in written.write(built, Path(output)):
         click.echo(line)
+    if sbom is not None and described is not None:
+        for line in write_documents(sbom, described):
+            click.echo(line)
     return code
 
 
@@ -179,7 +201,8 @@ def _recorded(context: click.Context) -> tuple[str, ...]:
         if isinstance(flag, str) and flag != value:  # one of several names for the same
             continue
         option = max(parameter.opts, key=len)
-        given = value if isinstance(value, tuple) else (value,)
+        # That documents were made decides what is in the image, where they were written does not.
+        given = (True,) if name == "sbom" else value if isinstance(value, tuple) else (value,)
         found[name] = [text for one in given for text in ([option] if one is True else [option, str(one)])]
     return tuple(text for texts in found.values() for text in texts)
 

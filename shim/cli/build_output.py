@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from images.compress import Compressed, Compression
     from images.image import Image
     from images.oci import RuntimeSettings
+    from images.records import Documented
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,41 @@ class Output:
 
         if self.boot.reference_values is not None:
             write_file(self.boot.reference_values, reference_values.write(entries) + b"\n")
+
+
+def records_of(paths: Iterable[Path]) -> Mapping[str, bytes]:
+    """
+    Return files of OSV records by name.
+
+    Raises:
+        InputFileError: one cannot be read.
+    """
+    from shim.cli.measure_input import MAXIMUM_IMAGE, read
+
+    return {str(path): read(path, "vulnerabilities", MAXIMUM_IMAGE) for path in paths}
+
+
+def write_documents(folder: Path, described: Documented) -> Iterator[str]:
+    """
+    Write documents into a folder, which is made where it is not there, and yield what is said of them.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from images.errors import OutputError
+    from images.output import write_file
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(str(folder), str(error.strerror), "a folder to write to") from error
+    for name, data in described.files.items():
+        write_file(folder / name, data)
+    yield f"{folder}: {', '.join(described.files)}, {described.packages} packages"
+    for line in described.missing:
+        yield f"not known to anybody: {line}"
+    for line in described.left_out:
+        yield f"nothing stated: {line}"
 
 
 def _lines(entries: tuple[Entry, ...]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from shim.cli.waiting import stages_of
 if TYPE_CHECKING:
     from images.closure import FileSet, Selection
     from images.image import Image
+    from images.records import Documented
+    from images.tree import Entry
     from shim.cli.build_inputs import Origin, Program
     from shim.profile.footprint import Footprint
     from shim.profile.profile import Profile
@@ -36,6 +39,7 @@ class Build:
         self._origin = origin
         self._selection = selection
         self._options = options
+        self._request = request
         self.profile, self.footprint = self._analysed(request)
         self.files: FileSet = self._files()
 
@@ -56,8 +60,10 @@ class Build:
             self._program.data, self.profile, self.footprint, self._origin.source, here, self._selection
         )
 
-    def image(self, arguments: tuple[str, ...], created: int, request: tuple[str, ...]) -> Image:
-        """Return the image with these arguments of the program."""
+    def image(
+        self, arguments: tuple[str, ...], created: int, request: tuple[str, ...], *, scannable: bool
+    ) -> Image:
+        """Return the image with these arguments of the program, and with what scanners look for if asked."""
         import shim
         from images.image import Making, image_of
         from images.manifest import Input
@@ -74,7 +80,29 @@ class Build:
             Input("launcher", sha256_hex(launcher), "shim-launch"),
         )
         making = Making(self._program.place, argv, request, inputs, created, shim.__version__, profile.arch)
-        return image_of(self.files.entries, launcher, self._plan(profile, argv), making)
+        entries: tuple[Entry, ...] = tuple(self.files.entries)
+        if scannable:
+            from images.records import with_records
+
+            entries = with_records(entries, self._origin.source, shim.__version__)
+        return image_of(entries, launcher, self._plan(profile, argv), making)
+
+    def documents(self, built: Image, records: Mapping[str, bytes]) -> Documented:
+        """Return what is in the image and whose it is, and what records of vulnerabilities mean for it."""
+        import shim
+        from images.records import documented
+
+        path = None
+        if records:
+            from shim.analysis.execute_path import execute_path
+
+            path = execute_path(
+                self._program.data,
+                self._program.place,
+                files=self._origin.source,
+                modules=self._request.modules,
+            )
+        return documented(built, self._origin.source, shim.__version__, records, path)
 
     def _profile(self) -> Profile:
         if self._options.profile is None:
