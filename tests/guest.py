@@ -67,7 +67,9 @@ def boot(folder: Path, files: Mapping[str, bytes], script: str) -> list[str]:
 
 def power_on(initramfs: Path, words: str) -> list[str]:
     """Return what stands on the console of a machine with these words for its kernel, once it is off."""
-    command = [QEMU, "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512", "-nographic", "-no-reboot"]
+    command = [QEMU, "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512", "-no-reboot"]
+    # Not -nographic: then the firmware writes to the same line.
+    command += ["-display", "none", "-vga", "none", "-monitor", "none", "-serial", "stdio"]
     command += ["-nic", "none", "-kernel", str(kernel()), "-initrd", str(initramfs)]
     command += ["-append", f"console=ttyS0 quiet {words}"]
     done = subprocess.run(

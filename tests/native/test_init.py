@@ -63,9 +63,8 @@ def _aligned(offset: int) -> int:
 
 
 def _launchers(lines: list[str]) -> list[str]:
-    """Return the lines behind the firmware's, which clears the screen, without those of the kernel."""
-    shown = "\n".join(lines).rpartition("\x1b[2J")[2].splitlines()
-    return [line for line in shown if line and not line.startswith((*_KERNELS, "["))]
+    """Return the lines that are not the kernel's."""
+    return [line for line in lines if line and not line.startswith((*_KERNELS, "["))]
 
 
 def _without(name: bytes) -> Change:
