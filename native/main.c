@@ -1,7 +1,11 @@
-/* shim-launch PLAN: the launcher as a program of its own. */
+/*
+ * shim-launch PLAN: the launcher as a program of its own.  As the first process
+ * of a machine it takes no arguments: the plan is the image's.
+ */
 #include <string.h>
 
 #include "faults.h"
+#include "init.h"
 #include "launch.h"
 #include "sha256.h"
 #include "sys.h"
@@ -93,23 +97,23 @@ static long read_plan(const char *path)
 	return got < 0 ? got : (long)size;
 }
 
-static int run(const char *path)
+/* Pre: RESULT is that of a failed launch, which it stays until there is one. */
+static void run(const char *path, struct launch_result *result)
 {
 	enum { NO_DEVICE = -19, NO_EXEC = -8 };
 	static const struct uapi_sigaction standard; /* SIG_DFL */
 	static const uint64_t all = UINT64_MAX;
 	struct plan plan;
 	struct plan_fault fault;
-	struct launch_result result;
 	long size = read_plan(path);
 
 	if (size < 0) {
 		say("read-plan", strerror((int)-size));
-		return LAUNCH_FAILED;
+		return;
 	}
 	if (plan_read(room.plan, (size_t)size, &plan, &fault) != 0) {
 		say_fault(&fault);
-		return LAUNCH_FAILED;
+		return;
 	}
 	sha256_try_cpu();
 	/* Whoever started us may ignore SIGCHLD, and a launcher cannot.  Signals
@@ -117,36 +121,35 @@ static int run(const char *path)
 	 * take its exit code away. */
 	if (sys_sigaction(17 /* SIGCHLD */, &standard, NULL) < 0 ||
 	    sys_sigmask(2 /* SIG_SETMASK */, &all, NULL) < 0)
-		return LAUNCH_FAILED;
+		return;
 	if (launch(&plan, LAUNCH_HIDE | LAUNCH_JOB_CONTROL | LAUNCH_OWN_PROCESS,
-		   report, NULL, &room.memory, &result) != 0)
-		say(result.step, result.reason[0] != 0 ?
-		    result.reason : strerror(result.error));
-	else if (result.unsealed)
+		   report, NULL, &room.memory, result) != 0)
+		say(result->step, result->reason[0] != 0 ?
+		    result->reason : strerror(result->error));
+	else if (result->unsealed)
 		say("mseal", "this kernel has none: the program could replace "
 		    "its own code");
-	if (result.gains_exec && result.step == NULL)
+	if (result->gains_exec && result->step == NULL)
 		say("mdwe", "this kernel has none (6.3): only the filter keeps "
 		    "pages from becoming code");
-	if (result.unconfined & LAUNCH_FILES && result.step == NULL)
+	if (result->unconfined & LAUNCH_FILES && result->step == NULL)
 		say("landlock", "this kernel does not handle all rights on files");
-	if (result.unconfined & LAUNCH_NETWORK && result.step == NULL)
+	if (result->unconfined & LAUNCH_NETWORK && result->step == NULL)
 		say("landlock", "this kernel does not handle ports (6.7)");
-	if (result.unconfined & LAUNCH_SCOPES && result.step == NULL)
+	if (result->unconfined & LAUNCH_SCOPES && result->step == NULL)
 		say("landlock", "this kernel does not keep signals to the "
 		    "program's own processes (6.12)");
-	if (result.out_of_memory)
+	if (result->out_of_memory)
 		say("cgroup", "the program needed more memory than it may have");
-	if (result.timed_out)
+	if (result->timed_out)
 		say("timeout", "the program's time was up");
-	if (result.missed && result.step == NULL)
-		say("stage", result.missed == NO_DEVICE ?
+	if (result->missed && result->step == NULL)
+		say("stage", result->missed == NO_DEVICE ?
 		    "this machine stops at no hardware breakpoint; the program "
-		    "kept its first filter" : result.missed == NO_EXEC ?
+		    "kept its first filter" : result->missed == NO_EXEC ?
 		    "it executed another program, and kept the filter it had" :
 		    "some thread could not be brought under the next filter; "
 		    "all kept the one they had");
-	return result.exit_code;
 }
 
 #ifdef SHIM_FAULTS
@@ -197,10 +200,28 @@ static long parse_decimal(const char *text)
 }
 #endif
 
+/* Neither ARGV nor the environment is looked at: they are the kernel's command
+ * line, and a machine's owner need not be the owner of the program. */
+static _Noreturn void run_machine(struct launch_result *result)
+{
+	const char *step;
+	long error = init_prepare(&step);
+
+	if (error < 0)
+		say(step, strerror((int)-error));
+	else
+		run(INIT_PLAN, result);
+	init_end(result);
+}
+
 int main(int argc, char **argv)
 {
-	int status;
+	struct launch_result result = {
+		.exit_code = LAUNCH_FAILED, .step = "start",
+	};
 
+	if (init_is_due())
+		run_machine(&result);
 #ifdef SHIM_FAULTS
 	if (argc == 4) {
 		fault = argv[1];
@@ -216,10 +237,10 @@ int main(int argc, char **argv)
 		    "arguments is in the plan, and nothing is added to it");
 		return LAUNCH_FAILED;
 	}
-	status = run(argv[1]);
+	run(argv[1], &result);
 #ifdef SHIM_FAULTS
 	if (fault_errno != 0 && fault_left >= 0)
 		say_fault_number("fault: never ", (uint64_t)fault_left);
 #endif
-	sys_exit(status); /* nothing for libc to flush or to undo */
+	sys_exit(result.exit_code); /* nothing for libc to flush or to undo */
 }

@@ -228,4 +228,26 @@ struct uapi_landlock_net_port_attr {
 #define UAPI_NR_landlock_add_rule 445
 #define UAPI_NR_landlock_restrict_self 446
 
+/* linux/reboot.h, linux/magic.h, linux/mount.h, asm-generic/ioctls.h, v6.18 */
+#define UAPI_REBOOT_MAGIC1 0xfee1deadU
+#define UAPI_REBOOT_MAGIC2 672274793U
+#define UAPI_REBOOT_CAD_OFF 0U
+#define UAPI_REBOOT_POWER_OFF 0x4321fedcU
+#define UAPI_PROC_SUPER_MAGIC 0x9fa0
+#define UAPI_MS_NOSUID 2U
+#define UAPI_MS_NODEV 4U
+#define UAPI_MS_NOEXEC 8U
+#define UAPI_TCSBRK 0x5409
+
+/* linux/sockios.h, linux/if.h, v6.18 */
+#define UAPI_SIOCGIFFLAGS 0x8913UL
+#define UAPI_SIOCSIFFLAGS 0x8914UL
+#define UAPI_IFF_UP 1
+struct uapi_ifreq_flags {	/* struct ifreq, of these two */
+	char name[16];
+	int16_t flags;
+	uint8_t rest[22];
+};
+_Static_assert(sizeof(struct uapi_ifreq_flags) == 40, "ifreq");
+
 #endif

@@ -38,7 +38,7 @@ def kernel() -> Path:
 
 def boot(folder: Path, files: Mapping[str, bytes], script: str) -> list[str]:
     """Return what a script prints that runs as root in a guest with these files, by their absolute paths."""
-    image = kernel()
+    kernel()
     root = folder / "root"
     for name in _FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -59,9 +59,19 @@ def boot(folder: Path, files: Mapping[str, bytes], script: str) -> list[str]:
     ).stdout
     initramfs = folder / "initramfs"
     initramfs.write_bytes(packed)
-    command = [QEMU, "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512", "-nographic", "-no-reboot"]
-    command += ["-nic", "none", "-kernel", str(image), "-initrd", str(initramfs)]
-    command += ["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]
+    lines = power_on(initramfs, "panic=-1 mitigations=off")
+    if _BEGIN not in lines or _END not in lines:
+        pytest.fail("the guest did not run its script to the end:\n" + "\n".join(lines)[-3000:])
+    return lines[lines.index(_BEGIN) + 1 : lines.index(_END)]
+
+
+def power_on(initramfs: Path, words: str) -> list[str]:
+    """Return what stands on the console of a machine with these words for its kernel, once it is off."""
+    command = [QEMU, "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512", "-no-reboot"]
+    # Not -nographic: then the firmware writes to the same line.
+    command += ["-display", "none", "-vga", "none", "-monitor", "none", "-serial", "stdio"]
+    command += ["-nic", "none", "-kernel", str(kernel()), "-initrd", str(initramfs)]
+    command += ["-append", f"console=ttyS0 quiet {words}"]
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -71,9 +81,4 @@ def boot(folder: Path, files: Mapping[str, bytes], script: str) -> list[str]:
         timeout=SECONDS,
         check=False,
     )
-    lines = [line.strip("\r") for line in done.stdout.splitlines()]
-    if _BEGIN not in lines or _END not in lines:
-        pytest.fail(
-            f"the guest did not run its script to the end:\n{done.stdout[-3000:]}{done.stderr[-500:]}"
-        )
-    return lines[lines.index(_BEGIN) + 1 : lines.index(_END)]
+    return [line.strip("\r") for line in (done.stdout + done.stderr).splitlines()]
