@@ -77,7 +77,8 @@ def run(campaign: Campaign, folder: Path, where: str | None = None) -> Outcome:
         started, spent = time.perf_counter(), _cpu(running)
         killed = campaign.count // 2 if campaign.kill else None
         asyncio.run(_attest(asked, campaign, port, running, killed))
-        figures["cpu_seconds"] = (_cpu(running) if running.process.poll() is None else 0.0) - spent
+        if running.process.poll() is None:
+            figures["cpu_seconds"] = _cpu(running) - spent
         figures["seconds"] = time.perf_counter() - started
     if campaign.kill:
         with serve(*arguments, "--listen", f"127.0.0.1:{port}") as again:
@@ -85,7 +86,7 @@ def run(campaign: Campaign, folder: Path, where: str | None = None) -> Outcome:
     answered = [one.seconds for one in asked if one.status == 200 and one.tries == 1]
     cuts = quantiles(answered, n=100)
     figures |= {"answered": len(answered), "p50_ms": cuts[49] * 1000, "p99_ms": cuts[98] * 1000}
-    if figures["cpu_seconds"] > 0:
+    if "cpu_seconds" in figures:
         figures["per_second"] = len(answered) / figures["seconds"]
         figures["per_second_per_core"] = len(answered) / figures["cpu_seconds"]
     return Outcome(figures, list(_wrong(asked, address, folder)))

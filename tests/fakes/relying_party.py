@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,8 +189,12 @@ def serve(*arguments: str | Path, rate: str = "0", program: str = COMMAND) -> It
         assert "listening on " in said[-1], said
         yield Running(process, said[-1].partition("listening on ")[2], said)
     finally:
-        process.kill()
-        process.wait(20)
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
         if process.stderr is not None:
             said += process.stderr.read().splitlines()
             process.stderr.close()
@@ -218,10 +223,8 @@ def postgresql(folder: Path) -> Iterator[str]:
     programs = postgresql_programs()
     assert programs is not None
     user = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
-    folder.chmod(0o777)
-    for above in folder.parents:
-        if above.stat().st_uid == os.getuid() and above != above.parent and not above.stat().st_mode & 0o1:
-            above.chmod(above.stat().st_mode | 0o011)
+    if user is not None:
+        shutil.chown(folder, user)
     data = folder / "data"
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "user": user}
     subprocess.run([programs / "initdb", "-D", data, "-U", "shim", "-A", "trust", "-N"], check=True, **quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from tests.fakes import relying_party as fakes
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     if fakes.postgresql_programs() is None:
         pytest.skip("no PostgreSQL here: apt install postgresql")
-    with fakes.postgresql(tmp_path_factory.mktemp("pg")) as address:
+    # Not below the folder of the tests, into which its own user may not look.
+    with tempfile.TemporaryDirectory(prefix="shim-pg-") as folder, fakes.postgresql(Path(folder)) as address:
         yield address
 
 

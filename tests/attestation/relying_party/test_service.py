@@ -181,7 +181,7 @@ def connected(running: Running) -> Iterator[socket.socket]:
         yield link
 
 
-HANG = """
+LIMITED = """
 import sys
 from shim.cli.main import main
 from attestation.relying_party import server, web
@@ -189,14 +189,21 @@ from dataclasses import replace
 import shim.cli.serving as serving
 serving.Limits = lambda: web.Limits(body_seconds=0.5)
 run = serving.run
-serving.run = lambda app, where, announce: run(app, replace(where, head_seconds=0.5, connections=20), announce)
+serving.run = lambda app, where, announce: run(app, replace(where, **LIMITS), announce)
 main()
 """
 
 
+def limited(**limits: float) -> str:
+    """Return a program that serves with other limits than the command has."""
+    return LIMITED.replace("LIMITS", repr(limits))
+
+
 def test_clients_that_are_slow_are_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(SECRET)
-    with serve("--policy", POLICY, "--resource", f"disk={tmp_path / 'disk'}", program=HANG) as running:
+    with serve(
+        "--policy", POLICY, "--resource", f"disk={tmp_path / 'disk'}", program=limited(head_seconds=0.5)
+    ) as running:
         for sent, said in (
             (b"", b""),
             (b"POST /v1/attest HTTP/1.1\r\nHo", b""),
@@ -212,22 +219,30 @@ def test_clients_that_are_slow_are_not_waited_for(tmp_path: Path) -> None:
                         if b" 408 " in answer:
                             break
                 assert said in answer, (sent, answer)
-                assert 0.3 < time.monotonic() - started < 5
+                assert 0.3 < time.monotonic() - started < 9
         with connected(running) as link:  # a second head that never ends
             link.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b" 200 " in link.recv(4096)
+            answer = b""
+            while b'"ok"}' not in answer:
+                answer += link.recv(4096)
             started = time.monotonic()
             link.sendall(b"GET /")
             with contextlib.suppress(ConnectionResetError):
                 assert link.recv(4096) == b""
-            assert 0.3 < time.monotonic() - started < 5
-        with contextlib.ExitStack() as stack:  # more connections than are allowed
+            assert 0.3 < time.monotonic() - started < 9
+
+
+def test_more_connections_than_are_allowed_are_told_so(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(SECRET)
+    arguments = ("--policy", POLICY, "--resource", f"disk={tmp_path / 'disk'}")
+    with serve(*arguments, program=limited(connections=20, head_seconds=60)) as running:
+        with contextlib.ExitStack() as stack:
             for _ in range(25):
                 stack.enter_context(connected(running))
-            with contextlib.suppress(OSError):
-                assert ask(f"{running.url}/health").status == 503
-        time.sleep(0.7)
-        assert ask(f"{running.url}/health").status == 200
+            assert ask(f"{running.url}/health").status == 503
+        until = time.monotonic() + 10
+        while ask(f"{running.url}/health").status != 200:
+            assert time.monotonic() < until
 
 
 # --- limits of rate
@@ -236,7 +251,7 @@ def test_clients_that_are_slow_are_not_waited_for(tmp_path: Path) -> None:
 def test_one_address_may_not_ask_without_end(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(SECRET)
     arguments = ("--policy", POLICY, "--resource", f"disk={tmp_path / 'disk'}", "--burst", "5")
-    with serve(*arguments, rate="0.5") as running:
+    with serve(*arguments, rate="0.01") as running:
         answers = [ask(f"{running.url}/v1/challenge", {}) for _ in range(8)]
         assert [one.status for one in answers] == [200] * 5 + [429] * 3
         assert (answers[-1].json, answers[-1].headers["retry-after"]) == ({"error": "too often"}, "1")
@@ -334,7 +349,7 @@ def test_the_description_is_valid_and_names_what_there_is(service: Running) -> N
 def test_the_service_keeps_to_its_description(service: Running, tmp_path: Path) -> None:
     program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
     assert program is not None
-    command = [program, "run", f"{service.url}/v1/openapi.json", "--max-examples", "12", "--seed", "1",
+    command = [program, "run", f"{service.url}/v1/openapi.json", "--max-examples", "6", "--seed", "1",
                "--phases", "examples,coverage,fuzzing", "--no-color", "--exclude-checks", "unsupported_method,ignored_auth"]  # fmt: skip
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 0, ran.stdout[-6000:]
