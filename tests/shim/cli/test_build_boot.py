@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from attestation import reference_values as values
 from images import eif
 from images.measure import pcr, pe, tdx, uki as unified
+from tests import guest, measured_boot
 from tests.fakes import bzimage, ovmf, pe as fakes
 from tests.shim.cli.test_build import Shim, cache, hello, placed, shim  # noqa: F401  # fixtures
 from tests.shim.conftest import compile_c  # noqa: F401  # a fixture
@@ -79,6 +81,35 @@ def test_a_disk_holds_the_same_program(
     assert disk[512:520] == b"EFI PART"
     assert program in disk
     assert (tmp_path / "disk").stat().st_blocks * 512 < len(disk) // 8
+
+
+def test_firmware_boots_a_disk_into_its_program(shim: Shim, hello: Path, tmp_path: Path) -> None:
+    kernel = guest.kernel()
+    if not measured_boot.CODE.is_file() or not measured_boot.STUB.is_file():
+        pytest.skip(f"no firmware or no stub ({measured_boot.PACKAGES})")
+    disk = tmp_path / "disk.vhd"
+    done = shim("--format", "vhd", "--kernel", kernel, "-o", disk, hello, "a word")
+    assert done.returncode == 0, done.stderr
+    variables = placed(tmp_path / "variables", measured_boot.VARIABLES.read_bytes(), 0o600)
+    command = [guest.QEMU, "-accel", "tcg", "-cpu", "max", "-m", "512", "-no-reboot", "-nic", "none"]
+    command += ["-display", "none", "-monitor", "none", "-serial", "stdio"]
+    command += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={measured_boot.CODE}"]
+    command += ["-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
+    command += ["-drive", f"file={disk},format=vpc,if=none,id=disk,snapshot=on"]
+    command += ["-device", "virtio-blk-pci,drive=disk,bootindex=0"]
+    booted = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=guest.SECONDS,
+        check=False,
+    )
+    lines = [line.strip("\r") for line in booted.stdout.splitlines()]
+    assert "2 a word" in lines, booted.stdout[-2000:] + booted.stderr[-500:]
+    assert "shim: exit code 7" in lines
+    assert booted.returncode == 0
 
 
 def test_an_enclave_says_what_was_predicted(
