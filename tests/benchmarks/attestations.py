@@ -182,7 +182,7 @@ class _Link:
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         self.writer.write(head.encode() + body)
         line = await self.reader.readline()
-        if not line:
+        if not line.endswith(b"\n"):
             raise ConnectionResetError
         status = int(line.split()[1])
         size = 0
@@ -190,6 +190,8 @@ class _Link:
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
                 size = int(value)
+        if not size:
+            raise ConnectionResetError
         return status, json.loads(await self.reader.readexactly(size))
 
 
