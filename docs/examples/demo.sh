@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job from end to end: profile, plan, policy, evidence, appraisal, launch; then the two refusals.
+# The main job from end to end: profile, plan, policy, evidence, appraisal, launch, refusals, image, signature, boot.
 set -eu
 exec 2>&1 # refusals stand where they happen
 here=$(cd "$(dirname "$0")" && pwd)
@@ -54,4 +54,41 @@ if command -v musl-gcc >/dev/null; then
 	want 159
 else
 	echo "musl-gcc is not installed; left out: sudo apt install musl-tools"
+fi
+
+say "An image that holds this program, the launcher and the plan, with what is known of its packages."
+run shim build --sbom "$work/docs" -o "$work/image" "$program" uname -m
+want 0
+
+say "Signed, with version and provenance; the policy names the key."
+openssl genpkey -algorithm ed25519 -out "$work/release.key" 2>/dev/null
+openssl pkey -in "$work/release.key" -pubout -out "$work/release.pub"
+run shim sign --key "$work/release.key" --identity demo/uname --version 2 --builder https://build.example/demo \
+	--attach "$work/docs/sbom.spdx.json" "$work/image"
+want 0
+shim verify-image --example |
+	sed -e 's,registry.example/app,demo/uname,; s,builder.pub,release.pub,; s,https://build.example/ci,https://build.example/demo,' \
+		>"$work/images.toml"
+run shim run --tee simulated --image-policy "$work/images.toml" "$work/image"
+want 0
+
+say "One bit of one file in it is another: nothing runs."
+layer=$(find "$work/image/blobs" -type f -size +30k | head -1)
+printf 'x' | dd of="$layer" bs=1 seek=20000 conv=notrunc 2>/dev/null
+run shim run --tee simulated --image-policy "$work/images.toml" "$work/image"
+want 125
+
+say "The same image is all that a machine has: the launcher is its first process."
+kernel=$(find /boot -name 'vmlinuz-*' 2>/dev/null | sort | tail -1)
+if command -v qemu-system-x86_64 >/dev/null && [ -r "$kernel" ]; then
+	run shim build --format initramfs --kernel "$kernel" --reference-values "$work/expected.json" -o "$work/initramfs" \
+		"$program" uname -m >"$work/said"
+	want 0
+	cat "$work/said"
+	line=$(sed -n 's/.*boots with //p' "$work/said")
+	run timeout 100 qemu-system-x86_64 -accel tcg -cpu max -m 512 -no-reboot -nic none -display none -monitor none \
+		-serial stdio -kernel "$kernel" -initrd "$work/initramfs" -append "$line" </dev/null
+	want 0
+else
+	echo "no QEMU or no kernel in /boot; left out: sudo apt install qemu-system-x86 linux-image-cloud-amd64"
 fi
