@@ -19,7 +19,7 @@ CHECKED := shim attestation images native tests setup.py
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
-demo: $(VENV)/.ready ## set everything up and run the main job on a real program
+demo: $(VENV)/.ready $(VENV)/.guest ## set everything up and run the main job on a real program
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/examples/demo.sh
 
 test: $(VENV)/.ready $(VENV)/.guest ## set everything up and run all tests (T=path K=pattern: fail fast)
