@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -151,12 +151,17 @@ def _exchange(new: Path, old: Path) -> None:
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[Path]:
     """Give a name in a hidden directory beside the target, which is gone in the end, whatever happens."""
-    with _reported(target):
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    # Named before it is made: an interrupt may come right behind any step, also in the middle of removing it.
+    staging = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
+        with _reported(target):
+            staging.mkdir(mode=0o700)
         yield staging / "new"
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            shutil.rmtree(staging, ignore_errors=True)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextlib.contextmanager

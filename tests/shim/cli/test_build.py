@@ -396,7 +396,8 @@ def test_a_build_that_is_told_to_end_leaves_nothing(cache: Path, tmp_path: Path)
         build.communicate(timeout=60)
     assert not list(tmp_path.glob(".out.*"))
     assert build.returncode in (0, 130)
-    assert (tmp_path / "out").exists() == (build.returncode == 0)
+    if build.returncode == 0 or (tmp_path / "out").exists():  # an end that came too late finds it whole
+        assert {"oci-layout", "index.json", "blobs"} == {path.name for path in (tmp_path / "out").iterdir()}
 
 
 def test_an_image_is_as_small_as_it_says(shim: Shim, hello: Path, tmp_path: Path) -> None:
