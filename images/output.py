@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import secrets
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -152,7 +152,7 @@ def _exchange(new: Path, old: Path) -> None:
 def _beside(target: Path) -> Iterator[Path]:
     """Give a name in a hidden directory beside the target, which is gone in the end, whatever happens."""
     # Named before it is made: an interrupt may come right behind any step, also in the middle of removing it.
-    staging = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         with _reported(target):
             staging.mkdir(mode=0o700)
