@@ -8,20 +8,17 @@ leaves the target as it was.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from images.errors import OutputError
 from images.image import MANIFEST
 from images.oci import LAYOUT_FILE
+from images.replacing import beside, exchange
 from images.sparse import SparseImage
 from images.tree import Entry, Kind, Tree
 
-_RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 # One of these is in every directory that this module wrote: only such a one is replaced.
 _MARKS = (LAYOUT_FILE, MANIFEST[1:])
 
@@ -46,7 +43,7 @@ def write_sparse(target: Path, image: SparseImage) -> None:
     target = Path(os.path.abspath(target))  # noqa: PTH100  # links stay links until the end
     if target.is_dir() or (target.exists() and not target.is_file()):
         raise OutputError(str(target), "something that is no file", "a file, or nothing")
-    with _beside(target) as temporary, _reported(target):
+    with _reported(target), beside(target) as temporary:
         with temporary.open("xb") as file:
             image.write_to(file)
         temporary.chmod(0o644)
@@ -112,12 +109,12 @@ def _write_directory(target: Path, fill: Callable[[Path], None]) -> None:
     replaced = target.exists() or target.is_symlink()
     if replaced and not _replaceable(target):
         raise OutputError(str(target), "something that is no image", "an image to replace, or nothing")
-    with _beside(target) as temporary, _reported(target):
+    with _reported(target), beside(target) as temporary:
         temporary.mkdir(mode=0o755)
         temporary.chmod(0o755)
         fill(temporary)
         if replaced:
-            _exchange(temporary, target)
+            _swap(temporary, target)
         else:
             temporary.rename(target)
 
@@ -128,17 +125,11 @@ def _replaceable(target: Path) -> bool:
     return any((target / mark).is_file() for mark in _MARKS) or not any(target.iterdir())
 
 
-def _exchange(new: Path, old: Path) -> None:
-    """
-    Let two directories change their names in one step; renameat2(2).
-
-    Where the file system cannot, an interrupt between two renames leaves the old one under a hidden name.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    with contextlib.suppress(AttributeError):
-        names = (os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE)
-        if libc.renameat2(_AT_FDCWD, *names) == 0:
-            return
+def _swap(new: Path, old: Path) -> None:
+    """Exchange two directories; where that cannot be one step, an interrupt leaves a hidden name."""
+    with contextlib.suppress(OSError, AttributeError):
+        exchange(new, old)
+        return
     aside = new.with_name("old")
     old.rename(aside)
     try:
@@ -146,22 +137,6 @@ def _exchange(new: Path, old: Path) -> None:
     except OSError:
         aside.rename(old)
         raise
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """Give a name in a hidden directory beside the target, which is gone in the end, whatever happens."""
-    # Named before it is made: an interrupt may come right behind any step, also in the middle of removing it.
-    staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        with _reported(target):
-            staging.mkdir(mode=0o700)
-        yield staging / "new"
-    finally:
-        try:
-            shutil.rmtree(staging, ignore_errors=True)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextlib.contextmanager

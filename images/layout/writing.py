@@ -7,17 +7,13 @@ The new directory is made beside the old one, and the two change their names in 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from images.layout.errors import LayoutOutputError
 from images.layout.files import LAYOUT_FILE
-
-_RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # include/uapi/linux/fs.h and fcntl.h, v6.12
+from images.replacing import beside, exchange
 
 
 def replace_layout(target: Path, files: Mapping[str, bytes]) -> None:
@@ -31,26 +27,13 @@ def replace_layout(target: Path, files: Mapping[str, bytes]) -> None:
     target = Path(os.path.realpath(target))
     if not (target / LAYOUT_FILE).is_file():
         raise LayoutOutputError(str(target), "no image layout", "one to replace")
-    with _reported(target):
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            new = staging / "new"
-            new.mkdir()
-            new.chmod(target.stat().st_mode & 0o7777)
-            for name, data in files.items():
-                (new / name).parent.mkdir(parents=True, exist_ok=True)
-                (new / name).write_bytes(data)
-            _exchange(new, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-
-
-def _exchange(new: Path, old: Path) -> None:
-    """Let two directories change their names in one step; renameat2(2), Linux 3.15."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{os.strerror(number)} (exchange of two directories)", str(old))
+    with _reported(target), beside(target) as new:
+        new.mkdir()
+        new.chmod(target.stat().st_mode & 0o7777)
+        for name, data in files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(data)
+        exchange(new, target)
 
 
 @contextlib.contextmanager
