@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import io
 import tarfile
-import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from images.content import Content
+from images.decompress import gunzip, unzstd
 from images.errors import SourceError
 from images.source import Found, Node
-from images.tree import MAX_LINKS, MAX_PATH
+from images.tree import MAX_PATH
+from shim.elf.files import without_links
 
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 # Of all layers together, unpacked.
 MAX_BYTES, MAX_ENTRIES = 4 << 30, 2_000_000
-# Of one layer as it is stored.
-_CHUNK = 1 << 20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -73,11 +73,10 @@ class Layers:
             SourceError: damaged, of an unknown compression, or larger than what is left.
         """
         if data.startswith(_GZIP):
-            return self._gunzip(data, where)
+            return self._taken(gunzip(data, where, SourceError, padded=True), where)
         if data.startswith(_ZSTD):
-            return self._unzstd(data, where)
-        self._spend(len(data), where)
-        return data
+            return self._taken(unzstd(data, where, SourceError), where)
+        return self._taken((data,), where)
 
     def read(self, path: str) -> bytes | None:
         """Return what the regular file at `path` holds, links followed; None where there is none."""
@@ -86,27 +85,7 @@ class Layers:
 
     def canonical(self, path: str) -> str:
         """Return `path` without links and dots; raises SourceError for links without an end."""
-        waiting = path.split("/")[::-1]
-        done: list[str] = []
-        links = 0
-        while waiting:
-            name = waiting.pop()
-            if name in ("", "."):
-                continue
-            if name == "..":
-                del done[-1:]
-                continue
-            placed = self._places.get("/" + "/".join([*done, name]))
-            if placed is None or placed.node.kind is not Found.SYMLINK:
-                done.append(name)
-                continue
-            links += 1
-            if links > MAX_LINKS:
-                raise SourceError(path, f"more than {MAX_LINKS} symbolic links", "an end of them")
-            if placed.node.target.startswith("/"):
-                done.clear()
-            waiting.extend(placed.node.target.split("/")[::-1])
-        return "/" + "/".join(done)
+        return without_links(path, self._link, SourceError)
 
     def listing(self, path: str) -> tuple[str, ...]:
         """Return the names in a directory, sorted."""
@@ -127,6 +106,10 @@ class Layers:
         if placed is None or placed.content is None:
             raise SourceError(path, "no regular file", "one")
         return placed.content
+
+    def _link(self, path: str) -> str | None:
+        placed = self._places.get(path)
+        return placed.node.target if placed is not None and placed.node.kind is Found.SYMLINK else None
 
     def _member(self, archive: tarfile.TarFile, member: tarfile.TarInfo, where: str, new: set[str]) -> None:
         place = self._place(member.name, where)
@@ -214,44 +197,11 @@ class Layers:
         directory, _, name = place.rpartition("/")
         self._below[directory or "/"].discard(name)
 
-    def _spend(self, size: int, where: str) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise SourceError(where, f"more than {self._limit} bytes unpacked", "an image of fewer")
-
-    def _gunzip(self, data: bytes, where: str) -> bytes:
-        found = bytearray()
-        rest = data
-        try:
-            while rest:  # members may follow one another
-                stream = zlib.decompressobj(wbits=31)
-                while not stream.eof:
-                    piece = stream.decompress(rest, _CHUNK)
-                    rest = stream.unconsumed_tail
-                    self._spend(len(piece), where)
-                    found += piece
-                    if not rest and not piece and not stream.eof:
-                        raise SourceError(where, "a gzip stream that is cut off", "its end")
-                rest = stream.unused_data.lstrip(b"\0")
-        except zlib.error as error:
-            raise SourceError(where, f"a damaged gzip stream ({error})", "a layer") from error
-        return bytes(found)
-
-    def _unzstd(self, data: bytes, where: str) -> bytes:
-        try:
-            import zstandard  # noqa: PLC0415  # an extra
-        except ImportError as error:
-            raise SourceError(
-                where, "a layer in zstd", "the zstandard library: pip install 'tee-shim[images]'"
-            ) from error
-        found = bytearray()
-        try:
-            reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-                data, read_across_frames=True
-            )
-            while piece := reader.read(_CHUNK):
-                self._spend(len(piece), where)
-                found += piece
-        except zstandard.ZstdError as error:
-            raise SourceError(where, f"a damaged zstd stream ({error})", "a layer") from error
-        return bytes(found)
+    def _taken(self, pieces: Iterable[bytes], where: str) -> bytes:
+        found = []
+        for piece in pieces:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise SourceError(where, f"more than {self._limit} bytes unpacked", "an image of fewer")
+            found.append(piece)
+        return b"".join(found)

@@ -15,7 +15,8 @@ from fnmatch import fnmatchcase
 from images.content import Content
 from images.errors import ImageSpecError
 from images.source import Found, Node, Source
-from images.tree import MAX_LINKS, Entry, Kind, Reason
+from images.tree import Entry, Kind, Reason
+from shim.elf.files import MAX_SYMLINKS
 
 # A directory that is taken whole may hold so many entries.
 MAX_ENTRIES = 500_000
@@ -158,8 +159,8 @@ class Taking:
                 done.append(name)
                 continue
             links.append((place, node.target))
-            if len(links) > MAX_LINKS:
-                raise ImageSpecError(path, f"more than {MAX_LINKS} symbolic links", "an end of them")
+            if len(links) > MAX_SYMLINKS:
+                raise ImageSpecError(path, f"more than {MAX_SYMLINKS} symbolic links", "an end of them")
             if node.target.startswith("/"):
                 done.clear()
             waiting.extend(node.target.split("/")[::-1])

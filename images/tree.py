@@ -7,6 +7,7 @@ are no part of it: everything belongs to root, and the time is that of the image
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,10 +15,10 @@ from types import MappingProxyType
 
 from images.content import Content
 from images.errors import ConflictsError, ImageSpecError
+from shim.elf.files import without_links
 
 # include/uapi/linux/limits.h, v6.12: PATH_MAX counts the final NUL.
 MAX_PATH, MAX_NAME = 4095, 255
-MAX_LINKS = 40
 
 
 class Kind(StrEnum):
@@ -159,27 +160,15 @@ class Tree:
 
 def resolved(path: bytes, places: Mapping[bytes, Entry]) -> bytes | None:
     """Return `path` without dots and without the links of `places`; None for links without an end."""
-    waiting = path.split(b"/")[::-1]
-    done: list[bytes] = []
-    links = 0
-    while waiting:
-        name = waiting.pop()
-        if name in (b"", b"."):
-            continue
-        if name == b"..":
-            del done[-1:]
-            continue
-        entry = places.get(b"/" + b"/".join([*done, name]))
-        if entry is None or entry.kind is not Kind.SYMLINK:
-            done.append(name)
-            continue
-        links += 1
-        if links > MAX_LINKS:
-            return None
-        if entry.target.startswith(b"/"):
-            done.clear()
-        waiting.extend(entry.target.split(b"/")[::-1])
-    return b"/" + b"/".join(done)
+
+    def link(place: str) -> str | None:
+        entry = places.get(os.fsencode(place))
+        return os.fsdecode(entry.target) if entry is not None and entry.kind is Kind.SYMLINK else None
+
+    try:
+        return os.fsencode(without_links(os.fsdecode(path), link, ImageSpecError))
+    except ImageSpecError:
+        return None
 
 
 def _fault(entry: Entry) -> ImageSpecError | None:

@@ -52,7 +52,7 @@ ONLY_IN = {
     "urllib.request": ("shim.cli.fetching",),
     "urllib.parse": ("attestation.intel.collateral", "attestation.fetch"),
     "sigstore_models": ("images.signature.bundle",),
-    "zstandard": ("images.layout.layers", "images.layers", "images.compress"),
+    "zstandard": ("images.decompress", "images.compress"),
     "cbor2": ("attestation.cose", "attestation.corim", "attestation.nitro.collect", "images.eif_signature"),
     "lxml": ("attestation.nvidia.rim",),
     "signxml": ("attestation.nvidia.rim",),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
 from collections.abc import Iterator
 from types import MappingProxyType
 
 from attestation import json_document
+from images.decompress import gunzip, unzstd
 from images.layout.descriptor import CONFIG_TYPE, Descriptor
 from images.layout.errors import LayoutError, reading
 from images.layout.graph import MAX_DOCUMENT, Layout, Manifest
+from shim.errors import FoundWantError
 
 MAX_UNPACKED, MAX_LAYERS = 4 << 30, 512
-_INPUT, _OUTPUT = 1 << 16, 1 << 20
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _USER, _NO_ID = re.compile(r"([0-9]{1,10})(?::([0-9]{1,10}))?"), (1 << 32) - 1
 _SOURCE = 'OCI image-spec 1.1, config.md, "Properties", rootfs'
@@ -112,7 +112,7 @@ def _checked(data: bytes, layer: Descriptor, diff_id: str, where: str, left: lis
     if layer.media_type not in _COMPRESSIONS:
         raise LayoutError(f"{where}.mediaType", repr(layer.media_type)[:90], " or ".join(_COMPRESSIONS))
     digest = hashlib.sha256()
-    for piece in _COMPRESSIONS[layer.media_type](data, where):
+    for piece in _COMPRESSIONS[layer.media_type](data, where, LayoutError):
         left[0] -= len(piece)
         if left[0] < 0:
             raise LayoutError(where, "more bytes than the limit allows, unpacked", "an image that fits")
@@ -123,44 +123,9 @@ def _checked(data: bytes, layer: Descriptor, diff_id: str, where: str, left: lis
         raise LayoutError(f"{where}: unpacked", f"sha256:{digest.hexdigest()}", want, _SOURCE)
 
 
-def _plain(data: bytes, where: str) -> Iterator[bytes]:
-    del where
+def _plain(data: bytes, where: str, error: type[FoundWantError]) -> Iterator[bytes]:
+    del where, error
     yield data
 
 
-def _gunzip(data: bytes, where: str) -> Iterator[bytes]:
-    """RFC 1952: members may follow one another, each has its own check of its contents."""
-    stream = zlib.decompressobj(wbits=31)
-    view, place = memoryview(data), 0
-    try:
-        while place < len(data):
-            if stream.eof:
-                stream = zlib.decompressobj(wbits=31)
-            fed = view[place : place + _INPUT]
-            piece = stream.decompress(fed, _OUTPUT)
-            place += len(fed) - len(stream.unconsumed_tail) - len(stream.unused_data)
-            yield piece
-        while not stream.eof:
-            piece = stream.decompress(stream.unconsumed_tail, _OUTPUT)
-            if not piece:
-                raise LayoutError(where, "a gzip stream that is cut off", "its end")
-            yield piece
-    except zlib.error as error:
-        raise LayoutError(where, f"a damaged gzip stream ({error})", "a layer") from error
-
-
-def _unzstd(data: bytes, where: str) -> Iterator[bytes]:
-    try:
-        import zstandard  # noqa: PLC0415  # an extra
-    except ImportError as error:
-        want = "the zstandard library: pip install 'tee-shim[images]'"
-        raise LayoutError(where, "a layer in zstd", want) from error
-    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data, read_across_frames=True)
-    try:
-        while piece := reader.read(_OUTPUT):
-            yield piece
-    except zstandard.ZstdError as error:
-        raise LayoutError(where, f"a damaged zstd stream ({error})", "a layer") from error
-
-
-_COMPRESSIONS = MappingProxyType({_LAYER: _plain, f"{_LAYER}+gzip": _gunzip, f"{_LAYER}+zstd": _unzstd})
+_COMPRESSIONS = MappingProxyType({_LAYER: _plain, f"{_LAYER}+gzip": gunzip, f"{_LAYER}+zstd": unzstd})

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from typing import Protocol
 
-from shim.errors import BinaryError, UnsupportedElfError
+from shim.errors import BinaryError, FoundWantError, UnsupportedElfError
 
 # include/linux/namei.h, v6.12: MAXSYMLINKS.
 MAX_SYMLINKS = 40
@@ -147,31 +148,8 @@ class RootedFiles:
         """Return the canonical path of `name` in a directory whose path is canonical."""
         place = f"{directory}/{name}"
         if name in ("", ".", "..") or self._link(place) is not None:
-            return self._resolve(place)
+            return without_links(place, self._link, BinaryError)
         return place
-
-    def _resolve(self, path: str) -> str:
-        waiting = path.split("/")[::-1]
-        done: list[str] = []
-        links = 0
-        while waiting:
-            name = waiting.pop()
-            if name in ("", "."):
-                continue
-            if name == "..":
-                del done[-1:]
-                continue
-            target = self._link("/" + "/".join([*done, name]))
-            if target is None:
-                done.append(name)
-                continue
-            links += 1
-            if links > MAX_SYMLINKS:
-                raise BinaryError(path, f"more than {MAX_SYMLINKS} symbolic links", "an end of them")
-            if target.startswith("/"):
-                done.clear()
-            waiting.extend(target.split("/")[::-1])
-        return "/" + "/".join(done)
 
     def _link(self, path: str) -> str | None:
         """Return the target of the symbolic link at `path` below the root, or None for anything else."""
@@ -179,3 +157,42 @@ class RootedFiles:
             return os.readlink(self._root + path)  # noqa: PTH115  # as in read()
         except OSError:
             return None
+
+
+def without_links(path: str, link: Callable[[str], str | None], error: type[FoundWantError]) -> str:
+    """
+    Return an absolute path without links and dots, whether anything stands there or not.
+
+    Args:
+        path: It, which means what it means for a process with that root.
+        link: Returns the target of the symbolic link at a path whose parents are no links, None for anything
+            else.
+        error: The type of errors.
+
+    Raises:
+        FoundWantError: of the type `error`: links without an end, more than `MAX_SYMLINKS`.
+
+    Source:
+        path_resolution(7); Linux 6.12, include/linux/namei.h, MAXSYMLINKS.
+    """
+    waiting = path.split("/")[::-1]
+    done: list[str] = []
+    links = 0
+    while waiting:
+        name = waiting.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            del done[-1:]
+            continue
+        target = link("/" + "/".join([*done, name]))
+        if target is None:
+            done.append(name)
+            continue
+        links += 1
+        if links > MAX_SYMLINKS:
+            raise error(path, f"more than {MAX_SYMLINKS} symbolic links", "an end of them")
+        if target.startswith("/"):
+            done.clear()
+        waiting.extend(target.split("/")[::-1])
+    return "/" + "/".join(done)
