@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from images.content import Content
-from images.image import FOLDER, MANIFEST, Image
-from images.packages.inventory import inventory, shim_package
-from images.packages.package import ImageFile
+from images.image import MANIFEST, Image
+from images.packages.inventory import inventory, shim_package, with_made
+from images.packages.package import ImageFile, Inventory
 from images.packages.scannable import scanner_files
 from images.sbom.documents import documents, exploitability
 from images.sbom.subject import Subject
@@ -18,7 +18,6 @@ from shim.elf.files import FileSource
 from shim.profile.execute_path import ExecutePath
 
 SPDX, CYCLONEDX, OPENVEX = "sbom.spdx.json", "sbom.cdx.json", "vex.openvex.json"
-_RULE = "scanners"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +38,27 @@ class Documented:
     left_out: tuple[str, ...]
 
 
-def with_records(entries: Iterable[Entry], files: FileSource, tool_version: str) -> tuple[Entry, ...]:
+def with_records(
+    entries: Iterable[Entry], files: FileSource, tool_version: str
+) -> tuple[tuple[Entry, ...], Inventory]:
     """
-    Return the entries, and files by which scanners find the packages that they belong to.
+    Return the entries with files by which scanners find their packages, and what the entries belong to.
 
     Raises:
         PackageError: a database of packages is damaged.
     """
     given = tuple(entries)
-    found = inventory(_files(given), files, shim_package(tool_version))
-    why = Reason(_RULE, "", "says which packages the files of the image belong to")
+    found = inventory(
+        (_file(entry, entry.name) for entry in _regular(given)), files, shim_package(tool_version)
+    )
+    why = Reason("scanners", "", "says which packages the files of the image belong to")
     made = (Entry.file(path.encode(), Content.of(data), why) for path, data in scanner_files(found))
-    return (*given, *made)
+    return (*given, *made), found
 
 
 def documented(
     image: Image,
-    files: FileSource,
+    found: Inventory,
     tool_version: str,
     records: Mapping[str, bytes],
     path: ExecutePath | None,
@@ -65,40 +68,35 @@ def documented(
 
     Args:
         image: The image.
-        files: The root that its files were taken from.
-        tool_version: Of the shim.
+        found: What its files belong to, but those that were made for it, from `with_records`.
+        tool_version: Of the shim, to which those belong.
         records: Files of OSV records by name; none for no such document.
         path: What of the program can run; None if nobody looked.
 
     Raises:
-        PackageError: a database of packages is damaged.
         MissingLibraryError: the extra `sbom` is not installed.
         VulnerabilityRecordError: a file is none of records.
     """
-    found = inventory(_files(image.tree.entries), files, shim_package(tool_version))
+    known = {owned.file.path for owned in found.files}
+    made = [_file(entry, "") for entry in _regular(image.tree.entries) if entry.name not in known]
+    whole = with_made(found, made, shim_package(tool_version))
     subject = _subject(image, tool_version)
-    made = documents(found, subject, check=False)
-    named = {SPDX: made.spdx, CYCLONEDX: made.cyclonedx}
+    bills = documents(whole, subject, check=False)
+    named = {SPDX: bills.spdx, CYCLONEDX: bills.cyclonedx}
     left_out: tuple[str, ...] = ()
     if records:
-        stated = exploitability(records, found, subject, path)
+        stated = exploitability(records, whole, subject, path)
         named[OPENVEX], left_out = stated.document, stated.left_out
-    return Documented(named, len(found.packages), tuple(map(str, made.missing)), left_out)
+    return Documented(named, len(whole.packages), tuple(map(str, bills.missing)), left_out)
 
 
-def _files(entries: Iterable[Entry]) -> list[ImageFile]:
-    return [
-        ImageFile(
-            entry.name,
-            "" if entry.reason.rule == _RULE or entry.name.startswith(f"{FOLDER}/") else entry.name,
-            entry.content.sha256,
-            entry.content.size,
-            entry.mode,
-            entry.data,
-        )
-        for entry in entries
-        if entry.kind is Kind.FILE and entry.content is not None
-    ]
+def _regular(entries: Iterable[Entry]) -> Iterator[Entry]:
+    return (entry for entry in entries if entry.kind is Kind.FILE)
+
+
+def _file(entry: Entry, origin: str) -> ImageFile:
+    content = entry.content if entry.content is not None else Content.of(b"")
+    return ImageFile(entry.name, origin, content.sha256, content.size, entry.mode, content.read)
 
 
 def _subject(image: Image, tool_version: str) -> Subject:

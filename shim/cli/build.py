@@ -152,7 +152,8 @@ def command(  # noqa: PLR0913  # one parameter for each option
     asked = Request(origin.label, modules, assume, no_assumptions)
     try:
         made = Build(found, origin, selection, asked, options)
-        built = made.image(arguments, created, _recorded(context), scannable=sbom is not None)
+        inventory = None if sbom is None else made.make_scannable()
+        built = made.image(arguments, created, _recorded(context))
     except IncompleteProfileError as error:
         for line in error.unresolved:
             say(f"{error.program}: incomplete profile: {line}")
@@ -163,7 +164,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
         return code
     for finding in made.files.findings:
         say(finding)
-    described = None if sbom is None else made.documents(built, records_of(vulns))
+    described = None if inventory is None else made.documents(built, inventory, records_of(vulns))
     for line in written.write(built, Path(output)):
         click.echo(line)
     if sbom is not None and described is not None:

@@ -17,6 +17,7 @@ from shim.cli.waiting import stages_of
 if TYPE_CHECKING:
     from images.closure import FileSet, Selection
     from images.image import Image
+    from images.packages.package import Inventory
     from images.records import Documented
     from images.tree import Entry
     from shim.cli.build_inputs import Origin, Program
@@ -42,6 +43,7 @@ class Build:
         self._request = request
         self.profile, self.footprint = self._analysed(request)
         self.files: FileSet = self._files()
+        self._entries: tuple[Entry, ...] = tuple(self.files.entries)
 
     def _analysed(self, request: Request) -> tuple[Profile, Footprint]:
         from shim.cli.profile_cache import cached_footprint, default_directory
@@ -60,10 +62,16 @@ class Build:
             self._program.data, self.profile, self.footprint, self._origin.source, here, self._selection
         )
 
-    def image(
-        self, arguments: tuple[str, ...], created: int, request: tuple[str, ...], *, scannable: bool
-    ) -> Image:
-        """Return the image with these arguments of the program, and with what scanners look for if asked."""
+    def make_scannable(self) -> Inventory:
+        """Add what scanners look for to what will be in the image; return which packages that has."""
+        import shim
+        from images.records import with_records
+
+        self._entries, found = with_records(self._entries, self._origin.source, shim.__version__)
+        return found
+
+    def image(self, arguments: tuple[str, ...], created: int, request: tuple[str, ...]) -> Image:
+        """Return the image with these arguments of the program."""
         import shim
         from images.image import Making, image_of
         from images.manifest import Input
@@ -80,14 +88,9 @@ class Build:
             Input("launcher", sha256_hex(launcher), "shim-launch"),
         )
         making = Making(self._program.place, argv, request, inputs, created, shim.__version__, profile.arch)
-        entries: tuple[Entry, ...] = tuple(self.files.entries)
-        if scannable:
-            from images.records import with_records
+        return image_of(self._entries, launcher, self._plan(profile, argv), making)
 
-            entries = with_records(entries, self._origin.source, shim.__version__)
-        return image_of(entries, launcher, self._plan(profile, argv), making)
-
-    def documents(self, built: Image, records: Mapping[str, bytes]) -> Documented:
+    def documents(self, built: Image, found: Inventory, records: Mapping[str, bytes]) -> Documented:
         """Return what is in the image and whose it is, and what records of vulnerabilities mean for it."""
         import shim
         from images.records import documented
@@ -102,7 +105,7 @@ class Build:
                 files=self._origin.source,
                 modules=self._request.modules,
             )
-        return documented(built, self._origin.source, shim.__version__, records, path)
+        return documented(built, found, shim.__version__, records, path)
 
     def _profile(self) -> Profile:
         if self._options.profile is None:
