@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cmp_to_key
@@ -93,6 +93,11 @@ def evaluate(affected: Iterable[Affected], package: Package) -> Finding:
     if not findings:
         others = ", ".join(sorted({entry.ecosystem for entry in entries}))
         return Finding(Answer.UNKNOWN, package.version, f"the record is about {others}")
+    return _decisive(findings)
+
+
+def _decisive(findings: Sequence[Finding]) -> Finding:
+    """Return the first of the gravest answer."""
     for answer in (Answer.AFFECTED, Answer.UNKNOWN, Answer.FIXED):
         for finding in findings:
             if finding.answer is answer:
@@ -114,11 +119,7 @@ def _of_entry(entry: Affected, package: Package, version: str) -> Finding:
         findings = [_of_range(one, package.ecosystem, version) for one in ranges]
     except VersionError as error:
         return Finding(Answer.UNKNOWN, version, str(error))
-    for answer in (Answer.AFFECTED, Answer.UNKNOWN, Answer.FIXED):
-        for finding in findings:
-            if finding.answer is answer:
-                return finding
-    return findings[0]
+    return _decisive(findings)
 
 
 def _of_range(line: Range, ecosystem: Ecosystem, version: str) -> Finding:

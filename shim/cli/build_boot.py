@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
+import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +114,7 @@ def boot_of(options: BootOptions, form: str, image: Image, initramfs: bytes) -> 
     if form in _NEEDING_STUB:
         stub = read(options.stub or uki.found_stub(Path("/")), "stub", MAXIMUM_IMAGE)
     kernel = b"" if options.kernel is None else read(options.kernel, "kernel", MAXIMUM_IMAGE)
-    label = f"{os.path.basename(image.manifest.program)}, plan sha256:{image.manifest.plan}"  # noqa: PTH119
+    label = f"{posixpath.basename(image.manifest.program)}, plan sha256:{image.manifest.plan}"
     return Boot(
         kernel, initramfs, command_line(options.cmdline), stub, label, image.created, shim.__version__
     )
