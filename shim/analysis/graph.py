@@ -97,6 +97,12 @@ class Graph:
             else:
                 yield block
 
+    def calls_of_only(self, entry: int) -> Iterator[Block]:
+        """Yield the blocks that end with a call of the function at `entry` and of nothing else."""
+        for block in self.callers(entry):
+            if self.callee(block) == entry:
+                yield block
+
     def _falls_into(self, block: Block, entry: int) -> bool:
         falls = block.end == entry and block.ending in {Ending.FALL, Ending.BRANCH}
         return falls and self.alive(block.start)

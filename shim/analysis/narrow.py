@@ -58,7 +58,14 @@ def narrowed(
         functions = find_functions(program, entries) if assumption in assume else set()
         dead.functions |= functions
         used |= {assumption} if functions else set()
+    dead.add_ranges(behind_calls(program, _calls_of(program, dead.functions)))
     return dead, used
+
+
+def _calls_of(program: Program, functions: Iterable[int]) -> list[Block]:
+    """Return the blocks that end with a call of one of `functions`: who never enters it never calls it."""
+    graph = program.questions.graph
+    return [block for entry in functions for block in graph.calls_of_only(entry)]
 
 
 def proved_dead(program: Program, entries: Iterable[KernelEntry]) -> Dead:

@@ -32,8 +32,8 @@ def never_returning(program: Program) -> list[Block]:
     while new := {entry for entry in candidates if not _returns(program, entry, found)}:
         found |= new
         candidates -= new
-    callers = program.questions.graph.callers
-    return [block for entry in sorted(found) for block in callers(entry) if block.ending in _CALLS]
+    graph = program.questions.graph
+    return [block for entry in sorted(found) for block in graph.calls_of_only(entry)]
 
 
 def _called_last(program: Program) -> set[int]:

@@ -78,6 +78,42 @@ def test_branches_that_constants_decide(assemble: Assemble, name: str, strip: tu
     assert (39 in numbers(derive(assemble(source, *strip), "program"))) == stays
 
 
+# A function that checks an object's header, one that maps objects, and getppid's neighbour behind it.
+OPENING = (
+    "\nmapper: call verify\n ret\nverify: lea rax, [rip+text]\n ret\n"
+    '.section .rodata\ntext: .asciz "invalid ELF header"'
+)
+BEHIND = "\n mov eax, 39\n syscall\n ret"
+
+# source, whether getpid stays if no shared object is ever opened
+NEVER_ENTERED = {
+    "behind its call": ("_start: call f" + END + "\nf: call mapper" + BEHIND, False),
+    "on the other side of a branch": (
+        "_start: mov edi, [rsp]\n call f" + END + "\nf: test edi, edi\n je 1f\n call mapper\n1:" + BEHIND,
+        True,
+    ),
+    "behind a branch to it": (
+        "_start: mov edi, [rsp]\n test edi, edi\n je 1f\n call mapper\n1: call f" + END
+        + "\nf: test edi, edi\n je mapper" + BEHIND,
+        True,
+    ),
+    "behind a call of it or of another": (
+        "_start: mov edi, [rsp]\n and edi, 1\n call f" + END
+        + "\nf: lea rcx, [rip+t]\n call [rcx+rdi*8]" + BEHIND + "\ng: ret"
+        + "\n.data\n.balign 8\nt: .quad mapper, g\n.text",
+        True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEVER_ENTERED)
+def test_what_comes_behind_a_function_that_is_never_entered(assemble: Assemble, name: str) -> None:
+    source, stays = NEVER_ENTERED[name]
+    program = assemble(source + OPENING)
+    assert (39 in numbers(derive(program, "program"))) == stays
+    assert 39 in numbers(derive(program, "program", assume=()))
+
+
 ARGUMENTS = {
     "one constant": ("_start: mov edi, 2\n mov eax, 41\n syscall" + END, {2}),
     "two ways": (
