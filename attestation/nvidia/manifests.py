@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from attestation import path, validity
+from attestation import path, path_building, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate
 from attestation.endorsements import Endorsements
@@ -98,8 +98,14 @@ def _signed_by_nvidia(
         raise NotAuthenticError("manifest's certificates", "none of a signer", "one", SOURCE)
     manifest, signer = _first_that_signed(signed, signers, cache)
     supplied = [cache.certificate(one) for one in (*signed.certificates, *endorsements.certificates)]
-    found = path.chain(signer, path.best_first(supplied, now), cache.check_ecdsa, SOURCE)
-    path.pinned(found[-1:], keys, "NVIDIA", SOURCE)
+    found = path_building.chain(
+        [signer],
+        path_building.best_first(supplied, now),
+        cache.check_ecdsa,
+        SOURCE,
+        now=now,
+        accept=lambda chain: path.check_pinned(chain, keys, "NVIDIA", SOURCE),
+    )
     return manifest, found
 
 
