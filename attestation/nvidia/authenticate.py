@@ -104,8 +104,8 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     _check_firmware(evidence, leaf)
     trail.held("FWID", "that of the firmware that answered", f"that of the {leaf.common_name}", SOURCE)
 
-    states = revocation.of_chain(found, endorsements, now, cache)
-    known = manifests.find(evidence, endorsements, roots.manifests, now, cache)
+    states = revocation.of_chain(found, endorsements, now, skew, cache)
+    known = manifests.find(evidence, endorsements, roots.manifests, now, skew, cache)
     validity.check_certificates(found, now, skew)
     trail.validity(found, now, validity.SOURCE)
     revocation.current(states, now, skew)
