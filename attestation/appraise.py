@@ -89,7 +89,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         authenticated = kind.authenticate(
             parsed,
             endorsements | kind.endorsements,
-            kind.roots if roots is None else roots,
+            _trusted(kind, policy) if roots is None else roots,
             now=now,
             skew=policy.max_clock_skew,
             crl_required=policy.crl == "required",
@@ -131,6 +131,11 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     if result.verdict is not Verdict.AFFIRMING:
         raise AppraisalError(result)
     return result
+
+
+def _trusted(kind: Kind[Any, Any, Any, Any], policy: Policy) -> SnpRoots | Roots:
+    roots: SnpRoots | Roots = kind.roots if kind.named is None else kind.named(policy.rules)
+    return roots
 
 
 def _count(policy: Policy, now: datetime) -> None:

@@ -106,9 +106,9 @@ def _check_plain(data: bytes, where: str) -> None:
         at += 1 + size + (argument if major in _MAJOR_STRINGS and low != _INDEFINITE else 0)
 
 
-def parse(data: bytes, where: str) -> Sign1:
+def parse(data: bytes, where: str, *, unprotected: frozenset[int] = frozenset()) -> Sign1:
     """
-    Return the message in `data`, with or without its tag.
+    Return the message in `data`, with or without its tag; the labels in `unprotected` may be so.
 
     Raises:
         EvidenceFormatError: it is none, says something about the signature without protection, or is signed
@@ -123,12 +123,13 @@ def parse(data: bytes, where: str) -> Sign1:
     value = cbor(data.removeprefix(_TAGGED), where)
     if not isinstance(value, list | tuple) or len(value) != 4:
         raise EvidenceFormatError(where, "", type(value).__name__, "an array of 4 elements", SOURCE)
-    protected, unprotected, payload, signature = value
+    protected, free, payload, signature = value
     for name, part in (("protected", protected), ("payload", payload), ("signature", signature)):
         if not isinstance(part, bytes):
             raise EvidenceFormatError(where, name, type(part).__name__, "a byte string", SOURCE)
-    if unprotected != {}:
-        raise EvidenceFormatError(where, "unprotected", type(unprotected).__name__, "an empty map", SOURCE)
+    if not isinstance(free, Mapping) or not unprotected.issuperset(free):
+        want = f"none but {', '.join(map(str, sorted(unprotected)))}" if unprotected else "an empty map"
+        raise EvidenceFormatError(where, "unprotected", f"{free!r:.60}", want, SOURCE)
     headers = cbor(protected, f"{where} protected")
     headers = headers if isinstance(headers, Mapping) else {}
     algorithm = headers.get(_ALGORITHM)

@@ -104,10 +104,10 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
         return _from_collateral(collateral.parse(document, data), where)
     if data.lstrip()[:1] == b"<":
         return Endorsements(manifests=(data,))
+    if certificate_table.looks_like_one(data):  # which may have PEM in it
+        return from_certificate_table(data, where)
     if _PEM_BEGIN in data:
         return _parse_pem(data, where)
-    if certificate_table.looks_like_one(data):
-        return from_certificate_table(data, where)
     if data[:1] == bytes([der.SEQUENCE]):
         return _parse_der(data, where)
     text = data.strip()

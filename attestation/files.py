@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from attestation import endorsements, json_document
@@ -18,8 +19,36 @@ from attestation.eventlog import log
 
 MAXIMUM_SIZE = 1 << 20
 SUFFIXES = frozenset(
-    {".pem", ".der", ".crt", ".cer", ".cert", ".crl", ".ocsp", ".ors", ".resp", ".table", ".json", ".swidtag"}
+    {
+        ".pem",
+        ".der",
+        ".crt",
+        ".cer",
+        ".cert",
+        ".crl",
+        ".ocsp",
+        ".ors",
+        ".resp",
+        ".table",
+        ".json",
+        ".swidtag",
+        ".xml",
+    }
 )
+# Objects that are evidence, or a part of it, by members that no endorsement has together.
+_EVIDENCE = (
+    frozenset({"hcl_report", "tpm_quote"}),
+    frozenset({"message", "signature", "pcrs"}),
+    frozenset({"quote", "signature", "pcrs"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What files and directories hold; `left` is what lies in a directory and is no endorsement, in order."""
+
+    endorsements: Endorsements
+    left: tuple[Path, ...]
 
 
 def read_limited(path: Path, what: str, limit: int = MAXIMUM_SIZE) -> bytes:
@@ -97,21 +126,54 @@ def read_event_log(path: Path) -> bytes:
 
 def read_endorsements(paths: Iterable[Path]) -> Endorsements:
     """
-    Return the certificates, revocation lists and OCSP responses in files and directories.
+    Return the certificates, revocation lists, OCSP responses and everything else in files and directories.
 
-    Of a directory, the files directly inside with one of `SUFFIXES` are read.
+    Raises:
+        EvidenceFormatError: as `find_endorsements`, which also tells what was left.
+    """
+    return find_endorsements(paths).endorsements
+
+
+def find_endorsements(paths: Iterable[Path]) -> Found:
+    """
+    Return what is in files and directories, and what lies in a directory and is no endorsement.
+
+    Of a directory, the files directly inside with one of `SUFFIXES` are read; parts of evidence are left.
 
     Raises:
         EvidenceFormatError: a file is too large, or holds something else; the name is in the error.
     """
-    files = [file for path in paths for file in (_inside(path) if path.is_dir() else [path])]
-    return endorsements.union(
-        endorsements.parse(read_limited(file, "endorsements"), str(file)) for file in files
-    )
+    found, left = [], []
+    for path in paths:
+        for file in _inside(path) if path.is_dir() else [path]:
+            if file is not path and (file.suffix.lower() not in SUFFIXES or not file.is_file()):
+                left.append(file)
+                continue
+            data = read_limited(file, "endorsements")
+            if file is not path and _is_evidence(data):
+                left.append(file)
+                continue
+            found.append(endorsements.parse(data, str(file)))
+    return Found(endorsements.union(found), tuple(left))
 
 
 def _inside(directory: Path) -> list[Path]:
-    return sorted(file for file in directory.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    try:
+        return sorted(directory.iterdir())
+    except OSError as error:
+        where = f"endorsements {directory}"
+        raise EvidenceFormatError(where, "", str(error.strerror), "a directory that can be read") from error
+
+
+def _is_evidence(data: bytes) -> bool:
+    """Whether this is an object that is evidence, or one of the parts of a directory of evidence."""
+    if data.lstrip()[:1] != b"{":
+        return False
+    try:
+        members = json_document.read(data, "").members.keys()
+    except EvidenceFormatError:
+        return False
+    return any(members >= parts for parts in _EVIDENCE)
 
 
 def read_policy(path: Path) -> str:

@@ -81,6 +81,7 @@ class Kind(Generic[E, A, R, T]):
         registers: The signed registers that an event log may explain; None where there are none.
         bound: What of the 64 bytes that bind evidence goes into it.
         nonce: What stands in the field for a nonce alone; None where there is no such field.
+        named: The roots that a policy names; None where the pinned ones are all.
         endorsements: Certificates that are the same for all evidence of the kind, and so stand in the source.
         simulated: True when it proves nothing about any hardware.
     """
@@ -104,5 +105,6 @@ class Kind(Generic[E, A, R, T]):
     registers: Callable[[A], Registers] | None = None
     bound: Callable[[bytes], bytes] = bytes
     nonce: Callable[[A], bytes | None] | None = None
+    named: Callable[[R], T] | None = None
     endorsements: Endorsements = field(default_factory=Endorsements)
     simulated: bool = False

@@ -111,25 +111,33 @@ def read(data: bytes) -> StatusResponse:
 
 
 def check(
-    certificate: Certificate, issuer: Certificate, responses: Iterable[bytes], cache: Cache
+    certificate: Certificate,
+    issuer: Certificate,
+    responses: Iterable[bytes],
+    now: datetime,
+    skew: timedelta,
+    cache: Cache,
 ) -> Answer | None:
     """
-    Return the newest answer about a certificate for which its issuer stands, or None when there is none.
+    Return the answer to go by about a certificate, for which its issuer stands, or None when there is none.
 
-    A certificate that any answer calls revoked is revoked, however old the answer; a hold can be lifted, so
-    only the newest answer counts for that.
+    That is the newest that was given by `now`, and of these none that has expired as long as another says the
+    same and is current.  A certificate that any answer calls revoked is revoked, however old the answer; a
+    hold can be lifted, so only the newest answer counts for that.
 
     Args:
         certificate: Which `issuer` signed.
         issuer: Whose word counts.
         responses: OCSPResponse, DER; those about other certificates are ignored.
+        now: The time to judge at: who judges as of long ago may have newer ones as well.
+        skew: By how much the clocks of issuer and verifier may differ.
         cache: Remembers responses, certificates and signatures.
 
     Raises:
         RevokedError: an answer says so, for good.
         NotAuthenticError: there are answers about the certificate, and for none the issuer stands.
-        MissingEndorsementError: the newest does not know the certificate, a response has a critical extension
-            that is not known, or is none.
+        MissingEndorsementError: the one to go by does not know the certificate, a response has a critical
+            extension that is not known, or is none.
         EvidenceFormatError: one of `responses` is malformed.
 
     Not checked:
@@ -146,11 +154,10 @@ def check(
         raise SignatureError("OCSP response", "a signature of another key", want, SOURCE)
     for answer in answers:
         _check_final(certificate, answer.response)
-    # Of two that are as new the one that is not good counts.
-    newest = max(answers, key=lambda one: (one.response.this_update, one.response.state != "good"))
-    if newest.response.state == "unknown":
+    best = max(answers, key=lambda one: _rank(one.response, now, skew))
+    if best.response.state == "unknown":
         raise MissingEndorsementError(f"state of {certificate.common_name}", "unknown", "good", SOURCE)
-    return newest
+    return best
 
 
 def current(answers: Iterable[Answer], now: datetime, skew: timedelta) -> None:
@@ -163,6 +170,12 @@ def current(answers: Iterable[Answer], now: datetime, skew: timedelta) -> None:
     for one in answers:
         validity.check(one.response.this_update, one.response.next_update, now, skew, "OCSP response")
         validity.check_certificates([one.responder], now, skew)
+
+
+def _rank(one: StatusResponse, now: datetime, skew: timedelta) -> tuple[bool, bool, datetime, bool]:
+    """Of two that are as new the one that is not good counts; a current one takes no bad news back."""
+    is_bad, is_given = one.state != "good", one.this_update - now <= skew
+    return is_given, is_bad or now - one.next_update <= skew, one.this_update, is_bad
 
 
 def _status_response(response: ocsp.OCSPResponse) -> StatusResponse:

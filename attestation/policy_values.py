@@ -107,9 +107,22 @@ def nonempty(reader: Reader[bytes]) -> Reader[frozenset[bytes]]:
     return Reader(read, _from_file({"anyOf": [reader.schema, labelled]}))
 
 
-def integers(low: int, high: int) -> Reader[frozenset[int]]:
-    """Read an array with at least one integer of `low` to `high`."""
-    return _array(integer(low, high))
+def integers(low: int, high: int, **names: int) -> Reader[frozenset[int]]:
+    """Read an array with at least one integer of `low` to `high`, or one of `names` for another number."""
+    number = integer(low, high)
+
+    def read(value: object) -> int:
+        if isinstance(value, str) and value in names:
+            return names[value]
+        try:
+            return number.read(value)
+        except UnfitError as error:
+            raise UnfitError(
+                error.found, " or ".join((error.want, *(f'"{name}"' for name in names)))
+            ) from error
+
+    either: Schema = {"anyOf": [number.schema, {"enum": list(names)}]}
+    return _array(Reader(read, either if names else number.schema))
 
 
 def _strings(value: object) -> frozenset[str]:

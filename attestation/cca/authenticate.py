@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from attestation import cose
 from attestation.cache import Cache
+from attestation.cca import realm_key
 from attestation.cca.evidence import SOURCE, Evidence
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
 from attestation.path import Roots
 from attestation.trail import SILENT, Trail
-
-_POINT_SIZES = {65: ec.SECP256R1(), 97: ec.SECP384R1(), 133: ec.SECP521R1()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     """
     if crl_required:
         raise MissingEndorsementError("revocation list", "none", "none exists for these keys", SOURCE)
-    cose.check(evidence.realm_message, _realm_key(evidence), "realm token's signature")
+    cose.check(evidence.realm_message, realm_key.read(evidence.realm.key), "realm token's signature")
     trail.held("realm token's signature", "made by the realm's key", "the key in the token", SOURCE)
     found = evidence.platform.challenge
     want = hashlib.new(evidence.realm.key_hash, evidence.realm.key).digest()
@@ -96,16 +94,3 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         )
         return Authenticated(evidence, digest)
     raise SignatureError("platform token's signature", "made by another key", "that of the CPAK", SOURCE)
-
-
-def _realm_key(evidence: Evidence) -> ec.EllipticCurvePublicKey:
-    raw = evidence.realm.key
-    curve = _POINT_SIZES.get(len(raw))
-    try:
-        if curve is not None:
-            return ec.EllipticCurvePublicKey.from_encoded_point(curve, raw)
-    except ValueError as error:
-        raise NotAuthenticError("realm token.44237", raw.hex(), "a point", SOURCE) from error
-    raise NotAuthenticError(
-        "realm token.44237", f"{len(raw)} bytes", "a point of P-256, P-384 or P-521", SOURCE
-    )

@@ -17,6 +17,9 @@ from attestation.errors import EvidenceFormatError
 SOURCE = "Realm Management Monitor Specification, DEN0137, 1.0, section A7.2, CCA attestation token"
 MAXIMUM_SIZE = 1 << 16
 _TAGGED = b"\xd9\x01\x8f"  # tag 399
+_TYPED = b"\xd9\x03\x8b"  # tag 907, of draft-ffm-rats-cca-token from version 1 on
+_EAT_CWT = 263  # CoAP content format "application/eat+cwt", RFC 9782
+_UNPROTECTED = frozenset({4})  # kid, RFC 9052, section 3.1: names a key, says nothing of the signature
 _PLATFORM, _REALM = 44234, 44241
 _HASHES = {"sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
 _SIZES = (32, 48, 64)
@@ -100,15 +103,9 @@ def parse(data: bytes) -> Evidence:
     """
     if len(data) > MAXIMUM_SIZE:
         raise EvidenceFormatError("evidence", "", f"{len(data)} bytes", f"at most {MAXIMUM_SIZE} bytes")
-    outer = cose.cbor(data.removeprefix(_TAGGED), "CCA token")
-    if not isinstance(outer, Mapping) or set(outer) != {_PLATFORM, _REALM}:
-        raise _wrong("CCA token", "", type(outer).__name__, f"a map of {_PLATFORM} and {_REALM}")
-    messages = {name: outer[name] for name in (_PLATFORM, _REALM)}
-    for name, message in messages.items():
-        if not isinstance(message, bytes):
-            raise _wrong("CCA token", str(name), type(message).__name__, "a byte string")
-    realm_message = cose.parse(messages[_REALM], "realm token")
-    platform_message = cose.parse(messages[_PLATFORM], "platform token")
+    messages = _messages(data)
+    realm_message = cose.parse(messages[_REALM], "realm token", unprotected=_UNPROTECTED)
+    platform_message = cose.parse(messages[_PLATFORM], "platform token", unprotected=_UNPROTECTED)
     return Evidence(
         _realm(_Claims(realm_message.payload, "realm token")),
         realm_message,
@@ -116,6 +113,25 @@ def parse(data: bytes) -> Evidence:
         platform_message,
         hashlib.sha256(data).digest(),
     )
+
+
+def _messages(data: bytes) -> dict[int, bytes]:
+    """Return both messages, which later drafts put into arrays that say what they are."""
+    is_typed = data.startswith(_TYPED)
+    outer = cose.cbor(data.removeprefix(_TYPED if is_typed else _TAGGED), "CCA token")
+    if not isinstance(outer, Mapping) or set(outer) != {_PLATFORM, _REALM}:
+        raise _wrong("CCA token", "", type(outer).__name__, f"a map of {_PLATFORM} and {_REALM}")
+    return {name: _message(outer[name], name, is_typed=is_typed) for name in (_PLATFORM, _REALM)}
+
+
+def _message(value: object, name: int, *, is_typed: bool) -> bytes:
+    match value:
+        case bytes() if not is_typed:
+            return value
+        case [kind, bytes() as message] if is_typed and kind == _EAT_CWT:
+            return message
+    want = f"an array of {_EAT_CWT} and a byte string" if is_typed else "a byte string"
+    raise _wrong("CCA token", str(name), type(value).__name__, want)
 
 
 class _Claims:

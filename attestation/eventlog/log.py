@@ -21,6 +21,7 @@ NO_ACTION = 3
 _SPEC_ID = b"Spec ID Event03\0"
 _LOCALITY = b"StartupLocality\0"
 _LEGACY = struct.Struct("<II20sI")
+_EMPTY = 8  # register and type: 0 is no type that firmware still uses
 
 # TCG Algorithm Registry, rev. 1.34, section 6.10: number, and what the library calls it.
 ALGORITHMS: Mapping[int, str] = {0x04: "sha1", 0x0B: "sha256", 0x0C: "sha384", 0x0D: "sha512", 0x12: "sm3"}
@@ -143,23 +144,26 @@ def parse(data: bytes) -> EventLog:
     """
     if len(data) > MAXIMUM_SIZE:
         raise EvidenceFormatError("event log", "", f"{len(data)} bytes", f"at most {MAXIMUM_SIZE} bytes")
+    filled = len(data.rstrip(b"\0"))
     reader = _reader(data)
     first = _legacy_event(reader)
     if first.kind != NO_ACTION or not first.data.startswith(_SPEC_ID):
-        return _legacy_log(data)
+        return _legacy_log(data, filled)
     sizes = _digest_sizes(first.data)
     events = []
-    while not _at_end(reader):
+    while not _at_end(reader, filled):
         events.append(_event(reader, sizes))
     names = tuple(_name(number) for number in sizes)
     return EventLog(names, _locality(events), tuple(events))
 
 
-def _legacy_log(data: bytes) -> EventLog:
+def _legacy_log(data: bytes, filled: int) -> EventLog:
     reader = _reader(data)
     events = []
-    while not _at_end(reader):
+    while not _at_end(reader, filled):
         events.append(_legacy_event(reader))
+    if not events:
+        raise reader.wrong("events", "none", "one, to say what format it is")
     return EventLog(("sha1",), _locality(events), tuple(events))
 
 
@@ -226,7 +230,7 @@ def _reader(data: bytes) -> Reader:
     return Reader(data, "event log", SOURCE)
 
 
-def _at_end(reader: Reader) -> bool:
-    """Whether nothing is left, or what a table is filled up with."""
-    rest = reader.data[reader.at : reader.at + 4]
-    return not rest or rest == b"\xff" * 4
+def _at_end(reader: Reader, filled: int) -> bool:
+    """Whether nothing is left, or what a table is filled up with: no event has eight zeros at its begin."""
+    begin = reader.data[reader.at : reader.at + _EMPTY]
+    return not begin or begin[:4] == b"\xff" * 4 or (begin == bytes(_EMPTY) and reader.at >= filled)

@@ -78,7 +78,7 @@ def find(  # noqa: PLR0913, PLR0917  # what collateral is chosen by
         if _is_about(document, evidence, extensions)
         and (place < len(documents) or document.members.get("id") == _QE_NAMES[evidence.tee])
     ]
-    signers = chain.signing_chains(certificates, roots, cache) if about else []
+    signers = chain.signing_chains(certificates, roots, cache, now) if about else []
     signed = [_signed(one, document, signers, cache) for one, document in about]
     infos = [
         (one, signer)

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from attestation import path, revocation, validity
+from attestation import path_building, revocation, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, RevocationList, dss_signature
 from attestation.endorsements import Endorsements
@@ -99,10 +99,11 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     """
     cache = cache if cache is not None else Cache()
     supplied = endorsements | evidence.endorsements
-    certificates = path.best_first([cache.certificate(one) for one in supplied.certificates], now)
+    certificates = path_building.best_first([cache.certificate(one) for one in supplied.certificates], now)
 
-    leaf = _signing_certificate(evidence, certificates)
-    proven = chain.pck_chain(leaf, certificates, roots, cache)
+    leaves = _signing_certificates(evidence, certificates)
+    proven = chain.pck_chain(leaves, certificates, roots, cache, now)
+    leaf = proven[0]
     trail.chain(proven, roots.name, chain.SOURCE)
     extensions = cache.fact(read_extensions, leaf.sha256, leaf)
     trail.signature("report of the quoting enclave", leaf, SOURCE)
@@ -141,21 +142,24 @@ def _verifies(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> 
     return True
 
 
-def _signing_certificate(evidence: Evidence, certificates: Sequence[Certificate]) -> Certificate:
-    """Return the PCK certificate whose key signed the report of the quoting enclave."""
+def _signing_certificates(evidence: Evidence, certificates: Sequence[Certificate]) -> list[Certificate]:
+    """Return the PCK certificates of the key that signed the report of the quoting enclave."""
     signing = [one for one in certificates if one.common_name == COMMON_NAME]
     if not signing:
         raise MissingEndorsementError(f"{COMMON_NAME}", "none", "that of the platform", SOURCE)
     signature = evidence.signature
-    for one in signing:
-        key = one.public_key
-        if (
-            isinstance(key, ec.EllipticCurvePublicKey)
-            and isinstance(key.curve, ec.SECP256R1)
-            and _verifies(key, signature.qe_report_signature, signature.qe_report.raw)
-        ):
-            return one
-    raise SignatureError("QE report signature", "made by another key", f"that of the {COMMON_NAME}", SOURCE)
+    by_key = {one.key_sha256: one.public_key for one in signing}
+    signers = {
+        digest
+        for digest, key in by_key.items()
+        if isinstance(key, ec.EllipticCurvePublicKey)
+        and isinstance(key.curve, ec.SECP256R1)
+        and _verifies(key, signature.qe_report_signature, signature.qe_report.raw)
+    }
+    if not signers:
+        want = f"that of the {COMMON_NAME}"
+        raise SignatureError("QE report signature", "made by another key", want, SOURCE)
+    return [one for one in signing if one.key_sha256 in signers]
 
 
 def _check_attestation_key(evidence: Evidence) -> None:

@@ -8,8 +8,9 @@ root.  Names only propose who issued what; signatures decide.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from attestation import path
+from attestation import path, path_building
 from attestation.cache import Cache
 from attestation.certificate import Certificate
 from attestation.errors import MissingEndorsementError, NotAuthenticError
@@ -22,10 +23,14 @@ ROOT = "Intel SGX Root CA"
 
 
 def pck_chain(
-    leaf: Certificate, certificates: Sequence[Certificate], roots: Roots, cache: Cache
+    leaves: Sequence[Certificate],
+    certificates: Sequence[Certificate],
+    roots: Roots,
+    cache: Cache,
+    now: datetime,
 ) -> tuple[Certificate, Certificate, Certificate]:
     """
-    Return a PCK certificate, that of its CA, and the root's.
+    Return one of some PCK certificates, that of its CA, and the root's.
 
     Raises:
         MissingEndorsementError: the certificate of an issuer was not supplied.
@@ -33,21 +38,26 @@ def pck_chain(
             its place demands, or a signature is not its issuer's.
 
     Not checked:
-        Validity, revocation, Intel's extension.
+        Validity: `now` decides only between chains that are equally right.  Revocation, Intel's extension.
 
     Source:
         RFC 5280, section 6.1, "Basic Path Validation".  Intel SGX PCK Certificate and CRL Profile
         Specification.
     """
-    intermediate = path.issuer(leaf, certificates, cache.check_ecdsa, SOURCE)
-    root = intermediate_root(intermediate, certificates, roots, cache)
-    path.check_lengths((leaf, intermediate, root))
-    path.check_critical(leaf)
+
+    def accept(chain: Sequence[Certificate]) -> None:
+        path.check_pinned(chain, roots.keys, roots.name, SOURCE)
+        path.check_count(chain, 3, SOURCE)
+        _check_issuer(chain[1])
+
+    leaf, intermediate, root = path_building.chain(
+        leaves, certificates, cache.check_ecdsa, SOURCE, now=now, accept=accept
+    )
     return leaf, intermediate, root
 
 
 def intermediate_root(
-    intermediate: Certificate, certificates: Sequence[Certificate], roots: Roots, cache: Cache
+    intermediate: Certificate, certificates: Sequence[Certificate], roots: Roots, now: datetime
 ) -> Certificate:
     """
     Return the root that vouches for a CA of PCK certificates.
@@ -55,16 +65,14 @@ def intermediate_root(
     Raises:
         MissingEndorsementError, NotAuthenticError: as `pck_chain`.
     """
-    root = _root(intermediate, certificates, roots, cache)
-    if intermediate.common_name not in PCK_ISSUERS:
-        want = " or ".join(sorted(PCK_ISSUERS))
-        raise NotAuthenticError("issuer of the PCK", intermediate.common_name, want, SOURCE)
+    root = _root(intermediate, certificates, roots, Cache(), now)
+    _check_issuer(intermediate)
     path.check_authority(intermediate)
     return root
 
 
 def signing_chains(
-    certificates: Sequence[Certificate], roots: Roots, cache: Cache
+    certificates: Sequence[Certificate], roots: Roots, cache: Cache, now: datetime
 ) -> list[tuple[Certificate, Certificate]]:
     """
     Return the certificate of each key that may sign collateral, with the root's.
@@ -78,8 +86,7 @@ def signing_chains(
         if one.common_name != TCB_SIGNING:
             continue
         try:
-            root = _root(one, certificates, roots, cache)
-            path.check_critical(one)
+            root = _root(one, certificates, roots, cache, now)
         except (MissingEndorsementError, NotAuthenticError) as error:
             wrong.append(error)
         else:
@@ -90,7 +97,7 @@ def signing_chains(
     return found
 
 
-def pinned_root(certificates: Sequence[Certificate], roots: Roots, cache: Cache) -> Certificate:
+def pinned_root(certificates: Sequence[Certificate], roots: Roots, now: datetime) -> Certificate:
     """
     Return the root among some certificates.
 
@@ -100,15 +107,30 @@ def pinned_root(certificates: Sequence[Certificate], roots: Roots, cache: Cache)
     named = [one for one in certificates if one.common_name == ROOT]
     if not named:
         raise MissingEndorsementError(f"{ROOT} certificate", "none", "one", SOURCE)
-    return _root(named[0], certificates, roots, cache)
+    root = _root(named[0], certificates, roots, Cache(), now)
+    path.check_authority(root)
+    return root
 
 
 def _root(
-    certificate: Certificate, certificates: Sequence[Certificate], roots: Roots, cache: Cache
+    certificate: Certificate,
+    certificates: Sequence[Certificate],
+    roots: Roots,
+    cache: Cache,
+    now: datetime,
 ) -> Certificate:
-    candidates = path.issuers(certificate, certificates, SOURCE)
-    root = path.pinned(candidates, roots.keys, roots.name, SOURCE)
-    for signed in (certificate, root):
-        cache.check_ecdsa(signed.signed, root, signed.common_name)
-    path.check_authority(root)
-    return root
+    """Return the root that stands directly above a certificate, or is it."""
+
+    def accept(chain: Sequence[Certificate]) -> None:
+        path.check_pinned(chain, roots.keys, roots.name, SOURCE)
+        path.check_count(chain, 1 + (certificate.subject != certificate.issuer), SOURCE)
+
+    return path_building.chain(
+        [certificate], certificates, cache.check_ecdsa, SOURCE, now=now, accept=accept
+    )[-1]
+
+
+def _check_issuer(intermediate: Certificate) -> None:
+    if intermediate.common_name not in PCK_ISSUERS:
+        want = " or ".join(sorted(PCK_ISSUERS))
+        raise NotAuthenticError("issuer of the PCK", intermediate.common_name, want, SOURCE)

@@ -32,7 +32,9 @@ _TEE_TYPES = {0x00: "SGX", 0x81: "TDX"}
 _ECDSA_P256 = 2
 _INTEL_QE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 _QE_REPORT = 6  # certification data that begins with a quoting enclave's report
-_PCK_CHAIN = 5  # PEM
+# What says which PCK signed: its PPID in plain or encrypted, its certificate, or that with those above it.
+_CERTIFICATIONS = range(1, 6)
+_PEM_CERTIFICATIONS = (4, 5)
 _BODIES = {1: ENCLAVE_SIZE, 2: TD_1_0_SIZE, 3: TD_1_5_SIZE}  # by the body types of version 5
 
 
@@ -151,12 +153,14 @@ def _signature(reader: Reader, version: int) -> tuple[QuoteSignature, Endorsemen
     authentication = inner.take(inner.number(2, "QE authentication data size"), "QE authentication data")
     kind = inner.number(2, "certification data type")
     certification = inner.take(inner.number(4, "certification data size"), "certification data")
+    if kind not in _CERTIFICATIONS:
+        raise _wrong("certification data type", str(kind), "1 to 5: PPID, PCK certificate or chain", None)
     inner.end("signature" if version == 3 else "certification data")
     certificates = Endorsements()
-    if kind == _PCK_CHAIN:
+    if kind in _PEM_CERTIFICATIONS:
         certificates = endorsements.parse(certification.rstrip(b"\0"), "PCK certificate chain")
     return QuoteSignature(quote, key, report, report_signature, authentication), certificates
 
 
-def _wrong(field: str, found: str, want: str, offset: int) -> EvidenceFormatError:
+def _wrong(field: str, found: str, want: str, offset: int | None) -> EvidenceFormatError:
     return EvidenceFormatError(_STRUCTURE, field, found, want, SOURCE, offset=offset)

@@ -140,7 +140,7 @@ class PckList:
         if not named:
             names = ", ".join(one.common_name for one in above) or "no certificate"
             raise NotAuthenticError("issuer of the list", names, name, chain.SOURCE)
-        chain.intermediate_root(named[0], above, self.roots, Cache())
+        chain.intermediate_root(named[0], above, self.roots, at)
         return _list(answer, self.title, named[0], above, at)
 
 
@@ -170,7 +170,7 @@ class RootList:
     def check(self, answer: Answer, at: datetime) -> Checked:
         """Return the list with its issuer; see `Wanted.check`."""
         above = _issuers(answer)
-        root = chain.pinned_root(above, self.roots, Cache())
+        root = chain.pinned_root(above, self.roots, at)
         return _list(answer, self.title, root, above, at)
 
 
@@ -190,7 +190,7 @@ def _document(
     if not isinstance(document, kind):
         raise EvidenceFormatError(title, "", f"a document for {document.id}", "another kind", SOURCE)
     above = _issuers(answer)
-    signers = chain.signing_chains(above, roots, Cache())
+    signers = chain.signing_chains(above, roots, Cache(), at)
     signer = applicable.check_signed(found.documents[0], document.id, signers, Cache())
     _check_certificates(signer, at)
     check_period(document.issued, document.next_update, at, title)

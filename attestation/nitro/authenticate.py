@@ -82,8 +82,8 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     if len(bundle) > _LONGEST:
         raise NotAuthenticError("cabundle", f"{len(bundle)} certificates", f"at most {_LONGEST}", SOURCE)
     chain = tuple(cache.certificate(one) for one in (document.certificate, *reversed(bundle)))
-    root = path.pinned(chain[-1:], roots.keys, roots.name, SOURCE)
-    for certificate, issuer in (*pairwise(chain), (root, root)):
+    path.check_pinned(chain, roots.keys, roots.name, SOURCE)
+    for certificate, issuer in (*pairwise(chain), (chain[-1], chain[-1])):
         if certificate.issuer != issuer.subject:
             name, want = certificate.issuer.rfc4514_string(), issuer.subject.rfc4514_string()
             raise NotAuthenticError(f"issuer of {certificate.common_name}", name, want, SOURCE)

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from attestation import path, validity
+from attestation import path, path_building, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, dss_signature
 from attestation.endorsements import Endorsements
@@ -87,17 +87,25 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         NVIDIA/nvtrust, guest_tools, for the certificates of which there is a state.
     """
     cache = cache if cache is not None else Cache()
-    certificates = path.best_first([cache.certificate(one) for one in endorsements.certificates], now)
-    leaf = _signer(evidence, certificates)
-    found = path.chain(leaf, certificates, cache.check_ecdsa, SOURCE)
-    path.pinned(found[-1:], roots.keys, roots.name, SOURCE)
+    certificates = path_building.best_first(
+        [cache.certificate(one) for one in endorsements.certificates], now
+    )
+    found = path_building.chain(
+        _signers(evidence, certificates),
+        certificates,
+        cache.check_ecdsa,
+        SOURCE,
+        now=now,
+        accept=lambda chain: path.check_pinned(chain, roots.keys, roots.name, SOURCE),
+    )
+    leaf = found[0]
     trail.chain(found, roots.name, SOURCE)
     trail.signature("measurements' signature", leaf, SOURCE)
     _check_firmware(evidence, leaf)
     trail.held("FWID", "that of the firmware that answered", f"that of the {leaf.common_name}", SOURCE)
 
-    states = revocation.of_chain(found, endorsements, now, cache)
-    known = manifests.find(evidence, endorsements, roots.manifests, now, cache)
+    states = revocation.of_chain(found, endorsements, now, skew, cache)
+    known = manifests.find(evidence, endorsements, roots.manifests, now, skew, cache)
     validity.check_certificates(found, now, skew)
     trail.validity(found, now, validity.SOURCE)
     revocation.current(states, now, skew)
@@ -110,8 +118,8 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     return Authenticated(evidence, found, states, known)
 
 
-def _signer(evidence: Evidence, certificates: Sequence[Certificate]) -> Certificate:
-    """Return the certificate whose key signed the measurements; it issues none."""
+def _signers(evidence: Evidence, certificates: Sequence[Certificate]) -> list[Certificate]:
+    """Return the certificates of the key that signed the measurements; they issue none."""
     devices = [one for one in certificates if not one.signs_certificates]
     if not devices:
         raise MissingEndorsementError("certificate of the device", "none", "one", SOURCE)
@@ -124,7 +132,7 @@ def _signer(evidence: Evidence, certificates: Sequence[Certificate]) -> Certific
             key.verify(signature, evidence.signed_bytes, ec.ECDSA(hashes.SHA384()))
         except InvalidSignature:
             continue
-        return one
+        return [device for device in devices if device.key_sha256 == one.key_sha256]
     want = f"that of {devices[0].common_name}"
     raise SignatureError("measurements' signature", "made by another key", want, SOURCE)
 

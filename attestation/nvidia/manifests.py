@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from attestation import path, validity
+from attestation import path, path_building, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate
 from attestation.endorsements import Endorsements
@@ -52,7 +52,12 @@ class Manifests:
 
 
 def find(
-    evidence: Evidence, endorsements: Endorsements, keys: frozenset[str], now: datetime, cache: Cache
+    evidence: Evidence,
+    endorsements: Endorsements,
+    keys: frozenset[str],
+    now: datetime,
+    skew: timedelta,
+    cache: Cache,
 ) -> Manifests:
     """
     Return the manifests that are about what a device has, with what is said of their certificates.
@@ -68,9 +73,13 @@ def find(
         Validity: see `current`.  The measurements: `appraise` compares them.
     """
     found = [_signed_by_nvidia(one, endorsements, keys, now, cache) for one in endorsements.manifests]
+    driver = _of_version("driver", evidence.text(DRIVER), found)
+    vbios = _of_version("VBIOS", evidence.vbios_version, found)
     return Manifests(
-        _of_version("driver", evidence.text(DRIVER), found, endorsements, now, cache),
-        _of_version("VBIOS", evidence.vbios_version, found, endorsements, now, cache),
+        *(
+            one and Proven(*one, revocation.of_chain(one[1], endorsements, now, skew, cache))
+            for one in (driver, vbios)
+        )
     )
 
 
@@ -98,8 +107,14 @@ def _signed_by_nvidia(
         raise NotAuthenticError("manifest's certificates", "none of a signer", "one", SOURCE)
     manifest, signer = _first_that_signed(signed, signers, cache)
     supplied = [cache.certificate(one) for one in (*signed.certificates, *endorsements.certificates)]
-    found = path.chain(signer, path.best_first(supplied, now), cache.check_ecdsa, SOURCE)
-    path.pinned(found[-1:], keys, "NVIDIA", SOURCE)
+    found = path_building.chain(
+        [signer],
+        path_building.best_first(supplied, now),
+        cache.check_ecdsa,
+        SOURCE,
+        now=now,
+        accept=lambda chain: path.check_pinned(chain, keys, "NVIDIA", SOURCE),
+    )
     return manifest, found
 
 
@@ -117,18 +132,11 @@ def _first_that_signed(
 
 
 def _of_version(
-    whose: str,
-    version: str | None,
-    found: Sequence[tuple[Manifest, tuple[Certificate, ...]]],
-    endorsements: Endorsements,
-    now: datetime,
-    cache: Cache,
-) -> Proven | None:
+    whose: str, version: str | None, found: Sequence[tuple[Manifest, tuple[Certificate, ...]]]
+) -> tuple[Manifest, tuple[Certificate, ...]] | None:
     """Return the one for a version; versions of firmware are written in either case."""
     fitting = [one for one in found if version is not None and one[0].version.lower() == version.lower()]
     if len(fitting) > 1:
         want = "one: which belongs to the board cannot be told"
         raise MissingEndorsementError(f"{whose} manifest of {version}", f"{len(fitting)}", want, SOURCE)
-    for manifest, certificates in fitting:
-        return Proven(manifest, certificates, revocation.of_chain(certificates, endorsements, now, cache))
-    return None
+    return fitting[0] if fitting else None

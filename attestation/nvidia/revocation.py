@@ -47,7 +47,11 @@ class State:
 
 
 def of_chain(
-    chain: Sequence[Certificate], endorsements: Endorsements, now: datetime, cache: Cache
+    chain: Sequence[Certificate],
+    endorsements: Endorsements,
+    now: datetime,
+    skew: timedelta,
+    cache: Cache,
 ) -> tuple[State, ...]:
     """
     Return the state of each certificate of a chain below the root, the leaf's first.
@@ -63,7 +67,7 @@ def of_chain(
     return tuple(
         State(
             one,
-            ocsp.check(one, issuer, responses, cache),
+            ocsp.check(one, issuer, responses, now, skew, cache),
             revocation.check([one], issuer, lists, now, cache),
         )
         for one, issuer in pairwise(chain)

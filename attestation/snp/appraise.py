@@ -15,9 +15,8 @@ from attestation.rules import among, label, measurement, named_bits, reserved_bi
 from attestation.snp import bits
 from attestation.snp.appraise_firmware import appraise_firmware
 from attestation.snp.authenticate import Authenticated
-from attestation.snp.claims import HOST_VMPL
 from attestation.snp.policy import SnpPolicy
-from attestation.snp.report import SOURCE, Report
+from attestation.snp.report import HOST_VMPL, SOURCE, Report
 
 _GUEST_POLICY_SOURCE = 'AMD 56860 r1.58, section 4.3, "Guest Policy"'
 _CSP_SOURCE = 'AMD 57230, "VCEK Certificate and KDS Interface Specification", CSP_ID'
@@ -92,7 +91,8 @@ def _guest_svn(report: Report, policy: SnpPolicy) -> Iterator[Mismatch]:
 def _vmpl(report: Report, policy: SnpPolicy) -> Iterator[Mismatch]:
     if policy.vmpl is not UNCHECKED and report.vmpl not in policy.vmpl:
         found = "requested by the host" if report.vmpl == HOST_VMPL else str(report.vmpl)
-        yield Mismatch("report.vmpl", found, " or ".join(map(str, sorted(policy.vmpl))), SOURCE)
+        want = ("the host" if level == HOST_VMPL else str(level) for level in sorted(policy.vmpl))
+        yield Mismatch("report.vmpl", found, " or ".join(want), SOURCE)
 
 
 def _machine(authenticated: Authenticated, policy: SnpPolicy) -> Iterator[Mismatch]:

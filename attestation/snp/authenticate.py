@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from attestation import path, validity
+from attestation import path_building, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, RevocationList
 from attestation.endorsements import Endorsements
@@ -105,10 +105,11 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     cache = cache if cache is not None else Cache()
     report = evidence.report
     supplied = endorsements | evidence.endorsements
-    certificates = path.best_first([cache.certificate(der) for der in supplied.certificates], now)
+    certificates = path_building.best_first([cache.certificate(der) for der in supplied.certificates], now)
 
-    leaf = _signing_certificate(report, certificates)
-    proven = chain.build(leaf, certificates, roots, cache)
+    leaves = _signing_certificates(report, certificates)
+    proven = chain.build(leaves, certificates, roots, cache, now)
+    leaf = proven.leaf
     extensions = read_extensions(leaf, proven.product)
     trail.chain(proven.certificates, roots.name, chain.SOURCE)
     _check_identity(report, proven, extensions)
@@ -129,8 +130,8 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     return Authenticated(report, proven, extensions, revocation_list)
 
 
-def _signing_certificate(report: Report, certificates: Sequence[Certificate]) -> Certificate:
-    """Return the certificate whose key made the signature, or the likeliest to say why none did."""
+def _signing_certificates(report: Report, certificates: Sequence[Certificate]) -> Sequence[Certificate]:
+    """Return those whose key made the signature, or one that is likely to say why none did."""
     kind = report.signing_key
     if kind is SigningKey.NONE or not (report.signature_r or report.signature_s):
         found = "MASK_CHIP_KEY set" if report.mask_chip_key else f"SIGNING_KEY {kind.name}"
@@ -141,10 +142,11 @@ def _signing_certificate(report: Report, certificates: Sequence[Certificate]) ->
     if not of_kind and not makers:
         want = f"that of chip {report.chip_id[:8].hex()}…" if any(report.chip_id) else "that of the signer"
         raise MissingEndorsementError(f"{kind.name} certificate", "none", want, SOURCE)
-    leaf = (makers or of_kind)[0]
-    if COMMON_NAMES[leaf.common_name] is not kind:
-        raise NotAuthenticError("report.KEY_INFO", f"SIGNING_KEY {kind.name}", leaf.common_name, SOURCE)
-    return leaf
+    leaves = makers or of_kind[:1]
+    if all(COMMON_NAMES[one.common_name] is not kind for one in leaves):
+        found = f"SIGNING_KEY {kind.name}"
+        raise NotAuthenticError("report.KEY_INFO", found, leaves[0].common_name, SOURCE)
+    return [one for one in leaves if COMMON_NAMES[one.common_name] is kind]
 
 
 def _check_identity(report: Report, proven: Chain, extensions: SigningKeyExtensions) -> None:

@@ -37,8 +37,13 @@ class Entry:
 
 
 def looks_like_one(data: bytes) -> bool:
-    """Whether `data` begins with the header of a known certificate, or with the end of an empty table."""
-    return data[:16] in KINDS or data[:_HEADER_SIZE] == _TERMINATOR
+    """Whether `data` begins with the header of a known certificate, is empty, or has one behind others."""
+    if data[:16] in KINDS or data[:_HEADER_SIZE] == _TERMINATOR:
+        return True
+    try:
+        return any(entry.kind is not None for entry in parse(data))
+    except EvidenceFormatError:
+        return False
 
 
 def parse(data: bytes) -> tuple[Entry, ...]:

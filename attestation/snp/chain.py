@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from attestation import path
+from attestation import path, path_building
 from attestation.cache import Cache
 from attestation.certificate import Certificate
 from attestation.errors import NotAuthenticError
@@ -38,9 +39,15 @@ class Chain:
         return self.leaf, self.intermediate, self.root
 
 
-def build(leaf: Certificate, certificates: Sequence[Certificate], roots: Roots, cache: Cache) -> Chain:
+def build(
+    leaves: Sequence[Certificate],
+    certificates: Sequence[Certificate],
+    roots: Roots,
+    cache: Cache,
+    now: datetime,
+) -> Chain:
     """
-    Return the chain from `leaf` to one of `roots` through `certificates`.
+    Return the chain from one of `leaves` to one of `roots` through `certificates`.
 
     Raises:
         MissingEndorsementError: the certificate of an issuer was not supplied.
@@ -48,16 +55,22 @@ def build(leaf: Certificate, certificates: Sequence[Certificate], roots: Roots, 
             its place in the chain demands, or a signature is not its issuer's.
 
     Not checked:
-        Validity, revocation, AMD's extensions.  Organisation and place in the names: a pinned key says more.
+        Validity: `now` decides only between chains that are equally right.  Revocation, AMD's extensions.
+        Organisation and place in the names: a pinned key says more.
 
     Source:
         RFC 5280, section 6.1, "Basic Path Validation".  AMD publication 57230, certificate chain.
     """
-    intermediate = path.issuer(leaf, certificates, cache.check_rsa_pss_sha384, SOURCE)
-    product, root = vouch(intermediate, COMMON_NAMES[leaf.common_name], certificates, roots, cache)
-    path.check_lengths((leaf, intermediate, root))
-    path.check_critical(leaf)
-    return Chain(product, leaf, intermediate, root)
+
+    def accept(chain: Sequence[Certificate]) -> None:
+        path.check_pinned(chain, roots.keys, roots.name, SOURCE)
+        path.check_count(chain, 3, SOURCE)
+        _check_names(chain[1], COMMON_NAMES[chain[0].common_name], chain[2], roots)
+
+    leaf, intermediate, root = path_building.chain(
+        leaves, certificates, cache.check_rsa_pss_sha384, SOURCE, now=now, accept=accept
+    )
+    return Chain(roots.products[root.key_sha256.hex()], leaf, intermediate, root)
 
 
 def vouch(
@@ -65,29 +78,31 @@ def vouch(
     kind: SigningKey,
     certificates: Sequence[Certificate],
     roots: Roots,
-    cache: Cache,
-) -> tuple[Product, Certificate]:
+    now: datetime,
+) -> Certificate:
     """
-    Return the root that vouches for an ASK or ASVK, and the line of processors that it stands for.
+    Return the root that vouches for an ASK or ASVK.
 
     Args:
         intermediate: What may sign keys of `kind`.
         kind: VCEK or VLEK.
         certificates: That of the root is among them.
         roots: The only keys that may stand at the top.
-        cache: Remembers signatures.
+        now: As for `build`.
 
     Raises:
         MissingEndorsementError, NotAuthenticError: as `build`.
     """
-    candidates = path.issuers(intermediate, certificates, SOURCE)
-    root = path.pinned(candidates, roots.keys, roots.name, SOURCE)
-    product = roots.products[root.key_sha256.hex()]
-    for certificate in (intermediate, root):
-        cache.check_rsa_pss_sha384(certificate.signed, root, certificate.common_name)
-    _check_place(intermediate, intermediate_name(kind, product))
-    _check_place(root, f"ARK-{product.name}")
-    return product, root
+
+    def accept(chain: Sequence[Certificate]) -> None:
+        path.check_pinned(chain, roots.keys, roots.name, SOURCE)
+        path.check_count(chain, 2, SOURCE)
+        _check_names(intermediate, kind, chain[1], roots)
+
+    check = Cache().check_rsa_pss_sha384
+    found = path_building.chain([intermediate], certificates, check, SOURCE, now=now, accept=accept)
+    path.check_authority(intermediate)
+    return found[-1]
 
 
 def intermediate_name(kind: SigningKey, product: Product) -> str:
@@ -95,7 +110,8 @@ def intermediate_name(kind: SigningKey, product: Product) -> str:
     return _INTERMEDIATE_NAMES[kind].format(product.name)
 
 
-def _check_place(certificate: Certificate, common_name: str) -> None:
-    if certificate.common_name != common_name:
-        raise NotAuthenticError("certificate name", certificate.common_name, common_name, SOURCE)
-    path.check_authority(certificate)
+def _check_names(intermediate: Certificate, kind: SigningKey, root: Certificate, roots: Roots) -> None:
+    product = roots.products[root.key_sha256.hex()]
+    for one, want in ((intermediate, intermediate_name(kind, product)), (root, f"ARK-{product.name}")):
+        if one.common_name != want:
+            raise NotAuthenticError("certificate name", one.common_name, want, SOURCE)

@@ -12,10 +12,8 @@ from attestation.claims import certificate, revocation_list
 from attestation.snp import bits
 from attestation.snp.authenticate import Authenticated
 from attestation.snp.products import Product
-from attestation.snp.report import Report
+from attestation.snp.report import HOST_VMPL, Report
 from shim.canonical import JsonValue
-
-HOST_VMPL = 0xFFFFFFFF
 
 
 def of_report(report: Report, product: Product | None) -> dict[str, JsonValue]:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from attestation import endorsements, path, revocation
+from attestation import endorsements, path_building, revocation
 from attestation.cache import Cache
 from attestation.certificate import Certificate, read_certificate, read_revocation_list
 from attestation.endorsements import Endorsements
@@ -65,7 +65,7 @@ class CertificateChain:
     def check(self, answer: Answer, at: datetime) -> Checked:
         """Return the two certificates; see `Wanted.check`."""
         found = endorsements.parse(answer.body, self.title)
-        certificates = _authority(found, self.product, self.kind, self.roots)
+        certificates = _authority(found, self.product, self.kind, self.roots, at)
         for one in certificates:
             check_period(one.not_before, one.not_after, at, one.common_name)
         return Checked(found, latest(certificates))
@@ -116,7 +116,7 @@ class Vcek:
         if COMMON_NAMES.get(leaf.common_name) is not SigningKey.VCEK:
             raise NotAuthenticError("certificate name", repr(leaf.common_name), "SEV-VCEK", SOURCE)
         certificates = [leaf, *map(read_certificate, above.certificates)]
-        proven = chain.build(leaf, certificates, self.roots, Cache())
+        proven = chain.build([leaf], certificates, self.roots, Cache(), at)
         self._check_identity(leaf, proven.product)
         for one in proven.certificates:
             check_period(one.not_before, one.not_after, at, one.common_name)
@@ -173,7 +173,7 @@ class RevocationList:
         found = endorsements.parse(answer.body, self.title)
         above = endorsements.parse(answer.issuers, "chain of the list")
         one = read_revocation_list(sole(found.revocation_lists, self.title, "one list"))
-        _, root = _authority(above, self.product, self.kind, self.roots)
+        _, root = _authority(above, self.product, self.kind, self.roots, at)
         if one.issuer != root.subject:
             name, want = one.issuer.rfc4514_string(), root.subject.rfc4514_string()
             raise NotAuthenticError("revocation list.issuer", name, want, SOURCE)
@@ -185,17 +185,16 @@ class RevocationList:
 
 
 def _authority(
-    found: Endorsements, product: Product, kind: SigningKey, roots: Roots
+    found: Endorsements, product: Product, kind: SigningKey, roots: Roots, at: datetime
 ) -> tuple[Certificate, Certificate]:
     """Return what signs keys of a kind, and the pinned root of the product above it."""
-    certificates = path.unique(map(read_certificate, found.certificates))
+    certificates = path_building.unique(map(read_certificate, found.certificates))
     name = chain.intermediate_name(kind, product)
     named = [one for one in certificates if one.common_name == name]
     if len(certificates) != 2 or len(named) != 1:
         names = ", ".join(one.common_name for one in certificates) or "no certificate"
         raise MissingEndorsementError("certificate chain", names, f"{name} and ARK-{product.name}", SOURCE)
-    _, root = chain.vouch(named[0], kind, certificates, roots, Cache())  # which compares the names' products
-    return named[0], root
+    return named[0], chain.vouch(named[0], kind, certificates, roots, at)
 
 
 def named(url: str) -> CertificateChain | Vcek | RevocationList | None:

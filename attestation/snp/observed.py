@@ -5,8 +5,7 @@ from __future__ import annotations
 from attestation.observed import UNCHECKED, bit_rules, mask, only, reference
 from attestation.snp import bits
 from attestation.snp.authenticate import Authenticated
-from attestation.snp.claims import HOST_VMPL
-from attestation.snp.report import Report
+from attestation.snp.report import HOST_VMPL, Report
 from shim.canonical import JsonValue
 
 # Another at every launch.
@@ -25,7 +24,7 @@ def observed(authenticated: Authenticated, label: str) -> dict[str, JsonValue]:
     return {
         "report.measurement": reference(report.measurement, label),
         "report.signer": report.signing_key.name.lower(),
-        "report.vmpl": UNCHECKED if report.vmpl == HOST_VMPL else [report.vmpl],
+        "report.vmpl": ["host" if report.vmpl == HOST_VMPL else report.vmpl],
         "report.guest_svn": report.guest_svn,
         "report.host_data": only(report.host_data),
         "report.family_id": only(report.family_id),

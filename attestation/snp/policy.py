@@ -30,6 +30,7 @@ from attestation.policy_values import (
 )
 from attestation.snp import bits
 from attestation.snp.products import Product
+from attestation.snp.report import HOST_VMPL
 
 TCB_KINDS = ("reported", "committed", "current", "launch")
 # By product, then by one of TCB_KINDS: the lowest accepted value of each component.
@@ -95,7 +96,7 @@ def read(top: Section, products: Iterable[Product]) -> SnpPolicy:
     policy = SnpPolicy(
         measurement=report.need("measurement", reference_values(48), ()),
         signer=report.take("signer", one_of("vcek", "vlek")),
-        vmpl=report.take("vmpl", integers(0, 3)),
+        vmpl=report.take("vmpl", integers(0, 3, host=HOST_VMPL)),
         guest_svn=report.take("guest_svn", integer(0, 0xFFFFFFFF)),
         host_data=report.take("host_data", nonempty(hexadecimal(32))),
         family_id=report.take("family_id", nonempty(hexadecimal(16))),

@@ -68,6 +68,7 @@ RESERVED_IN_VERSION: dict[int, tuple[tuple[int, int], ...]] = {
     4: (),
     5: (),
 }
+HOST_VMPL = 0xFFFFFFFF  # what stands for a level where the host asked for the report
 FIRST_VERSION_WITH_CPUID = 3
 FIRST_VERSION_WITH_MITIGATIONS = 5
 
@@ -212,7 +213,7 @@ def _check_constants(raw: bytes) -> None:
     if algorithm != 1:
         raise _wrong("SIGNATURE_ALGO", str(algorithm), "1 (ECDSA P-384 with SHA-384)")
     vmpl = _number(raw, "VMPL")
-    if vmpl > 3 and vmpl != 0xFFFFFFFF:
+    if vmpl > 3 and vmpl != HOST_VMPL:
         raise _wrong("VMPL", f"0x{vmpl:x}", "0 to 3, or 0xffffffff for a report that the host asked for")
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtensionOID
 
-from attestation import bits, path, revocation, validity
+from attestation import bits, path, path_building, revocation, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, RevocationList
 from attestation.endorsements import Endorsements
@@ -62,7 +64,7 @@ class Authenticated:
 def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     evidence: Evidence,
     endorsements: Endorsements,
-    roots: Roots,  # noqa: ARG001  # there are none: a policy names them
+    roots: Roots,
     *,
     now: datetime,
     skew: timedelta = timedelta(0),
@@ -76,7 +78,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     Args:
         evidence: From `attestation.tpm.evidence.parse`.
         endorsements: More certificates, and revocation lists.
-        roots: Not used.
+        roots: What a policy names; of several chains one that leads to these is taken, if there is one.
         now: The time to judge at, with its time zone.
         skew: By how much clocks may differ.
         crl_required: Refuse when a list of an issuer in the chain is missing, or there is no chain.
@@ -103,7 +105,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
         key.key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     ).digest()
     trail.held("quote signature", f"made by key {digest.hex()}", "the attestation key", SOURCE)
-    chain = _chain(evidence, endorsements, digest, now, cache)
+    chain = _chain(evidence, endorsements, roots, digest, now, cache)
     trail.links(chain, CHAIN)
     lists = revocation.of_chain(chain, endorsements.revocation_lists, now, cache, cache.check_signed)
     trail.lists(lists, revocation.SOURCE, required=crl_required)
@@ -132,20 +134,35 @@ def _check_scheme(evidence: Evidence) -> None:
 
 
 def _chain(
-    evidence: Evidence, endorsements: Endorsements, digest: bytes, now: datetime, cache: Cache
+    evidence: Evidence,
+    endorsements: Endorsements,
+    roots: Roots,
+    digest: bytes,
+    now: datetime,
+    cache: Cache,
 ) -> tuple[Certificate, ...]:
     """Return the chain of the key, empty where no certificate of it was supplied."""
-    supplied: Sequence[Certificate] = path.best_first(
+    supplied: Sequence[Certificate] = path_building.best_first(
         [cache.certificate(one) for one in (*evidence.certificates, *endorsements.certificates)], now
     )
-    leaf = next((one for one in supplied if one.key_sha256 == digest), None)
-    if leaf is None:
+    leaves = [one for one in supplied if one.key_sha256 == digest]
+    if not leaves:
         if evidence.certificates:
             want = f"one of key sha256:{digest.hex()}"
             raise NotAuthenticError("certificates of the key", "those of other keys", want, CHAIN)
         return ()
-    _check_purpose(leaf)
-    return path.chain(leaf, supplied, cache.check_signed, CHAIN, known=_KNOWN)
+    search = partial(path_building.chain, leaves, supplied, cache.check_signed, CHAIN, now=now, known=_KNOWN)
+    if roots.keys:
+        # Which root is not trusted the appraisal says, beside everything else that it does not accept.
+        with suppress(NotAuthenticError, MissingEndorsementError):
+            return search(accept=partial(_check_chain, roots=roots))
+    return search(accept=_check_chain)
+
+
+def _check_chain(chain: Sequence[Certificate], roots: Roots | None = None) -> None:
+    _check_purpose(chain[0])
+    if roots is not None:
+        path.check_pinned(chain, roots.keys, roots.name, CHAIN)
 
 
 def _check_purpose(leaf: Certificate) -> None:

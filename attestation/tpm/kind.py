@@ -6,6 +6,7 @@ import hashlib
 
 from attestation.kind import Kind
 from attestation.path import Roots
+from attestation.policy_file import UNCHECKED
 from attestation.tpm import claims, evidence, policy, registers
 from attestation.tpm.appraise import appraise
 from attestation.tpm.authenticate import Authenticated, authenticate
@@ -14,6 +15,11 @@ from attestation.tpm.observed import VOLATILE, observed
 from attestation.tpm.policy import TpmPolicy
 from attestation.tpm.public_area import SOURCE as KEY_SOURCE
 from attestation.tpm.quote import SOURCE
+
+
+def _named(rules: TpmPolicy) -> Roots:
+    named = frozenset() if rules.roots is UNCHECKED else rules.roots
+    return Roots("the policy", frozenset(key.hex() for key in named))
 
 
 def kind() -> Kind[Evidence, Authenticated, TpmPolicy, Roots]:
@@ -37,5 +43,6 @@ def kind() -> Kind[Evidence, Authenticated, TpmPolicy, Roots]:
             and len(authenticated.revocation_lists) == len(authenticated.chain) - 1
         ),
         registers=lambda authenticated: registers.of_quote(authenticated.evidence.quote),
+        named=_named,
         bound=lambda data: hashlib.sha256(data).digest(),
     )

@@ -14,12 +14,12 @@ from pathlib import Path
 from attestation.appraise import appraise
 from attestation.binding import Shim, expected
 from attestation.collect import Request, collect, detect
-from attestation.endorsements import Endorsements
-from attestation.files import read_endorsements, read_limited
+from attestation.files import read_limited
 from attestation.guest import Guest
 from attestation.policy import Policy, load
 from attestation.reference_files import load_policy
 from attestation.result import AttestationResult
+from shim.cli.endorsing import read_named
 from shim.cli.guest import quote_by_command
 from shim.errors import FoundWantError
 
@@ -90,5 +90,5 @@ def attest_given(
         AppraisalError: not affirmed; evidence bound to another plan or nonce is refused unless the policy
             leaves the binding unchecked.
     """
-    supplied = read_endorsements(endorsements) if endorsements else Endorsements()
+    supplied = read_named(endorsements)
     return appraise(read_limited(evidence, "evidence"), supplied, policy, binding=binding, now=now)

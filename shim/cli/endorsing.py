@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from attestation import files
 from attestation.endorsements import Endorsements
 from attestation.errors import AuthenticationError
@@ -20,6 +22,9 @@ from shim.errors import ShimError
 if TYPE_CHECKING:  # what vendors hand out is loaded only where somebody looks for it
     from attestation.store.store import Store
     from attestation.wanted import Wanted
+
+
+_MOST_NAMED = 8
 
 
 def store_directory(environment: Mapping[str, str]) -> Path | None:
@@ -80,9 +85,9 @@ class Lookup:
         Raises:
             EvidenceFormatError: a file, or something that is kept, cannot be read.
         """
-        announced = files.read_endorsements(self.early_paths).as_early()
+        announced = read_named(self.early_paths).as_early()
         if self.store is None:
-            return files.read_endorsements(self.paths) | announced
+            return read_named(self.paths) | announced
         return self.store.supply(self.wanted(early=False))[0] | announced | self._announced(self.store, at)
 
     def _announced(self, store: Store, at: datetime) -> Endorsements:
@@ -115,3 +120,18 @@ class Lookup:
         if self.paths or self.no_store:
             command += f", and leave out {'--endorsements' if self.paths else '--no-store'}"
         error.add_note(f"to fetch what is missing or too old: {command}")
+
+
+def read_named(paths: tuple[Path, ...]) -> Endorsements:
+    """
+    Return what is in files and directories that a user names, and name what is left of a directory.
+
+    Raises:
+        EvidenceFormatError: a file cannot be read, or is neither.
+    """
+    found = files.find_endorsements(paths)
+    if found.left:
+        named = [shlex.quote(str(one)) for one in found.left[:_MOST_NAMED]]
+        more = f" and {len(found.left) - _MOST_NAMED} more" if len(found.left) > _MOST_NAMED else ""
+        click.echo(f"shim: not read as endorsements: {', '.join(named)}{more}", err=True)
+    return found.endorsements

@@ -14,7 +14,7 @@ import shim
 from attestation import ear, kinds
 from attestation.ear_token import SigningKey, load_key
 from attestation.endorsements import Endorsements
-from attestation.files import read_endorsements, read_limited
+from attestation.files import read_limited
 from attestation.policy import Policy
 from attestation.relying_party.ledger import Ledger
 from attestation.relying_party.party import RelyingParty, Supply, Terms
@@ -22,7 +22,7 @@ from attestation.relying_party.rate import RateLimit
 from attestation.relying_party.server import Listening, run
 from attestation.relying_party.token import fresh_key, key_set
 from attestation.relying_party.web import Limits, Service
-from shim.cli.endorsing import Lookup
+from shim.cli.endorsing import Lookup, read_named
 from shim.cli.main import say
 
 _DEVELOPER = "tee-shim"
@@ -96,7 +96,7 @@ def _signing_key(path: Path | None) -> SigningKey:
 def _supply(setting: Setting) -> Supply:
     """Return what finds endorsements: those that were named, once; else the store, every time."""
     if setting.endorsements:
-        given = read_endorsements(setting.endorsements)
+        given = read_named(setting.endorsements)
         return lambda _policy, _evidence, _now: given
 
     def supply(policy: Policy, evidence: bytes, now: datetime) -> Endorsements:

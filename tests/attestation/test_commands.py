@@ -423,3 +423,16 @@ def test_policy_schema_is_json() -> None:
 
 def test_the_command_line_knows_every_kind() -> None:
     assert tuple(kinds.KINDS) == KINDS
+
+
+@pytest.mark.parametrize("case", vectors.cases("azure", role="vek")[:1])
+def test_a_directory_may_be_evidence_and_endorsements(case: Case) -> None:
+    folder, roots = case.files["hcl"].parent, vectors.ROOT / "roots" / "amd"
+    assert case.time is not None
+    named = ("--endorsements", folder, "--endorsements", roots, "--at", case.time.isoformat())
+    code, output, message = run(inspect.command, folder, "--tee", "azure-snp", *named)
+    assert (code, "hardware.chain.2.name" in output) == (0, True)
+    left = message.splitlines()[0]
+    assert left.startswith("shim: not read as endorsements: ")
+    assert all(f"{folder / name}" in left for name in ("hcl_report.bin", "tpm_quote.json"))
+    assert "vcek" not in left

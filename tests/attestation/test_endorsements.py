@@ -55,6 +55,11 @@ FULL_TABLE = table((GUIDS["VCEK"], LEAF), (GUIDS["ASK"], ASK), (GUIDS["ARK"], AR
         (table((GUIDS["VCEK"], pem(LEAF)), (GUIDS["ASK"], pem(ASK) + pem(ARK))), (LEAF, ASK, ARK), ()),
         (table((GUIDS["VCEK"], LEAF), (PLATFORM_INFO, b"\x01\x02")), (LEAF,), ()),
         (
+            table((PLATFORM_INFO, b"\x01\x02"), (GUIDS["ARK"], pem(ARK)), (GUIDS["VCEK"], LEAF)),
+            (ARK, LEAF),
+            (),
+        ),
+        (
             table(
                 (GUIDS["VCEK"], LEAF + bytes(100)),
             ),

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from attestation import cache as caches, der
+from attestation.endorsements import Endorsements
 from attestation.errors import EvidenceFormatError, PolicyError, SignatureError
-from attestation.files import read_endorsements, read_limited, read_policy
+from attestation.files import find_endorsements, read_endorsements, read_limited, read_policy
 from tests.fakes.amd import Amd, Chip
 
 LEAF, ASK, ARK = Amd().chain(Chip())
@@ -17,6 +19,36 @@ def test_directory_gives_what_looks_like_endorsements(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     (tmp_path / "folder.pem").mkdir()
     assert set(read_endorsements([tmp_path]).certificates) == {LEAF, ASK, ARK}
+
+
+def test_everything_in_a_directory_is_read_or_named(tmp_path: Path) -> None:
+    quote = json.dumps({"message": "00", "signature": "00", "pcrs": []}).encode()
+    whole = json.dumps({"hcl_report": "00", "tpm_quote": {}, "td_quote": ""}).encode()
+    contents = {"ark.der": ARK, "hcl_report.bin": b"HCLA", "tpm_quote.json": quote, "evidence.json": whole}
+    for name, data in {**contents, "manifest.xml": b"<a/>", "vcek": LEAF, ".hidden.pem": ASK}.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "more.pem").mkdir()
+    found = find_endorsements([tmp_path])
+    assert found.endorsements == Endorsements((ASK, ARK), manifests=(b"<a/>",))
+    left = ["evidence.json", "hcl_report.bin", "more.pem", "tpm_quote.json", "vcek"]
+    assert [one.name for one in found.left] == left
+
+
+@pytest.mark.parametrize(
+    "members", [{"message": "00", "signature": "00"}, {"hcl_report": "00"}, {"tpm_quote": {}}, {}]
+)
+def test_what_is_neither_is_refused_by_its_name(tmp_path: Path, members: dict[str, object]) -> None:
+    (tmp_path / "ark.der").write_bytes(ARK)
+    (tmp_path / "other.json").write_text(json.dumps(members))
+    with pytest.raises(EvidenceFormatError, match=r"other\.json"):
+        find_endorsements([tmp_path])
+
+
+def test_evidence_that_is_named_as_an_endorsement_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tpm_quote.json"
+    path.write_text(json.dumps({"message": "00", "signature": "00", "pcrs": []}))
+    with pytest.raises(EvidenceFormatError, match=r"tpm_quote\.json"):
+        find_endorsements([path])
 
 
 def test_file_that_is_named_is_read_whatever_its_suffix(tmp_path: Path) -> None:

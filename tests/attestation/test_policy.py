@@ -110,6 +110,9 @@ def test_unknown_key_is_an_error(key: str) -> None:
         ("report.vmpl", []),
         ("report.vmpl", [4]),
         ("report.vmpl", ["0"]),
+        ("report.vmpl", "host"),
+        ("report.vmpl", ["hosts"]),
+        ("report.vmpl", [0xFFFFFFFF]),
         ("report.guest_svn", -1),
         ("report.guest_svn", 1 << 32),
         ("report.host_data", "00" * 32),
@@ -164,7 +167,7 @@ def test_message_is_one_line_per_problem_in_order() -> None:
         first
         == 'policy.toml:1: tee: found \'sev\', want "snp" or "tdx" or "sgx" or "azure-snp" or "azure-tdx" or "cca" or "nitro" or "nvidia" or "tpm" or "simulated"'
     )
-    assert second.endswith('report.vmpl: found 9, want an integer of 0 to 3, or "unchecked"')
+    assert second.endswith('report.vmpl: found 9, want an integer of 0 to 3 or "host", or "unchecked"')
     assert caught.value.exit_code == 2
 
 

@@ -16,6 +16,7 @@ from attestation.files import read_endorsements, read_evidence
 from attestation.policy import load
 from attestation.policy_file import locate
 from tests import vectors
+from tests.fakes.amd import NOW, Amd, Chip
 from tests.vectors import Case
 
 ROOTS = vectors.ROOT / "roots"
@@ -96,6 +97,23 @@ def appraised(case: Case, text: str) -> None:
 def test_it_affirms_what_it_was_made_from(name: str) -> None:
     case = real(name)
     appraised(case, drafted(case))
+
+
+@pytest.mark.parametrize(("level", "want"), [(0, [0]), (3, [3]), (0xFFFFFFFF, ["host"])])
+def test_who_asked_for_a_report_is_pinned(level: int, want: list[object]) -> None:
+    vendor, chip = Amd(), Chip()
+    roots, supplied = vendor.roots, vendor.endorsements(chip)
+
+    def judged(report: bytes) -> None:
+        policy = load(text.replace('"shim"', '"unchecked"'), "draft")
+        appraise(report, supplied, policy, binding=None, now=NOW, roots=roots)
+
+    text = policy_init.draft(chip.report(VMPL=level), supplied, "snp", label=LABEL, now=NOW, roots=roots)
+    assert tomllib.loads(text)["report"]["vmpl"] == want
+    judged(chip.report(VMPL=level))
+    for other in {0, 1, 3, 0xFFFFFFFF} - {level}:
+        with pytest.raises(AppraisalError):
+            judged(chip.report(VMPL=other))
 
 
 @pytest.mark.parametrize(("one", "other"), [

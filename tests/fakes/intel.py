@@ -316,6 +316,7 @@ class Intel:
         default_factory=lambda: (revocation_list(PLATFORM_CA, "ca"), revocation_list(ROOT, "root"))
     )
     trailing: bytes = b""
+    certification: int = 5
 
     def certificates(self) -> tuple[bytes, bytes, bytes]:
         pck = replace(self.pck, extension=self.pck.extension or self.platform.extension())
@@ -326,9 +327,10 @@ class Intel:
         qe_report = enclave(hashlib.sha256(hashed).digest() + bytes(32), **self.qe)
         pem = b"".join(
             x509.load_der_x509_certificate(one).public_bytes(serialization.Encoding.PEM)
-            for one in self.certificates()
+            for one in self.certificates()[: 1 if self.certification == 4 else 3]
         )
-        certification = struct.pack("<HI", 5, len(pem)) + pem
+        pem = pem if self.certification in {4, 5} else bytes(404)
+        certification = struct.pack("<HI", self.certification, len(pem)) + pem
         inner = qe_report + sign(self.qe_key, qe_report)
         inner += struct.pack("<H", len(self.authentication)) + self.authentication + certification
         if self.version > 3:

@@ -169,6 +169,81 @@ def test_one_thing_that_is_wrong(name: str) -> None:
     assert caught.value.where == where
 
 
+def cose_key(name: str = "realm", changes: Mapping[int, object] | None = None) -> bytes:
+    numbers = aws.key(name).public_key().public_numbers()
+    members = {1: 2, -1: 2, -2: numbers.x.to_bytes(48, "big"), -3: numbers.y.to_bytes(48, "big")}
+    return cbor2.dumps({**members, **(changes or {})})
+
+
+def with_key(key: bytes) -> Token:
+    return Token(
+        realm={44237: key, 265: "tag:arm.com,2023:realm#1.0.0"}, platform={10: hashlib.sha256(key).digest()}
+    )
+
+
+def test_the_realms_key_may_be_a_cose_key() -> None:
+    for key in (cose_key(), cose_key(changes={3: -35})):
+        assert judge(with_key(key)).key_sha256 == hashlib.sha256(spki("platform")).digest()
+    with pytest.raises(SignatureError):
+        judge(with_key(cose_key("other")))
+    with pytest.raises(NotAuthenticError) as caught:  # the platform vouches for the claim as it stands
+        judge(Token(realm={44237: cose_key()}))
+    assert caught.value.where == "platform token.10"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        cose_key(changes={1: 1}),
+        cose_key(changes={1: None}),
+        cose_key(changes={-1: 1}),
+        cose_key(changes={-1: 9}),
+        cose_key(changes={-1: [2]}),
+        cose_key(changes={-2: bytes(48)}),
+        cose_key(changes={-2: b"\1" * 47}),
+        cose_key(changes={-3: True}),
+        cose_key()[:-1],
+        cose_key() + b"\0",
+        cbor2.dumps([1, 2]),
+        b"\xd2" + cose_key(),
+        b"",
+        b"\2" + point("realm")[1:],
+    ],
+)
+def test_a_realms_key_that_is_none(key: bytes) -> None:
+    with pytest.raises(NotAuthenticError) as caught:
+        judge(with_key(key))
+    assert caught.value.where == "realm token.44237"
+
+
+def typed(*, number: object = 263, tag: bytes = b"\xd9\x03\x8b") -> bytes:
+    inner = cbor2.loads(Token(tag=b"").evidence())
+    return tag + cbor2.dumps({name: [number, message] for name, message in inner.items()})
+
+
+def test_tokens_in_the_collection_of_later_drafts() -> None:
+    proven = authenticate(evidence.parse(typed()), KEYS, NONE, now=NOW)
+    assert proven.key_sha256 == hashlib.sha256(spki("platform")).digest()
+    wrong = [typed(number=61), typed(number=None), typed(tag=b""), typed(tag=b"\xd9\x01\x8f"), typed()[:-1]]
+    for data in (*wrong, b"\xd9\x03\x8b" + Token(tag=b"").evidence()):
+        with pytest.raises(EvidenceFormatError):
+            evidence.parse(data)
+
+
+@pytest.mark.parametrize(
+    ("header", "is_read"), [({4: b"key"}, True), ({1: -7}, False), ({4: b"", 2: [1]}, False)]
+)
+def test_only_the_name_of_a_key_needs_no_protection(header: dict[int, object], is_read: bool) -> None:  # noqa: FBT001
+    inner = cbor2.loads(Token(tag=b"").evidence())
+    parts = cbor2.loads(inner[44241])
+    inner[44241] = cbor2.dumps([parts[0], header, *parts[2:]])
+    if is_read:
+        assert authenticate(evidence.parse(cbor2.dumps(inner)), KEYS, NONE, now=NOW).evidence.realm
+        return
+    with pytest.raises(EvidenceFormatError, match="unprotected"):
+        evidence.parse(cbor2.dumps(inner))
+
+
 def test_what_is_missing() -> None:
     with pytest.raises(MissingEndorsementError):
         judge(Token(), Endorsements())

@@ -116,6 +116,33 @@ def test_a_log_with_three_algorithms() -> None:
     assert [one.covers_data("sha384") for one in log.events] == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    "filling", [b"", b"\xff" * 5, b"\xff" * 4096, bytes(8), bytes(4099), b"\xff" * 4 + bytes(40)]
+)
+def test_what_a_table_is_filled_up_with_is_no_event(filling: bytes) -> None:
+    for log, algorithm in ((header() + event(1, b"a"), "sha384"), (legacy(1, b"a"), "sha1")):
+        whole = parse(log + filling)
+        assert len(whole.events) == 1
+        assert replay(whole, algorithm) == replay(parse(log), algorithm)
+        assert [one.data for one in whole.events] == [b"a"]
+
+
+@pytest.mark.parametrize(
+    "filling", [bytes(7), bytes(4), bytes(1), bytes(8) + b"\1", bytes(40) + b"\1", b"\xff" * 3]
+)
+def test_what_breaks_off_behind_an_event_is_no_filling(filling: bytes) -> None:
+    for log in (header() + event(1, b"a"), legacy(1, b"a")):
+        with pytest.raises(EvidenceFormatError):
+            parse(log + filling)
+
+
+def test_zeros_in_the_data_of_the_last_event_belong_to_it() -> None:
+    assert parse(header() + event(1, bytes(40))).events[0].data == bytes(40)
+    for data in (bytes(32), bytes(64), bytes(1 << 20)):
+        with pytest.raises(EvidenceFormatError, match="events"):
+            parse(data)
+
+
 def test_a_log_from_before_tpm_2() -> None:
     log = parse(legacy(0, b"a") + legacy(4, b"b"))
     assert log.algorithms == ("sha1",)

@@ -386,6 +386,27 @@ def test_the_first_two_svns_count_for_the_module_alone() -> None:
         judge(old)
 
 
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("kind", [1, 2, 3, 4])
+def test_a_quote_without_its_chain_needs_it_from_elsewhere(kind: int, version: int) -> None:
+    fake = Intel(certification=kind, version=version, report=intel.td()[:584])
+    pck, ca, _ = fake.certificates()
+    with pytest.raises(MissingEndorsementError):
+        judge(fake)
+    more = Endorsements((ca,) if kind == 4 else (pck, ca))
+    assert judge(fake, more=fake.endorsements() | more).tcb is not None
+    other = replace(fake, pck=replace(fake.pck, key="other"))
+    wrong = Endorsements((other.certificates()[0], ca))
+    with pytest.raises(SignatureError):
+        judge(replace(fake, certification=3), more=fake.endorsements() | wrong)
+
+
+@pytest.mark.parametrize("kind", [0, 6, 7, 0xFFFF])
+def test_certification_data_of_a_kind_that_is_none(kind: int) -> None:
+    with pytest.raises(EvidenceFormatError, match="certification data type"):
+        judge(Intel(certification=kind))
+
+
 MALFORMED: dict[str, tuple[str, Any]] = {
     "another version": ("version", 2),
     "a version in words": ("version", "3"),

@@ -165,6 +165,45 @@ def test_a_hold_can_be_lifted_and_a_revocation_cannot() -> None:
         judge(Status(), Status(state=UNKNOWN, this_update=NOW))
 
 
+LATER = NOW + timedelta(hours=1)
+HELD_LATER = Status(
+    state=REVOKED,
+    reason=x509.ReasonFlags.certificate_hold,
+    this_update=LATER,
+    next_update=LATER + timedelta(days=1),
+)
+GOOD_LATER = Status(this_update=LATER, next_update=LATER + timedelta(days=1))
+
+
+@pytest.mark.parametrize("later", [GOOD_LATER, HELD_LATER, Status(state=UNKNOWN, this_update=LATER)])
+def test_an_answer_that_was_given_later_does_not_hide_the_one_of_then(later: Status) -> None:
+    for answers in ((Status(), later), (later, Status())):
+        assert [one.held for one in judge(*answers).states] == [False] * 4
+    assert judge(HELD, GOOD_LATER).states[1].held
+    with pytest.raises((ValidityError, MissingEndorsementError)):
+        judge(later)
+    with pytest.raises(RevokedError):
+        judge(Status(), Status(state=REVOKED, this_update=LATER))
+
+
+def test_an_answer_within_the_skew_is_the_newest() -> None:
+    assert judge(Status(), HELD_LATER, skew=timedelta(hours=1)).states[1].held
+    assert not judge(HELD, GOOD_LATER, skew=timedelta(hours=1)).states[1].held
+
+
+def test_an_answer_that_expired_does_not_hide_a_current_one() -> None:
+    early, expired = MADE - timedelta(hours=1), NOW - timedelta(seconds=1)
+    lasting, short = Status(this_update=early), Status(this_update=MADE, next_update=expired)
+    assert judge(lasting, short).states[1].answer is not None
+    with pytest.raises(ValidityError):
+        judge(short)
+    held_short = Status(
+        state=REVOKED, reason=x509.ReasonFlags.certificate_hold, this_update=MADE, next_update=expired
+    )
+    with pytest.raises(ValidityError):  # nobody has said since that it was lifted
+        judge(lasting, held_short)
+
+
 def test_of_answers_of_the_same_moment_the_worse_counts() -> None:
     for answers in ((HELD, Status()), (Status(), HELD)):
         assert judge(*answers).states[1].held

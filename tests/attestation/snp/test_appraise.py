@@ -193,6 +193,24 @@ def test_guest_svn_is_a_minimum(minimum: int, is_accepted: bool) -> None:  # noq
         assert refused(raw, values) == {"report.guest_svn": Verdict.POLICY_MISMATCH}
 
 
+HOST_ASKED = changed("report.vmpl", ["host"])
+
+
+def test_a_report_that_the_host_asked_for_is_accepted_only_by_name() -> None:
+    assert judge(CHIP.report(5, VMPL=0xFFFFFFFF), HOST_ASKED).verdict is Verdict.AFFIRMING
+    for level in range(4):
+        assert refused(CHIP.report(5, VMPL=level), HOST_ASKED) == {"report.vmpl": Verdict.POLICY_MISMATCH}
+    levels = changed("report.vmpl", [0, 1, 2, 3])
+    assert refused(CHIP.report(5, VMPL=0xFFFFFFFF), levels) == {"report.vmpl": Verdict.POLICY_MISMATCH}
+    assert judge(CHIP.report(5, VMPL=2), changed("report.vmpl", ["host", 2])).verdict is Verdict.AFFIRMING
+
+
+def test_who_wanted_what_level_is_said() -> None:
+    with pytest.raises(AppraisalError) as caught:
+        judge(CHIP.report(5, VMPL=0), changed("report.vmpl", ["host", 1]))
+    assert (caught.value.mismatches[0].found, caught.value.mismatches[0].want) == ("0", "1 or the host")
+
+
 def test_author_key_digest_counts_only_with_an_author_key() -> None:
     values = changed("report.author_key_digest", ["ab" * 48])
     digest = bytes.fromhex("ab" * 48)

@@ -310,6 +310,30 @@ def test_a_root_that_another_one_certified_is_still_a_root(later: int) -> None:
     assert appraised(Tpm(certificates=chain), by_the_other).verdict is Verdict.AFFIRMING
 
 
+BRIDGED = (
+    certificate("ak", "issuer"),
+    certificate("issuer", "bridge"),
+    certificate("bridge", "bridge", start=MADE + timedelta(seconds=1)),
+    certificate("bridge", "root"),
+    certificate("root", "root"),
+)
+
+
+@pytest.mark.parametrize("root", ["root", "bridge"])
+def test_the_chain_leads_to_the_root_that_the_policy_names(root: str) -> None:
+    """The other one has certified it, so that both could be the end."""
+    values = {**STRICT, "ak": {"key": "unchecked", "root": [tpm.spki(tpm.rsa_key(root)).hex()]}}
+    claims = appraised(Tpm(certificates=BRIDGED), values).claims
+    assert claims is not None
+    assert f"'name': '{root}'" in str(claims["chain"])[-300:]
+
+
+@pytest.mark.parametrize("root", ["issuer", "ak", "other"])
+def test_no_chain_leads_to_a_root_that_is_none(root: str) -> None:
+    values = {**STRICT, "ak": {"key": "unchecked", "root": [tpm.spki(tpm.rsa_key(root)).hex()]}}
+    assert refused(Tpm(certificates=BRIDGED), values) == {"ak.root": Verdict.NOT_AUTHENTIC}
+
+
 def test_no_root_is_called_pinned_that_the_policy_does_not_name() -> None:
     root = tpm.spki(tpm.rsa_key("root"))
     for named, outcome in (("unchecked", Outcome.UNCHECKED), ([root.hex()], Outcome.HELD)):
