@@ -91,7 +91,7 @@ def attest(asked: Asked, collect: Callable[[bytes], Collected]) -> tuple[Collect
 
 
 def _log(asked: Asked, kind: str, lines: list[str]) -> bytes | None:
-    """Return the firmware's log where there is one, and say whether it is sent: who appraises may need none."""
+    """Return the firmware's log where there is one, and say whether it is sent; a policy may need none."""
     from attestation.errors import CollectError
     from attestation.eventlog.collect import has_log
 
