@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from attestation import binding as bindings, explain, kinds, validity
-from attestation.binding import Binding, Exact, Nonce, Shim
+from attestation.binding import Binding, Exact, Field, Nonce, Shim
 from attestation.cache import Cache
 from attestation.endorsements import Endorsements
 from attestation.errors import AppraisalError, AuthenticationError, EvidenceFormatError
@@ -169,7 +169,9 @@ def _binding(
     """The policy chooses the formula; a binding that the caller gives is held against it all the same."""
     if binding is None and policy.binding == UNCHECKED.value:
         return
-    formula = {Shim: "shim", Exact: "exact", Nonce: "nonce", type(None): "none"}[type(binding)]
+    formula = {Shim: "shim", Exact: "exact", Field: "exact", Nonce: "nonce", type(None): "none"}[
+        type(binding)
+    ]
     if policy.binding not in {formula, UNCHECKED.value}:
         given = "nothing to hold it against" if binding is None else f'what "{formula}" stands for'
         yield Mismatch("binding", given, f'"{policy.binding}", as the policy says', "", Verdict.WRONG_BINDING)
@@ -180,7 +182,8 @@ def _binding(
             shown = "none" if found is None else found.hex()
             yield Mismatch("report.nonce", shown, want.hex(), _BINDING_SOURCE, Verdict.WRONG_BINDING)
     elif binding is not None:
-        said, want = kind.report_data(authenticated), kind.bound(bindings.expected(binding))
+        want = bindings.expected(binding)
+        said, want = kind.report_data(authenticated), want if isinstance(binding, Field) else kind.bound(want)
         if said != want:
             yield Mismatch(
                 "report.report_data", said.hex(), want.hex(), _BINDING_SOURCE, Verdict.WRONG_BINDING

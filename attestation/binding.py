@@ -41,7 +41,14 @@ class Nonce:
     nonce: bytes
 
 
-Binding: TypeAlias = Shim | Exact | Nonce
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What the evidence's own field holds, where another protocol puts it there as it is, of any size."""
+
+    content: bytes
+
+
+Binding: TypeAlias = Shim | Exact | Nonce | Field
 
 
 def report_data(nonce: bytes, public_key: bytes | None, plan_digest: bytes) -> bytes:
@@ -74,7 +81,7 @@ def report_data(nonce: bytes, public_key: bytes | None, plan_digest: bytes) -> b
 
 def expected(binding: Binding) -> bytes:
     """
-    Return the 64 bytes, or the nonce, that `binding` stands for.
+    Return the 64 bytes, the nonce or the content of the field that `binding` stands for.
 
     Raises:
         ValueError: a part has a wrong length; the caller's bug.
@@ -83,6 +90,8 @@ def expected(binding: Binding) -> bytes:
         if len(binding.nonce) != NONCE_SIZE:
             raise ValueError(f"nonce: found {len(binding.nonce)} bytes, want {NONCE_SIZE}")
         return binding.nonce
+    if isinstance(binding, Field):
+        return binding.content
     if isinstance(binding, Exact):
         if len(binding.report_data) != SIZE:
             raise ValueError(f"report_data: found {len(binding.report_data)} bytes, want {SIZE}")

@@ -85,7 +85,7 @@ def attest(
     private_key: bytes,
     *,
     plan_digest: bytes = bytes(32),
-    event_log: bytes | None = None,
+    event_log: Callable[[Collected], bytes | None] = lambda _: None,
 ) -> Answer:
     """
     Return a resource that the relying party releases to this machine.
@@ -96,7 +96,7 @@ def attest(
         collect: Returns evidence that is bound to 64 bytes.
         private_key: 32 fresh random bytes: the X25519 key of this one exchange.
         plan_digest: SHA-256 of the launch plan, zeros for none.
-        event_log: What explains the registers of the evidence, if there is a log.
+        event_log: Returns what explains the registers of the evidence, None where there is no log.
 
     Raises:
         UnreachableError: no answer, or another than the protocol has.
@@ -109,6 +109,7 @@ def attest(
         nonce = _nonce(asked)
         public_key = X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
         found = collect(report_data(nonce, public_key, plan_digest))
+        log = event_log(found)
         request = {
             "nonce": base64url.encode(nonce),
             "resource": resource,
@@ -116,7 +117,7 @@ def attest(
             "public_key": base64url.encode(public_key),
             "plan_digest": base64url.encode(plan_digest),
             **({"certificates": base64url.encode(found.certificates)} if found.certificates else {}),
-            **({"event_log": base64url.encode(event_log)} if event_log else {}),
+            **({"event_log": base64url.encode(log)} if log else {}),
         }
         answer = connection.ask("POST", "/v1/attest", canonical_bytes(request))
     sealed, signed, version = _released(answer)

@@ -171,9 +171,10 @@ def _submodule(result: AttestationResult, profile: Profile) -> str:
 
 def _appraisal(result: AttestationResult, profile: Profile) -> Mapping[str, JsonValue]:
     policy = f"sha-256:{result.policy_sha256}"
+    vector = trustworthiness.vector(result)
     found: dict[str, JsonValue] = {
-        _named(profile, "status"): trustworthiness.status(result).value,
-        _named(profile, "trustworthiness-vector"): trustworthiness.vector(result).to_json(),
+        _named(profile, "status"): trustworthiness.status_of(result, vector).value,
+        _named(profile, "trustworthiness-vector"): vector.to_json(),
         profile.policy: [policy] if profile.policies else policy,
         profile.verifier: _added(result),
     }

@@ -9,6 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -18,6 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from attestation.errors import AttestationError
 from shim.canonical import JsonValue, canonical_bytes
 from shim.errors import FoundWantError
+
+if TYPE_CHECKING:
+    from joserfc.jwk import ECKey, OKPKey
 
 SOURCE = 'RFC 7518, section 3.1, and RFC 8037, section 3.1: "alg" of JWS'
 _TYPE = "eat+jwt"  # RFC 9782, section 6.2
@@ -31,7 +36,7 @@ class SigningKeyError(FoundWantError, AttestationError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SigningKey:
     """A private key, and the one algorithm that it is used with."""
 
@@ -40,6 +45,25 @@ class SigningKey:
 
     def __repr__(self) -> str:
         return f"SigningKey({self.algorithm})"  # the key itself in no log
+
+    @cached_property
+    def imported(self) -> ECKey | OKPKey:
+        """
+        The key as joserfc has it, with the thumbprint that names it; read once.
+
+        Raises:
+            SigningKeyError: joserfc is not installed.
+        """
+        try:
+            from joserfc.jwk import ECKey, OKPKey  # noqa: PLC0415  # an extra
+        except ImportError as error:
+            raise SigningKeyError("joserfc", "not installed", "it: pip install 'tee-shim[ear]'") from error
+        return (OKPKey if self.algorithm == "EdDSA" else ECKey).import_key(self.pem)
+
+    @cached_property
+    def thumbprint(self) -> str:
+        """The name of the key; RFC 7638."""
+        return self.imported.thumbprint()
 
 
 def load_key(pem: bytes, where: str) -> SigningKey:
@@ -75,17 +99,15 @@ def sign(claims: Mapping[str, JsonValue], key: SigningKey) -> str:
     Source:
         RFC 7519, section 7.1, "Creating a JWT".
     """
-    try:
-        from joserfc import jws  # noqa: PLC0415  # an extra
-        from joserfc.jwk import ECKey, OKPKey  # noqa: PLC0415
-    except ImportError as error:
-        raise SigningKeyError("joserfc", "not installed", "it: pip install 'tee-shim[ear]'") from error
-    private = (OKPKey if key.algorithm == "EdDSA" else ECKey).import_key(key.pem)
-    header = {"alg": key.algorithm, "typ": _TYPE, "kid": private.thumbprint()}
+    header = {"alg": key.algorithm, "typ": _TYPE, "kid": key.thumbprint}
+    from joserfc import jws  # noqa: PLC0415  # an extra, which is there
+
     with warnings.catch_warnings():
         # RFC 9864 renames EdDSA to Ed25519; what reads tokens today knows the old name.
         warnings.simplefilter("ignore")
-        return jws.serialize_compact(header, canonical_bytes(claims), private, algorithms=[key.algorithm])
+        return jws.serialize_compact(
+            header, canonical_bytes(claims), key.imported, algorithms=[key.algorithm]
+        )
 
 
 def _algorithm(key: PrivateKeyTypes) -> str | None:

@@ -92,9 +92,12 @@ def status(result: AttestationResult) -> Tier:
     A refusal is a refusal, also where no single aspect is known to be bad: many a relying party turns away
     nothing but `contraindicated`.
     """
-    if result.verdict is not Verdict.AFFIRMING:
-        return Tier.CONTRAINDICATED
-    return _worst_tier(vector(result))
+    return status_of(result, vector(result))
+
+
+def status_of(result: AttestationResult, found: Vector) -> Tier:
+    """Return the tier of a result whose vector is known."""
+    return Tier.CONTRAINDICATED if result.verdict is not Verdict.AFFIRMING else _worst_tier(found)
 
 
 def vector(result: AttestationResult) -> Vector:

@@ -26,6 +26,11 @@ _MEANINGS: Mapping[int, str] = {
 }
 
 
+def has_log(kind: str) -> bool:
+    """Return whether a log can explain registers of evidence of `kind`."""
+    return kind in _PLACES
+
+
 def event_log(guest: Guest, kind: str) -> bytes:
     """
     Return the log that explains the registers of evidence of `kind`, with what fills up its table.

@@ -5,56 +5,31 @@ What differs from our own: the guest names its session by a cookie, report_data 
 and values are encrypted to a JSON web key.  A policy takes part in it by saying `binding = "exact"`.  What
 does not differ: a nonce is spent once, a resource is released once for it, and by its own policy.
 
-Source:
-    confidential-containers/trustee, kbs/docs/kbs_attestation_protocol.md, and kbs/src/attestation/backend.rs;
-    guest-components, attestation-agent/kbs_protocol/src/client/rcar_client.rs.
+Evidence of devices that comes beside that of the machine has to be accepted too, else nothing is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
-from attestation import json_document
-from attestation.binding import SIZE, Exact
 from attestation.errors import EvidenceFormatError
 from attestation.json_document import JsonObject
 from attestation.policy import Policy
-from attestation.relying_party import base64url, jwe, kbs_evidence
+from attestation.relying_party import base64url, jwe, kbs_evidence, kbs_messages
 from attestation.relying_party.challenge import Challenge
 from attestation.relying_party.errors import RequestError, SessionError
+from attestation.relying_party.kbs_messages import Attestation
 from attestation.relying_party.ledger import Session
 from attestation.relying_party.party import RelyingParty
 from attestation.relying_party.submission import Refusal, Submission
 from attestation.result import AttestationResult
-from shim.canonical import JsonValue, canonical_bytes
+from shim.canonical import JsonValue
 
 COOKIE = "kbs-session-id"
-_VERSION = re.compile(r"0\.4\.[0-9]{1,4}")
 _PURPOSE = "kbs session"
-
-
-@dataclass(frozen=True, slots=True)
-class Attestation:
-    """
-    What a guest answers to a challenge.
-
-    Attributes:
-        nonce: The one of the challenge.
-        key: The JSON web key that values are to be encrypted to.
-        report_data: What evidence has to be bound to.
-        evidence: As the guest's attester wrapped it.
-    """
-
-    nonce: bytes
-    key: JsonObject
-    report_data: bytes
-    evidence: JsonObject
 
 
 def auth(party: RelyingParty, body: bytes, now: datetime) -> tuple[Mapping[str, JsonValue], str]:
@@ -64,15 +39,12 @@ def auth(party: RelyingParty, body: bytes, now: datetime) -> tuple[Mapping[str, 
     Raises:
         RequestError: no request of this version, or for a kind of evidence that no policy accepts.
     """
-    try:
-        request = json_document.read(body, "request")
-        version, tee = request.text("version"), request.text("tee")
-    except EvidenceFormatError as error:
-        raise RequestError(error.where, error.found, error.want, error.source) from error
-    if not _VERSION.fullmatch(version):
-        raise RequestError("request.version", repr(version)[:40], "0.4.0")
-    if not _policies(party, tee):
+    tee, devices = kbs_messages.request(body)
+    if not _policies(party, kbs_evidence.kind_of(tee)):
         raise RequestError("request.tee", repr(tee)[:40], "a kind that a policy accepts")
+    for one in devices:
+        if not _policies(party, kbs_evidence.kind_of_devices(one)):
+            raise RequestError("additional_tees", repr(one)[:40], "a kind that a policy accepts")
     asked = party.challenge(now)
     challenge: Mapping[str, JsonValue] = {
         "nonce": base64url.encode_padded(asked.nonce),
@@ -93,7 +65,7 @@ def attest(
         RefusedError: the nonce or the evidence is not accepted.
         UnavailableError: the store cannot be used.
     """
-    given = parse(body)
+    given = kbs_messages.attestation(body)
     tee = cookie.partition(".")[0]
     if not any(
         hmac.compare_digest(f"{tee}.{base64url.encode(mac)}".encode(), cookie.encode())
@@ -101,14 +73,21 @@ def attest(
     ):
         raise SessionError("another session")
     asked = party.question(given.nonce, now)
-    submission = _submission(tee, given, peer)
-    affirmed = _judge(party, tee, asked, submission, now)
+    try:
+        submission, devices = _submission(tee, given, peer), _devices(given, peer)
+    except EvidenceFormatError as error:
+        raise RequestError(error.where, error.found, error.want, error.source) from error
+    affirmed = _judge(party, kbs_evidence.kind_of(tee), asked, (submission, submission), now)
+    of_devices: dict[str, AttestationResult] = {}
+    for kind, device in devices:
+        of_devices |= _judge(party, kind, asked, (submission, device), now)
     key = cast("JsonValue", dict(given.key.members))
     policies = tuple(party.policies[name] for name in affirmed)
-    session = party.session(asked, submission, policies, key, now)
+    named = tuple(party.policies[name] for name in of_devices)
+    session = party.session(asked, submission, policies, key, now, devices=named)
     result = next(iter(affirmed.values()))
     token = party.token(result, asked.nonce, now, {"cnf": {"jwk": key}, "tee-pubkey": key})
-    party.affirm(asked, submission, affirmed, session, names=(cookie, token), now=now)
+    party.affirm(asked, submission, {**affirmed, **of_devices}, session, names=(cookie, token), now=now)
     return {"token": token}, session.expires
 
 
@@ -142,88 +121,50 @@ def session_key(session: Session) -> JsonObject:
     return JsonObject(session.key, "session")
 
 
-def parse(body: bytes) -> Attestation:
-    """
-    Return what a guest sent.
-
-    Raises:
-        RequestError: something else, or evidence of more devices than one: what nobody here looks at must not
-            seem to have been looked at.
-    """
-    try:
-        return _parse(json_document.read(body, "attestation"))
-    except EvidenceFormatError as error:
-        raise RequestError(error.where, error.found, error.want, error.source) from error
-
-
-def report_data(runtime_data: JsonObject, additional_evidence: str) -> bytes:
-    """
-    Return what has to be in the evidence: SHA-384 of the canonical runtime data, zeros up to 64 bytes.
-
-    Raises:
-        RequestError: the runtime data has no canonical form.
-
-    Source:
-        guest-components, attestation-agent/kbs_protocol/src/client/rcar_client.rs, `get_composite_evidence`.
-    """
-    bound = {
-        "tee-pubkey": cast("JsonValue", runtime_data.members["tee-pubkey"]),
-        "nonce": runtime_data.text("nonce"),
-        "additional-evidence": additional_evidence,
-    }
-    try:
-        return hashlib.sha384(canonical_bytes(bound)).digest().ljust(SIZE, b"\0")
-    except ValueError as error:
-        raise RequestError(
-            "runtime-data", str(error)[:80], "JSON with a canonical form", "RFC 8785"
-        ) from error
-
-
-def _parse(said: JsonObject) -> Attestation:
-    runtime_data, composite = said.part("runtime-data"), said.part("tee-evidence")
-    additional = composite.text("additional_evidence")
-    if additional.strip() not in {"", "{}"}:
-        raise RequestError("tee-evidence.additional_evidence", "more evidence", "none")
-    if set(runtime_data.members) != {"nonce", "tee-pubkey"}:
-        raise RequestError("runtime-data", ", ".join(runtime_data.members)[:80], "nonce and tee-pubkey alone")
-    key = runtime_data.part("tee-pubkey")
-    jwe.public_key(key)
-    return Attestation(
-        base64url.padded(runtime_data.text("nonce"), "runtime-data.nonce"),
-        key,
-        report_data(runtime_data, additional),
-        composite.part("primary_evidence"),
-    )
-
-
 def _submission(tee: str, given: Attestation, peer: str) -> Submission:
-    try:
-        found = kbs_evidence.unwrap(tee, given.evidence)
-    except EvidenceFormatError as error:
-        raise RequestError(error.where, error.found, error.want, error.source) from error
-    return Submission(found.evidence, Exact(given.report_data), found.certificates, found.event_log, peer)
+    found = kbs_evidence.unwrap(tee, given.evidence)
+    bound = kbs_evidence.binding(tee, given.digest)
+    return Submission(found.evidence, bound, found.certificates, found.event_log, peer)
+
+
+def _devices(given: Attestation, peer: str) -> Sequence[tuple[str, Submission]]:
+    """Return kind and evidence of every device: what came along has to be accepted as well."""
+    bound = kbs_evidence.device_binding(given.device_digest)
+    found = []
+    for name, wrapped in given.devices.items():
+        kind = kbs_evidence.kind_of_devices(name)
+        for one in kbs_evidence.devices(wrapped):
+            found.append((kind, Submission(one.evidence, bound, one.certificates, one.event_log, peer)))
+    return found
 
 
 def _judge(
-    party: RelyingParty, tee: str, asked: Challenge, submission: Submission, now: datetime
+    party: RelyingParty, kind: str, asked: Challenge, given: tuple[Submission, Submission], now: datetime
 ) -> Mapping[str, AttestationResult]:
-    """Return the results of all policies for this kind that affirm the evidence; one has to."""
+    """
+    Return the results of all policies for this kind that affirm evidence; one has to.
+
+    Of `given` the first is what the refusal is recorded for, the second what is judged.
+    """
+    whole, submission = given
+    policies = _policies(party, kind)
+    if not policies:
+        raise RequestError("tee-evidence", f"evidence of {kind}", "a kind that a policy accepts")
     affirmed: dict[str, AttestationResult] = {}
     refusals: list[Refusal] = []
-    for name, policy in _policies(party, tee).items():
+    for name, policy in policies.items():
         outcome = party.judge(submission, policy, now)
         if isinstance(outcome, Refusal):
             refusals.append(outcome)
         else:
             affirmed[name] = outcome
     if not affirmed:
-        party.refuse(asked, submission, refusals, now)
+        party.refuse(asked, whole, refusals, now)
     return affirmed
 
 
-def _policies(party: RelyingParty, tee: str) -> Mapping[str, Policy]:
+def _policies(party: RelyingParty, kind: str) -> Mapping[str, Policy]:
     """Return the policies that take part in this protocol and are about this kind of evidence."""
-    kind = kbs_evidence.kind_of(tee)
     return {
         name: policy
         for name, policy in party.policies.items()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -20,6 +20,7 @@ from attestation.relying_party.errors import KeyFileError, StoreIntegrityError
 SIZE = 32
 ID_SIZE = 8
 _LABEL = b"shim relying party/v1 "
+_KEPT = 32  # derived keys; a nonce may name any day
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,20 @@ class MasterKey:
 
     id: bytes
     secret: bytes
+    _derived: dict[str, bytes] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         return f"MasterKey({self.id.hex()})"  # the key itself in no log
 
     def derive(self, purpose: str) -> bytes:
         """Return the 32 bytes for one purpose: HKDF-SHA256, RFC 5869."""
-        kdf = HKDF(algorithm=hashes.SHA256(), length=SIZE, salt=None, info=_LABEL + purpose.encode())
-        return kdf.derive(self.secret)
+        known = self._derived.get(purpose)
+        if known is None:
+            kdf = HKDF(algorithm=hashes.SHA256(), length=SIZE, salt=None, info=_LABEL + purpose.encode())
+            known = kdf.derive(self.secret)
+            if len(self._derived) < _KEPT:
+                self._derived[purpose] = known
+        return known
 
     def mac(self, purpose: str, data: bytes) -> bytes:
         """Return HMAC-SHA256 of `data` under the key for `purpose`, 32 bytes."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from attestation import ear, ear_token, endorsements
 from attestation.appraise import appraise
@@ -24,7 +24,7 @@ from attestation.errors import AppraisalError, EvidenceFormatError
 from attestation.policy import Policy
 from attestation.relying_party import challenge, resources
 from attestation.relying_party.challenge import Challenge
-from attestation.relying_party.errors import RefusedError, ReleaseError, UnavailableError
+from attestation.relying_party.errors import RefusedError, ReleaseError, RequestError, UnavailableError
 from attestation.relying_party.ledger import Ledger, Session, Writing
 from attestation.relying_party.resources import Resource
 from attestation.relying_party.submission import Refusal, Submission
@@ -34,6 +34,7 @@ from shim.canonical import JsonValue
 
 Supply = Callable[[Policy, bytes, datetime], Endorsements]
 T = TypeVar("T")
+AND = "+"  # between the names of the policies of a resource; no name has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class RelyingParty:
         supply: Returns the endorsements for evidence that is judged by a policy at a time.
         random: Returns as many random bytes as it is asked for.
         terms: How long things count.
+        roots: By kind of evidence, what is trusted instead of what is pinned.
     """
 
     ledger: Ledger
@@ -74,6 +76,7 @@ class RelyingParty:
     supply: Supply
     random: Callable[[int], bytes]
     terms: Terms
+    roots: Mapping[str, Any] = field(default_factory=dict)
     _caches: threading.local = field(default_factory=threading.local)
 
     def challenge(self, now: datetime) -> Challenge:
@@ -91,17 +94,33 @@ class RelyingParty:
         """
         return challenge.check(self.ledger.keys, nonce, now=_second(now))
 
-    def policy_of(self, resource: Resource) -> Policy:
+    def policies_of(self, resource: Resource) -> tuple[Policy, ...]:
         """
-        Return the policy that a resource is released by.
+        Return the policies that a resource is released by: that of the machine, then those of its devices.
 
         Raises:
-            UnavailableError: this instance was started without it.
+            UnavailableError: this instance was started without one of them.
         """
-        policy = self.policies.get(resource.policy)
-        if policy is None:
-            known = ", ".join(sorted(self.policies)) or "none"
-            raise UnavailableError(f"resource {resource.name}: policy", resource.policy, f"one of {known}")
+        found = []
+        for name in resource.policy.split(AND):
+            policy = self.policies.get(name)
+            if policy is None:
+                known = ", ".join(sorted(self.policies)) or "none"
+                raise UnavailableError(f"resource {resource.name}: policy", name, f"one of {known}")
+            found.append(policy)
+        return tuple(found)
+
+    def policy_of(self, resource: Resource) -> Policy:
+        """
+        Return the one policy that a resource is released by.
+
+        Raises:
+            RequestError: it takes evidence of devices as well.
+            UnavailableError: see `policies_of`.
+        """
+        policy, *more = self.policies_of(resource)
+        if more:
+            raise RequestError("resource", "one for machines with devices", "another, or the KBS protocol")
         return policy
 
     def resource(self, name: str) -> Resource:
@@ -132,6 +151,7 @@ class RelyingParty:
             policy,
             binding=submission.binding,
             now=now,
+            roots=self.roots.get(policy.tee),
             cache=self._caches.cache,
             event_log=submission.event_log,
         )
@@ -215,12 +235,14 @@ class RelyingParty:
         Return what `seal` makes of a resource, once it is recorded that it was released for this session.
 
         Raises:
-            ReleaseError: the policy of the resource is none of those that affirmed the machine, or it was
+            ReleaseError: a policy of the resource is none of those that affirmed the machine, or it was
                 released for this nonce already.
             RequestError, UnknownResourceError, StoreIntegrityError, UnavailableError: see `resource`.
         """
         found = self.resource(name)
-        is_affirmed = identity(self.policy_of(found)) in session.policies
+        machine, *devices = self.policies_of(found)
+        needed = {identity(machine), *map(of_device, devices)}
+        is_affirmed = needed <= set(session.policies)
         sealed = seal(found) if is_affirmed else None
 
         def work(writing: Writing) -> bool:
@@ -250,9 +272,11 @@ class RelyingParty:
         policies: tuple[Policy, ...],
         key: JsonValue,
         now: datetime,
+        *,
+        devices: tuple[Policy, ...] = (),
     ) -> Session:
-        """Return what is to be remembered of a machine that `policies` affirmed."""
-        named = tuple(identity(policy) for policy in policies)
+        """Return what is to be remembered of a machine that `policies` affirmed; `devices` did its devices."""
+        named = (*map(identity, policies), *map(of_device, devices))
         return Session(asked.nonce, submission.digest, named, key, _second(now) + self.terms.session_lifetime)
 
     def token(
@@ -298,6 +322,11 @@ class RelyingParty:
 
         if not self.ledger.commit(asked.nonce, work):
             raise RefusedError(Verdict.WRONG_BINDING)
+
+
+def of_device(policy: Policy) -> str:
+    """Return what stands for a policy that affirmed a device: never for one that affirmed the machine."""
+    return f"device {identity(policy)}"
 
 
 def identity(policy: Policy) -> str:

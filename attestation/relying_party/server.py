@@ -102,7 +102,8 @@ def run(app: ASGIApp, where: Listening, announce: Callable[[str], None]) -> None
     host, port = listener.getsockname()[:2]
     scheme, shown = "http" if where.certificate is None else "https", f"[{host}]" if ":" in host else host
     server = _Server(config, lambda: announce(f"{scheme}://{shown}:{port}"))
-    asyncio.run(server.serve(sockets=[listener]))
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:  # uvloop where it is installed
+        runner.run(server.serve(sockets=[listener]))
 
 
 class _Server(uvicorn.Server):

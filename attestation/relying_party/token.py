@@ -38,9 +38,8 @@ def key_set(key: SigningKey) -> Mapping[str, JsonValue]:
     Raises:
         SigningKeyError: joserfc is not installed.
     """
-    private = _imported(key.pem, key.algorithm)
-    public = cast("dict[str, JsonValue]", private.as_dict(private=False))
-    return {"keys": [{**public, "kid": private.thumbprint(), "alg": key.algorithm, "use": "sig"}]}
+    public = cast("dict[str, JsonValue]", key.imported.as_dict(private=False))
+    return {"keys": [{**public, "kid": key.thumbprint, "alg": key.algorithm, "use": "sig"}]}
 
 
 def check(token: str, public_key: bytes, *, nonce: bytes, resource: str, sealed_sha256: str) -> None:

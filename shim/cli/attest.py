@@ -52,6 +52,7 @@ def handle(text: str) -> int:
 @click.option("--report-data", type=hexadecimal(64), metavar="HEX", help="All 64 bytes instead.")
 @click.option("--certificates", metavar="FILE", help="Where the host's certificates go, if it adds any.")
 @click.option("--event-log", metavar="FILE", help="Where the firmware's log goes.")
+@click.option("--no-event-log", is_flag=True, help="With --url: do not send the firmware's log.")
 @click.option(
     "--vmpl", type=click.IntRange(0, 3), help="On SEV-SNP: the privilege level that the report is about."
 )
@@ -87,6 +88,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     report_data: bytes | None,
     certificates: str | None,
     event_log: str | None,
+    no_event_log: bool,
     vmpl: int | None,
     attestation_key: int | None,
     td_quote: Path | None,
@@ -101,7 +103,8 @@ def command(  # noqa: PLR0913  # one parameter per option
     Write evidence about this machine that is bound to a nonce; nothing is judged here.
 
     `shim verify` on another machine takes the same --nonce, --public-key and --plan-digest, or --report-data.
-    With --url nonce and key come from the exchange with `shim serve`, and what it releases is written.
+    With --url nonce and key come from the exchange with `shim serve`, and what it releases is written; the
+    firmware's log is sent with the evidence where there is one.
     With "auto" the order is: the provider of configfs-tsm, /dev/sev-guest, /dev/tdx_guest, the vTPM of Azure,
     /dev/nsm.
     """
@@ -110,9 +113,9 @@ def command(  # noqa: PLR0913  # one parameter per option
     from shim.cli.files import write_output
     from shim.cli.guest import entry_name, guest
 
-    if url is None and (resource or token or tls_ca or relying_party_key):
+    if url is None and (resource or token or tls_ca or relying_party_key or no_event_log):
         raise click.UsageError(
-            "--resource, --token, --tls-ca and --relying-party-key mean nothing without --url"
+            "--resource, --token, --tls-ca, --relying-party-key and --no-event-log mean nothing without --url"
         )
     if (tee == "tpm") != (attestation_key is not None):
         raise click.UsageError("--tee tpm and --attestation-key mean nothing without each other")
@@ -129,7 +132,9 @@ def command(  # noqa: PLR0913  # one parameter per option
             raise click.UsageError("--url wants --resource; nonce, key and evidence are made by itself")
         from shim.cli.attest_url import Asked, attest
 
-        asked = Asked(url, resource, output, token, tls_ca, relying_party_key, plan_digest or bytes(32))
+        plan = plan_digest or bytes(32)
+        log_of = None if no_event_log else lambda kind: read_event_log(machine, kind)
+        asked = Asked(url, resource, output, token, tls_ca, relying_party_key, plan, log_of)
         _say(*attest(asked, collected))
         return
     found = collected(_bound(nonce, public_key, plan_digest, report_data))

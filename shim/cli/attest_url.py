@@ -34,6 +34,7 @@ class Asked:
         tls_ca: Certificates to trust for TLS instead of the system's.
         public_key: The relying party's key for tokens.
         plan_digest: SHA-256 of the launch plan.
+        event_log: Returns the firmware's log for evidence of a kind; None not to send one.
     """
 
     url: str
@@ -43,11 +44,12 @@ class Asked:
     tls_ca: Path | None
     public_key: Path | None
     plan_digest: bytes
+    event_log: Callable[[str], bytes] | None
 
 
 def attest(asked: Asked, collect: Callable[[bytes], Collected]) -> tuple[Collected, list[str]]:
     """
-    Write what is released, and return the evidence and a line that says so.
+    Write what is released, and return the evidence and lines that say so.
 
     Raises:
         RelyingPartyRefusalError: refused, perhaps with a verdict.
@@ -72,10 +74,33 @@ def attest(asked: Asked, collect: Callable[[bytes], Collected]) -> tuple[Collect
         collected.append(collect(report_data))
         return collected[-1]
 
-    key_of_ours = secrets.token_bytes(32)
-    answer = client.attest(server, asked.resource, kept, key_of_ours, plan_digest=asked.plan_digest)
+    lines: list[str] = []
+    answer = client.attest(
+        server,
+        asked.resource,
+        kept,
+        secrets.token_bytes(32),
+        plan_digest=asked.plan_digest,
+        event_log=lambda found: _log(asked, found.kind, lines),
+    )
     if asked.token is not None:
         write_output(asked.token, answer.token.encode("ascii") + b"\n")
     write_output(asked.output, answer.value)
-    line = f"{len(answer.value)} bytes of {asked.resource}, version {answer.version}: {asked.output}"
-    return collected[-1], [line]
+    lines.append(f"{len(answer.value)} bytes of {asked.resource}, version {answer.version}: {asked.output}")
+    return collected[-1], lines
+
+
+def _log(asked: Asked, kind: str, lines: list[str]) -> bytes | None:
+    """Return the firmware's log where there is one, and say whether it is sent; a policy may need none."""
+    from attestation.errors import CollectError
+    from attestation.eventlog.collect import has_log
+
+    if asked.event_log is None or not has_log(kind):
+        return None
+    try:
+        found = asked.event_log(kind)
+    except CollectError as error:
+        lines.append(f"no event log is sent: {error}")
+        return None
+    lines.append(f"{len(found)} bytes of event log are sent with it")
+    return found

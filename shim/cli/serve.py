@@ -255,10 +255,12 @@ def _show(ledger: Ledger, *, list_them: bool, verify_audit: bool, noted: tuple[H
 def _check_policies(ledger: Ledger, known: set[str]) -> None:
     """Say at the start what will not be released, and not only when somebody asks for it."""
     from attestation.relying_party import resources
+    from attestation.relying_party.party import AND
 
     for label in resources.labels(ledger.database):
-        if label.policy not in known:
-            _say(f"{label.name} is not released: found no --policy {label.policy}, want one")
+        for name in label.policy.split(AND):
+            if name not in known:
+                _say(f"{label.name} is not released: found no --policy {name}, want one")
 
 
 def _say(line: str) -> None:

@@ -20,6 +20,7 @@ from attestation.relying_party.database import Database
 from attestation.relying_party.errors import KeyFileError, UnknownResourceError
 from attestation.relying_party.keys import Keyring
 from attestation.relying_party.ledger import Ledger
+from attestation.relying_party.party import AND
 from shim.errors import FoundWantError
 
 CREDENTIAL = "shim-database-key"
@@ -106,14 +107,15 @@ def policies(given: tuple[str, ...]) -> Mapping[str, Policy]:
 
 def given_resource(text: str) -> Given:
     """
-    Return what NAME=FILE or NAME@POLICY=FILE stands for.
+    Return what NAME=FILE or NAME@POLICY=FILE stands for; POLICY may be MACHINE+DEVICE.
 
     Raises:
         click.BadParameter: something else.
     """
     left, is_assignment, file = text.partition("=")
     name, at, policy = left.partition("@")
-    if not is_assignment or not resources.NAME.fullmatch(name) or (at and not _POLICY_NAME.fullmatch(policy)):
+    are_names = all(_POLICY_NAME.fullmatch(one) for one in policy.split(AND))
+    if not is_assignment or not resources.NAME.fullmatch(name) or (at and not are_names):
         raise click.BadParameter(
             f"found {text!r}, want NAME=FILE or NAME@POLICY=FILE", param_hint="--resource"
         )

@@ -68,6 +68,21 @@ class Guest:
             },
         }
 
+    def digest(self, nonce: str, additional: str | None = None) -> bytes:
+        """What evidence of the machine is bound to; without `additional`, what that of its devices is."""
+        said: Any = {"tee-pubkey": self.jwk, "nonce": nonce}
+        if additional is not None:
+            said["additional-evidence"] = additional
+        return hashlib.sha384(canonical_bytes(said)).digest()
+
+    def answer(
+        self, challenge: Mapping[str, Any], wrapped: Mapping[str, Any], additional: str = ""
+    ) -> dict[str, Any]:
+        """Return an attestation with evidence that is wrapped already."""
+        evidence = {"primary_evidence": wrapped, "additional_evidence": additional}
+        runtime_data = {"nonce": challenge["nonce"], "tee-pubkey": self.jwk}
+        return {"init-data": None, "runtime-data": runtime_data, "tee-evidence": evidence}
+
     def open(self, answer: Mapping[str, str]) -> bytes:
         """Open a resource with two libraries, and the way that a guest's own code authenticates the header."""
         padded = answer["protected"] + "=" * (-len(answer["protected"]) % 4)
@@ -81,6 +96,44 @@ class Guest:
         token.deserialize(json.dumps(dict(answer)), jwk.JWK.from_pem(pem))
         assert token.payload == found
         return found or b""
+
+
+def vtpm(parts: Mapping[str, Any], version: int, certificate: bytes = b"") -> dict[str, Any]:
+    """Return evidence of a machine on Azure as its attester wraps it; `certificate` is DER, and SEV-SNP's alone."""
+    hcl, quote, td_quote = parts["hcl_report"], parts["tpm_quote"], parts.get("td_quote")
+    if version == 0:
+        arrays = {name: list(bytes.fromhex(quote[name])) for name in ("message", "signature")}
+        arrays["pcrs"] = [list(bytes.fromhex(one)) for one in quote["pcrs"]]
+        if td_quote is None:
+            pem = base64.encodebytes(certificate).decode()
+            vcek = f"-----BEGIN CERTIFICATE-----\n{pem}-----END CERTIFICATE-----\n"
+            return {"quote": arrays, "report": list(bytes.fromhex(hcl)), "vcek": vcek}
+        return {
+            "tpm_quote": arrays,
+            "hcl_report": list(bytes.fromhex(hcl)),
+            "td_quote": list(bytes.fromhex(td_quote)),
+        }
+    found = {"version": version, "tpm_quote": quote, "hcl_report": urlsafe(bytes.fromhex(hcl))}
+    last = {"vcek": certificate} if td_quote is None else {"td_quote": bytes.fromhex(td_quote)}
+    return {**found, **{name: urlsafe(value) for name, value in last.items()}}
+
+
+def urlsafe(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode()
+
+
+def nvidia(*devices: tuple[bytes, bytes], hexadecimal: bool = False) -> dict[str, Any]:
+    """Return evidence of devices, each with its chain in PEM, as their attester wraps it now, or did."""
+    listed = [
+        {
+            "arch": "Hopper" if hexadecimal else "HOPPER",
+            "uuid": "unknown",
+            "evidence": evidence.hex() if hexadecimal else base64.b64encode(evidence).decode(),
+            "certificate": base64.b64encode(chain).decode(),
+        }
+        for evidence, chain in devices
+    ]
+    return {"device_evidence_list": listed}
 
 
 def respelled(header: Mapping[str, Any]) -> str:

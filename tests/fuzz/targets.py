@@ -22,7 +22,7 @@ from attestation.intel import qgs
 from attestation.nvidia import rim
 from attestation.policy import load
 from attestation.reference_values import Entry
-from attestation.relying_party import base64url, exchange, kbs, kbs_evidence
+from attestation.relying_party import base64url, exchange, kbs_evidence, kbs_messages
 from attestation.simulated import collect
 from attestation.store import archive
 from images import eif, eif_format
@@ -146,10 +146,13 @@ def requests_to_a_relying_party() -> list[bytes]:
 
 
 def read_kbs(data: bytes) -> None:
-    given = kbs.parse(data)
-    for tee in ("snp", "tdx", "sgx", "sample"):
+    given = kbs_messages.attestation(data)
+    for tee in ("snp", "tdx", "sgx", "cca", "az-snp-vtpm", "az-tdx-vtpm", "sample"):
         with contextlib.suppress(AttestationError):
             kbs_evidence.unwrap(tee, given.evidence)
+    for wrapped in given.devices.values():
+        with contextlib.suppress(AttestationError):
+            kbs_evidence.devices(wrapped)
 
 
 def attestations_of_guests() -> list[bytes]:

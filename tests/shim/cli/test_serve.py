@@ -250,6 +250,8 @@ def test_nobody_there(tmp_path: Path) -> None:
         (("--url", "http://x", "--resource", "a", "--nonce", "11" * 32), "--url wants --resource"),
         (("--resource", "a"), "mean nothing without --url"),
         (("--token", "a"), "mean nothing without --url"),
+        (("--no-event-log",), "mean nothing without --url"),
+        (("--url", "http://x", "--resource", "a", "--event-log", "log"), "--url wants --resource"),
     ],
 )
 def test_uses_of_attest_that_mean_nothing(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
