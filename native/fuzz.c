@@ -103,6 +103,48 @@ static void check_paths(const struct plan *plan)
 		abort();
 }
 
+/* A plan that takes arguments has them behind its own, and loses none. */
+static void check_append(const struct plan *plan, uint32_t seed)
+{
+	enum { MOST = 3 };
+	static char room[PLAN_MAX_APPENDED];
+	char *arguments[MOST];
+	struct plan with = *plan;
+	struct plan_fault fault;
+	size_t count = seed % (MOST + 1);
+	const char *next = room + plan->argv_size;
+	int done;
+
+	for (size_t i = 0; i < MOST; i++) {
+		size_t length = seed >> 8 * i & 0xff;
+
+		arguments[i] = malloc(length + 1); /* exact, for ASan */
+		if (arguments[i] == NULL)
+			abort();
+		memset(arguments[i], (int)seed | 1, length);
+		arguments[i][length] = 0;
+	}
+	done = plan_append(&with, arguments, count, room, &fault);
+	if (count == 0 || !(plan->flags & PLAN_ARGUMENTS)) {
+		if (with.argv != plan->argv || with.argc != plan->argc ||
+		    (done == 0) != (count == 0))
+			abort();
+	} else if (done == 0) {
+		if (memcmp(with.argv, plan->argv, plan->argv_size) != 0 ||
+		    with.argc != plan->argc + count)
+			abort();
+		for (size_t i = 0; i < count; i++) {
+			if (strcmp(next, arguments[i]) != 0)
+				abort();
+			next += strlen(next) + 1;
+		}
+		if (next != with.argv + with.argv_size)
+			abort();
+	}
+	for (size_t i = 0; i < MOST; i++)
+		free(arguments[i]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
 	struct plan plan;
@@ -119,6 +161,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		check_moved(&plan);
 		check_stages(&plan);
 		check_paths(&plan);
+		check_append(&plan, seed);
 		bytes = plan.filter;
 		size = plan.filter_count * 8;
 	} else if (fault.found[0] == 0 ||
@@ -181,7 +224,7 @@ static size_t write_seed(uint8_t *bytes)
 		{ PLAN_CGROUP, 32 + sizeof("/sys"), cgroup },
 	};
 	const uint32_t count = sizeof(sections) / sizeof(sections[0]);
-	const uint32_t head[6] = { 0x00010001, 0, count, 0, 0, 0 };
+	const uint32_t head[6] = { 0x00010001, 0, count, PLAN_ARGUMENTS, 0, 0 };
 	uint32_t offset = PLAN_HEADER_SIZE + count * PLAN_ENTRY_SIZE;
 
 	memcpy(filters, filter, sizeof(filter));

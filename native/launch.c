@@ -70,6 +70,10 @@ static void report_failure(struct launch_state *launch, const char *step,
 	result->exit_code = LAUNCH_FAILED;
 	result->step = launch->within != NULL ? launch->within : step;
 	result->error = outcome < 0 ? -outcome : 0;
+	if (launch->ended && (launch->status & 0x7f) == 31 /* SIGSYS */)
+		(void)refuse(launch, "a seccomp filter killed the process, most "
+			     "likely one around the launcher: it lacks a call "
+			     "that the launch needs");
 	if (launch->child.step == NULL)
 		return;
 	result->step = launch->child.step;

@@ -20,6 +20,7 @@
 struct room {
 	struct launch_memory memory;
 	uint8_t plan[PLAN_MAX_SIZE + 1];
+	char arguments[PLAN_MAX_APPENDED];
 };
 struct room room __attribute__((common));
 
@@ -97,8 +98,10 @@ static long read_plan(const char *path)
 	return got < 0 ? got : (long)size;
 }
 
-/* Pre: RESULT is that of a failed launch, which it stays until there is one. */
-static void run(const char *path, struct launch_result *result)
+/* MORE are COUNT arguments for the program behind those of the plan.
+ * Pre: RESULT is that of a failed launch, which it stays until there is one. */
+static void run(const char *path, char *const *more, size_t count,
+		struct launch_result *result)
 {
 	enum { NO_DEVICE = -19, NO_EXEC = -8 };
 	static const struct uapi_sigaction standard; /* SIG_DFL */
@@ -111,7 +114,8 @@ static void run(const char *path, struct launch_result *result)
 		say("read-plan", strerror((int)-size));
 		return;
 	}
-	if (plan_read(room.plan, (size_t)size, &plan, &fault) != 0) {
+	if (plan_read(room.plan, (size_t)size, &plan, &fault) != 0 ||
+	    plan_append(&plan, more, count, room.arguments, &fault) != 0) {
 		say_fault(&fault);
 		return;
 	}
@@ -120,8 +124,10 @@ static void run(const char *path, struct launch_result *result)
 	 * stay blocked to the end: one that comes after the program's must not
 	 * take its exit code away. */
 	if (sys_sigaction(17 /* SIGCHLD */, &standard, NULL) < 0 ||
-	    sys_sigmask(2 /* SIG_SETMASK */, &all, NULL) < 0)
+	    sys_sigmask(2 /* SIG_SETMASK */, &all, NULL) < 0) {
+		say("block-signals", "a filter around the launcher forbids it");
 		return;
+	}
 	if (launch(&plan, LAUNCH_HIDE | LAUNCH_JOB_CONTROL | LAUNCH_OWN_PROCESS,
 		   report, NULL, &room.memory, result) != 0)
 		say(result->step, result->reason[0] != 0 ?
@@ -210,7 +216,7 @@ static _Noreturn void run_machine(struct launch_result *result)
 	if (error < 0)
 		say(step, strerror((int)-error));
 	else
-		run(INIT_PLAN, result);
+		run(INIT_PLAN, NULL, 0, result);
 	init_end(result);
 }
 
@@ -232,12 +238,12 @@ int main(int argc, char **argv)
 		argc = 2;
 	}
 #endif
-	if (argc != 2) {
-		say("usage", "shim-launch PLAN; what the program gets as "
-		    "arguments is in the plan, and nothing is added to it");
+	if (argc < 2) {
+		say("usage", "shim-launch PLAN [ARGUMENT...]; arguments for "
+		    "plans that take any");
 		return LAUNCH_FAILED;
 	}
-	run(argv[1], &result);
+	run(argv[1], argv + 2, (size_t)argc - 2, &result);
 #ifdef SHIM_FAULTS
 	if (fault_errno != 0 && fault_left >= 0)
 		say_fault_number("fault: never ", (uint64_t)fault_left);

@@ -33,6 +33,7 @@
 #define PLAN_MAX_PATH 4096		/* PATH_MAX, with its NUL */
 #define PLAN_MAX_FILTER 4096		/* BPF_MAXINSNS */
 #define PLAN_MAX_STRINGS 65536		/* arguments and environment, each */
+#define PLAN_MAX_APPENDED PLAN_MAX_SIZE	/* arguments, with appended ones */
 #define PLAN_DIGEST_SIZE 32
 #define PLAN_INSTRUCTION_SIZE 8
 #define PLAN_LIMIT_SIZE 24
@@ -106,7 +107,8 @@ enum plan_flag {
 	PLAN_REQUIRE_LANDLOCK = 1 << 8,	/* all that the plan handles, or an error */
 	PLAN_COPY = 1 << 9,		/* run a sealed copy of the program's file */
 	PLAN_REQUIRE_NO_EXEC_GAIN = 1 << 10, /* a kernel without it is an error */
-	PLAN_ALL_FLAGS = (1 << 11) - 1,
+	PLAN_ARGUMENTS = 1 << 11,	/* further ones may be appended */
+	PLAN_ALL_FLAGS = (1 << 12) - 1,
 };
 
 /* Pointers into the plan's own bytes, which must outlive this. */
@@ -171,5 +173,13 @@ struct plan_fault {	/* all words the same as shim/launch/plan.py has */
  */
 int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 	      struct plan_fault *fault);
+
+/*
+ * Append COUNT ARGUMENTS to those of PLAN, if it takes any, in ROOM, which must
+ * outlive it.  Returns 0, or -1 with FAULT filled and PLAN as it was.
+ * Pre: plan_read filled PLAN.
+ */
+int plan_append(struct plan *plan, char *const *arguments, size_t count,
+		char room[PLAN_MAX_APPENDED], struct plan_fault *fault);
 
 #endif

@@ -11,12 +11,13 @@ import click
 
 from shim.cli.build_boot import FORMATS as BOOTABLE, BootOptions, boot_options
 from shim.cli.derivation import Request, derivation_options
-from shim.cli.launching import LaunchOptions, environment, launch_options
+from shim.cli.launching import LaunchOptions, appended_option, environment, launch_options
 from shim.cli.main import say
 from shim.errors import IncompleteProfileError
 
 EXIT_INCOMPLETE = 3
-FORMATS = ("oci", "rootfs", "initramfs", *BOOTABLE)
+STARTED_BY_OTHERS = ("oci", "rootfs")
+FORMATS = (*STARTED_BY_OTHERS, "initramfs", *BOOTABLE)
 # As `images.compress` has them, which is not loaded for --help.
 COMPRESSIONS = ("gzip", "zstd", "none")
 # What says where, in which format and from where, but not what an image is.
@@ -83,6 +84,7 @@ _NOT_RECORDED = frozenset(
     metavar="FILE",
     help="With --sbom: OSV records; OpenVEX says what they mean for the image; repeatable.",
 )
+@appended_option
 @boot_options
 @derivation_options
 @launch_options
@@ -106,6 +108,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     why_not: str | None,
     sbom: Path | None,
     vulns: tuple[Path, ...],
+    appended: str,
     root: str,
     modules: tuple[str, ...],
     assume: tuple[str, ...],
@@ -131,6 +134,9 @@ def command(  # noqa: PLR0913  # one parameter for each option
     from shim.cli.build_output import Output, records_of, write_documents
     from shim.cli.build_steps import Build
 
+    if appended == "allow" and form not in STARTED_BY_OTHERS:
+        want = f"one of {', '.join(STARTED_BY_OTHERS)}: the first process of a machine is given none"
+        raise click.UsageError(f"found --arguments allow for --format {form}, want {want}")
     boot.check(form)
     if vulns and sbom is None:
         raise click.UsageError("found --vulns, want --sbom DIR beside it")
@@ -151,7 +157,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     )
     asked = Request(origin.label, modules, assume, no_assumptions)
     try:
-        made = Build(found, origin, selection, asked, options)
+        made = Build(found, origin, selection, asked, options, appendable=appended == "allow")
         inventory = None if sbom is None else made.make_scannable()
         built = made.image(arguments, created, _recorded(context))
     except IncompleteProfileError as error:

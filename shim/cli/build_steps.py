@@ -35,11 +35,14 @@ class Build:
         selection: Selection,
         request: Request,
         options: LaunchOptions,
+        *,
+        appendable: bool = False,
     ) -> None:
         self._program = program
         self._origin = origin
         self._selection = selection
         self._options = options
+        self._appendable = appendable
         self._request = request
         self.profile, self.footprint = self._analysed(request)
         self.files: FileSet = self._files()
@@ -136,6 +139,7 @@ class Build:
             require=options.require,
             confinement=confinement_of(options.confining, posixpath.normpath),
             exists=Tree.of(self.files.entries).exists,
+            appendable=self._appendable,
         )
         return encode(plan)
 

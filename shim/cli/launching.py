@@ -90,8 +90,20 @@ def launch_options(command: Callable[..., int]) -> Callable[..., int]:
     return with_options
 
 
+appended_option = click.option(
+    "--arguments",
+    "appended",
+    type=click.Choice(["refuse", "allow"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of arguments that a container runtime appends: shim-launch PLAN ARGUMENT... They are "
+    "not in the plan, so that nothing attests to them.",
+)
+"""For commands that make a plan which others start."""
+
+
 def prepare(
-    path: str, data: bytes, argv: tuple[str, ...], options: LaunchOptions
+    path: str, data: bytes, argv: tuple[str, ...], options: LaunchOptions, *, appendable: bool = False
 ) -> tuple[Profile, LaunchPlan, bytes]:
     """Return the profile of the program with the bytes `data`, its launch plan, and the plan's bytes."""
     from shim.cli.profile_cache import cached_profile, default_directory
@@ -119,6 +131,7 @@ def prepare(
         phases=not options.no_phases,
         require=options.require,
         confinement=confinement_of(options.confining),
+        appendable=appendable,
     )
     return profile, plan, encode(plan)
 

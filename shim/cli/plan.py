@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim.cli.launching import LaunchOptions, launch_options, prepare
+from shim.cli.launching import LaunchOptions, appended_option, launch_options, prepare
 
 if TYPE_CHECKING:
     from shim.launch.plan import LaunchPlan
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @click.option("-o", "--output", required=True, help="File to write.")
+@appended_option
 @launch_options
-def command(*, output: str, program: str, arguments: tuple[str, ...], options: LaunchOptions) -> int:
+def command(
+    *, output: str, appended: str, program: str, arguments: tuple[str, ...], options: LaunchOptions
+) -> int:
     """
     Write the launch plan for PROGRAM with ARGUMENTS: filter, digest, arguments, environment, limits.
 
@@ -33,7 +36,9 @@ def command(*, output: str, program: str, arguments: tuple[str, ...], options: L
     from shim.profile.phases import rules_from
 
     path = find_program(program, os.environ.get("PATH", os.defpath))
-    profile, plan, data = prepare(path, read_program(path), (program, *arguments), options)
+    profile, plan, data = prepare(
+        path, read_program(path), (program, *arguments), options, appendable=appended == "allow"
+    )
     write_output(output, data)
     if output != "-":
         rules = len(rules_from(profile, 0))

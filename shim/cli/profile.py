@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from shim.cli.derivation import derivation_options, request
+from shim.cli.image_parts import is_layout, trust_options
 from shim.cli.waiting import stages_of
 from shim.progress import in_silence
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shim.cli.profile_many import Job, Outcome
     from shim.profile.profile import Profile, SyscallRule
 
@@ -33,6 +36,7 @@ BINARY = ("bpf", "bwrap")
     help="File to write, standard output if not given; for several programs a folder.",
 )
 @derivation_options
+@trust_options
 @click.option(
     "--merge",
     multiple=True,
@@ -51,11 +55,17 @@ def command(  # noqa: PLR0913  # one parameter for each option
     modules: tuple[str, ...],
     assume: tuple[str, ...],
     no_assumptions: bool,
+    image_policy: Path | None,
+    image_bundle: tuple[Path, ...],
     merge: tuple[str, ...],
     no_cache: bool,
 ) -> int:
     """
     Derive the syscall profile of each PROGRAM, an ELF file, from its and its libraries' machine code.
+
+    A PROGRAM may be an image of shim build, a folder with oci-layout: then what a container runtime has to
+    allow around it, which is what the launcher calls and what the plan allows the program.  Images that
+    --image-policy does not accept are refused; without it only their bytes are checked.
 
     Several programs are worked on at the same time, each profile becomes a file in the folder DIR of -o DIR,
     and one that fails does not stop the others.
@@ -70,16 +80,16 @@ def command(  # noqa: PLR0913  # one parameter for each option
         raise click.UsageError(f"found a terminal for --format {form}, want a file: -o FILE")
     asked = request(root, modules, assume, no_assumptions)
     cache = None if no_cache else default_directory(os.environ)
+    job = Job(programs[0], output, form, why, asked, cache, bool(merge), image_policy, image_bundle)
+    if (image_policy or image_bundle) and not all(map(is_layout, programs)):
+        raise click.UsageError(
+            "--image-policy and --image-bundle mean nothing for a program that is no image"
+        )
     if len(programs) > 1 and merge:
         raise click.UsageError("--merge adds to the profile of one program")
     if len(programs) > 1:
-        return run_all(
-            jobs(programs, output, form, asked, cache, why=why), output, derive_one, cores_to_use()
-        )
-    job = Job(programs[0], output, form, why, asked, cache)
-    with stages_of(programs[0]) as stage:
-        profile = merged(_derived(job, stage), merge)
-    outcome = _written(job, profile)
+        return run_all(jobs(programs, job), output, derive_one, cores_to_use())
+    outcome = _of_image(job) if is_layout(programs[0]) else _of_program(job, merge)
     for line in outcome.lines:
         click.echo(f"shim: {line}", err=True)
     return outcome.code
@@ -92,7 +102,28 @@ def derive_one(job: Job) -> Outcome:
     Raises:
         ShimError: the program cannot be read or analysed, or the profile not written.
     """
+    if is_layout(job.program):
+        return _of_image(job)
     return _written(job, _derived(job, in_silence))
+
+
+def _of_program(job: Job, merge: tuple[str, ...]) -> Outcome:
+    with stages_of(job.program) as stage:
+        profile = merged(_derived(job, stage), merge)
+    return _written(job, profile)
+
+
+def _of_image(job: Job) -> Outcome:
+    """Write the outer profile of an image, and return what came of it."""
+    from shim.cli.files import write_output
+    from shim.cli.profile_image import image_profile, written
+    from shim.cli.profile_many import Outcome
+
+    found = image_profile(job)
+    write_output(job.output, written(found, job.form))
+    profile = found.outer.profile
+    code = 0 if profile.complete else EXIT_INCOMPLETE
+    return Outcome(job.program, len(profile.phases[0].rules), (*found.lines, *open_ends(profile)), code)
 
 
 def _derived(job: Job, stage: Callable[[str], None]) -> Profile:

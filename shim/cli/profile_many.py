@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ _SUFFIXES = {"table": "txt", "names": "names", "docker": "docker.json", "oci": "
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One program, and everything that says how its profile is derived and where it is written."""
+    """One program or image, and everything that says how its profile is derived and where it is written."""
 
     program: str
     output: str
@@ -36,6 +36,9 @@ class Job:
     why: bool
     request: Request
     cache: Path | None
+    merged: bool = False
+    image_policy: Path | None = None
+    image_bundles: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +56,14 @@ class Outcome:
         return {0: "complete", 3: "INCOMPLETE"}.get(self.code, "FAILED")
 
 
-def jobs(
-    programs: Sequence[str], directory: str, form: str, request: Request, cache: Path | None, *, why: bool
-) -> list[Job]:
+def jobs(programs: Sequence[str], job: Job) -> list[Job]:
     """
-    Return one job per program, each with a file of its own in `directory`.
+    Return one job per program, as `job`, each with a file of its own in the directory that this names.
 
     Raises:
         click.UsageError: no directory, or two programs whose files would have the same name.
     """
+    directory, form = job.output, job.form
     if directory == "-":
         raise click.UsageError(f"found {len(programs)} programs, want a folder for their profiles: -o DIR")
     files: dict[str, str] = {}
@@ -71,8 +73,7 @@ def jobs(
             raise click.UsageError(f"found {files[name]} and {program}, want programs of different names")
         files[name] = program
     return [
-        Job(program, str(Path(directory) / name), form, why, request, cache)
-        for name, program in files.items()
+        replace(job, program=program, output=str(Path(directory) / name)) for name, program in files.items()
     ]
 
 

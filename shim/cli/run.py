@@ -93,7 +93,7 @@ def command(  # noqa: PLR0913  # one parameter per option
             )
         try:
             image = ready(program, image_policy, image_bundle, options, os.uname().machine)
-            appraise(image.plan)
+            appraise(image.image.plan)
             remember(image.trusted, image.policy)
         except ShimError as error:
             _show_refusal(error)

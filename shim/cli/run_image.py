@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shim.cli.image_parts import is_layout
 from shim.cli.launching import LaunchOptions
 
 if TYPE_CHECKING:
-    from images.layout.graph import Manifest
+    from shim.cli.image_parts import LaunchedImage
     from shim.cli.trusting import Trusted
 
-LAUNCHER, PLAN = "/shim/launch", "/shim/plan"
-_PLATFORMS = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 # What an option says that was not given.
 _DEFAULTS = (None, (), False, "kill")
 
@@ -29,18 +28,12 @@ class ReadyImage:
     Attributes:
         trusted: What was found out about it.
         policy: The file of the policy.
-        archives: Its layers as tar archives, the lowest first.
-        plan: Its launch plan.
-        entry_point: What it executes.
-        user: As whom, or None for who calls.
+        image: What of it runs.
     """
 
     trusted: Trusted
     policy: Path
-    archives: tuple[bytes, ...]
-    plan: bytes
-    entry_point: tuple[str, ...]
-    user: tuple[int, int] | None
+    image: LaunchedImage
 
 
 def is_image(program: str, policy: Path | None) -> bool:
@@ -49,7 +42,7 @@ def is_image(program: str, policy: Path | None) -> bool:
 
     A bare name is a program in PATH first, as everywhere, unless there is a policy for images.
     """
-    if not (Path(program) / "oci-layout").is_file():
+    if not is_layout(program):
         return False
     return "/" in program or policy is not None or shutil.which(program) is None
 
@@ -71,6 +64,7 @@ def ready(
         UsageError: no policy, or options that an image leaves no room for.
         ShimError: as `shim.cli.trusting.trusted`; no image for the machine, or one without a launch plan.
     """
+    from shim.cli.image_parts import launched_image
     from shim.cli.trusting import trusted
 
     if policy is None:
@@ -79,11 +73,10 @@ def ready(
         )
     _refuse_options(options)
     found = trusted(Path(program), policy, bundles)
-    image = _for_machine(found, machine)
-    return _unpacked(found, policy, image)
+    return ReadyImage(found, policy, launched_image(found.layout, machine))
 
 
-def execute(image: ReadyImage, arguments: tuple[str, ...]) -> int:
+def execute(ready_image: ReadyImage, arguments: tuple[str, ...]) -> int:
     """
     Execute the entry point of an image in a root directory of its own, in memory; return its exit code.
 
@@ -96,8 +89,10 @@ def execute(image: ReadyImage, arguments: tuple[str, ...]) -> int:
     from images.layout.unpack import unpack
     from shim.launch.rooted import run_rooted
 
+    image = ready_image.image
+
     def fill(root: Path) -> None:
-        unpack(image.archives, root, image.trusted.layout.where)
+        unpack(image.archives, root, image.layout.where)
 
     return run_rooted(fill, (*image.entry_point, *arguments), image.user)
 
@@ -111,35 +106,3 @@ def _refuse_options(options: LaunchOptions) -> None:
                 raise click.UsageError(
                     f"found --{option} beside an image, want it in its plan: shim build --{option}"
                 )
-
-
-def _for_machine(found: Trusted, machine: str) -> Manifest:
-    from images.layout.contents import contents_of
-    from images.layout.errors import LayoutError
-    from images.layout.graph import manifests_in
-    from images.layout.layers import platform_of
-
-    layout = found.layout
-    images = [one for entry in contents_of(layout).images for one in manifests_in(entry)]
-    fitting = [one for one in images if platform_of(layout, one) == _PLATFORMS.get(machine)]
-    if len(fitting) != 1:
-        have = ", ".join(platform_of(layout, one) for one in images)
-        raise LayoutError(layout.where, f"images for {have}", f"one for this machine, {machine}")
-    return fitting[0]
-
-
-def _unpacked(found: Trusted, policy: Path, image: Manifest) -> ReadyImage:
-    from images.layout.errors import LayoutError
-    from images.layout.layers import archives, entry_point, user_of
-    from images.layout.unpack import file_in
-
-    layout = found.layout
-    entry = entry_point(layout, image)
-    if entry[:2] != (LAUNCHER, PLAN):
-        shown = " ".join(entry)[:90] or "none"
-        raise LayoutError(f"{layout.where}: entry point", shown, f"{LAUNCHER} {PLAN}: an image of shim build")
-    layers = archives(layout, image)
-    plan = file_in(layers, PLAN[1:], layout.where)
-    if plan is None or file_in(layers, LAUNCHER[1:], layout.where) is None:
-        raise LayoutError(layout.where, "no launcher with a plan", f"{LAUNCHER} and {PLAN}")
-    return ReadyImage(found, policy, layers, plan, entry, user_of(layout, image))

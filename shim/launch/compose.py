@@ -65,6 +65,7 @@ def compose(  # noqa: PLR0913  # what a launch depends on
     require: Collection[str] = (),
     confinement: Confinement | None = None,
     exists: Callable[[str], bool] = os.path.exists,
+    appendable: bool = False,
 ) -> LaunchPlan:
     """
     Return the plan that launches `program` under the filter of `profile`.
@@ -85,6 +86,8 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         require: Of `REQUIREMENTS`, what has to be done or the launch fails.
         confinement: What the program may reach, as whom, within which limits; None restricts nothing.
         exists: Whether there is a file at a path.
+        appendable: Whether who starts the launcher may append arguments: no call of the profile depends on
+            which there are.
 
     Raises:
         IncompleteProfileError: the profile is incomplete and that was not allowed.
@@ -148,7 +151,7 @@ def compose(  # noqa: PLR0913  # what a launch depends on
         namespaces=confinement.namespaces,
         timeout=confinement.timeout,
         cgroup=confinement.cgroup,
-        flags=flags | confinement.flags,
+        flags=flags | confinement.flags | (PlanFlag.ARGUMENTS if appendable else PlanFlag(0)),
     )
 
 

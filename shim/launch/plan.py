@@ -38,6 +38,8 @@ class PlanFlag(IntFlag):
     """Run a sealed copy of the program's file, which nobody can write to."""
     REQUIRE_NO_EXEC_GAIN = 1024
     """A kernel without PR_SET_MDWE cannot launch the plan; else it is only reported."""
+    ARGUMENTS = 2048
+    """Whoever starts the launcher may append arguments to the plan's; its digest does not cover them."""
 
 
 NO_FLAGS: Final = PlanFlag(0)

@@ -173,7 +173,7 @@ def with_return(action: int) -> bytes:
     return GUARD + instruction(RETURN, 0, 0, action)
 
 
-USAGE = "shim: usage: shim-launch PLAN; what the program gets as arguments is in the plan, and nothing is added to it"
+USAGE = "shim: usage: shim-launch PLAN [ARGUMENT...]; arguments for plans that take any"
 UNPROVEN = {
     "exec allowed": (with_return(ALLOW), PlanFlag(0)),
     "exec logged": (by_number(dict.fromkeys(EXEC, 0x7FFC0000), ALLOW), PlanFlag(0)),
@@ -269,7 +269,7 @@ def test_illegal_instruction_signal_is_still_the_programs(launcher: Face, probe:
         (("/nonexistent/plan",), "shim: read-plan: No such file or directory"),
         (("/",), "shim: read-plan: Is a directory"),
         ((), USAGE),
-        (("one", "two"), USAGE),
+        (("/nonexistent/plan", "two"), "shim: read-plan: No such file or directory"),
     ],
 )
 def test_command_line_of_the_launcher(launcher: Face, arguments: tuple[str, ...], words: str) -> None:

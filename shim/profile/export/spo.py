@@ -32,9 +32,13 @@ _LONGEST_NAME = 63
 _LARGEST_VALUE = 2**63 - 1
 
 
-def spo(profile: Profile) -> str:
+def spo(profile: Profile, *, name: str | None = None) -> str:
     """
     Return the custom resource as YAML; equal profiles give equal text.
+
+    Args:
+        profile: The profile.
+        name: The path to name the resource by, the program's if None.
 
     Raises:
         ProfileError: conditions that the format cannot say.
@@ -47,7 +51,7 @@ def spo(profile: Profile) -> str:
         f"apiVersion: {API_VERSION}",
         "kind: SeccompProfile",
         "metadata:",
-        f"  name: {json.dumps(resource_name(profile.program.path))}",
+        f"  name: {json.dumps(resource_name(profile.program.path if name is None else name))}",
         "  annotations:",
         f"    tee-shim/program-sha256: {json.dumps(profile.program.sha256)}",
         "spec:",

@@ -192,6 +192,24 @@ def test_what_a_runtime_adds_reaches_nobody(shim: Shim, hello: Path, tmp_path: P
     assert "is in the plan, and nothing is added" in inside.stderr
 
 
+def test_what_a_runtime_adds_reaches_a_program_that_takes_it(shim: Shim, hello: Path, tmp_path: Path) -> None:
+    done = shim("-o", "root", "--format", "rootfs", "--arguments", "allow", hello, "own")
+    assert done.returncode == 0, done.stderr
+    inside = in_root(tmp_path / "root", "one", "two words")
+    assert (inside.returncode, inside.stdout, inside.stderr) == (7, "4 two words\n", "")
+    assert in_root(tmp_path / "root").stdout == "2 own\n"
+    manifest = loads((tmp_path / "root/shim/manifest.json").read_bytes(), "manifest")
+    assert manifest.request == ("--arguments", "allow")
+
+
+@pytest.mark.parametrize("form", ["initramfs", "uki", "disk", "vhd", "eif"])
+def test_nobody_adds_arguments_to_what_a_machine_starts(shim: Shim, hello: Path, form: str) -> None:
+    kernel = [] if form == "initramfs" else ["--kernel", hello]
+    done = shim("-o", "out", "--format", form, *kernel, "--arguments", "allow", hello)
+    assert done.returncode == 2
+    assert f"found --arguments allow for --format {form}, want one of oci, rootfs" in done.stderr
+
+
 def test_a_changed_program_does_not_run(shim: Shim, hello: Path, tmp_path: Path) -> None:
     assert shim("-o", "root", "--format", "rootfs", hello).returncode == 0
     changed = bytearray((tmp_path / "root/hello").read_bytes())

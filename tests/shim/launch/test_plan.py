@@ -126,7 +126,7 @@ PLANS = st.builds(
     namespaces=st.sampled_from([0, 1 << 17, 0x7E02_0000, 1 << 29]),
     timeout=st.integers(0, 2**63 - 1),
     cgroup=st.none() | CGROUPS,
-    flags=st.sampled_from([0, 256, 512, *range(64)]).map(
+    flags=st.sampled_from([0, 256, 512, 2048, *range(64)]).map(
         lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT
     )
     | st.sampled_from([PlanFlag.ERRNO, PlanFlag.AUDIT | PlanFlag.EXEC_ALLOWED]).map(
@@ -244,7 +244,7 @@ BROKEN = {
         "header.sections",
         "6 in a file of 48 bytes",
     ),
-    "unknown flag": (put(GOOD, 20, "<I", 2048), "header.flags", "0x800"),
+    "unknown flag": (put(GOOD, 20, "<I", 4096), "header.flags", "0x1000"),
     "two answers": (put(GOOD, 20, "<I", 64 + 2), "header.flags", "0x42"),
     "all answers": (put(GOOD, 20, "<I", 128 + 64 + 2 + 1), "header.flags", "0xc3"),
     "audit without exec": (put(GOOD, 20, "<I", 128), "header.flags", "0x80"),
@@ -588,7 +588,7 @@ UNHOLDABLE: dict[str, tuple[dict[str, Any], str]] = {
     "negative limit": ({"limits": (ResourceLimit(0, -1, 0),)}, "limits"),
     "limits out of order": ({"limits": (ResourceLimit(7, 0, 0), ResourceLimit(1, 0, 0))}, "limits.resource"),
     "soft above hard": ({"limits": (ResourceLimit(1, 2, 1),)}, "limits.soft"),
-    "unknown flag": ({"flags": PlanFlag(0).__class__(2048)}, "header.flags"),
+    "unknown flag": ({"flags": PlanFlag(0).__class__(4096)}, "header.flags"),
     "negative entry point": ({"entry_point": -1}, "entry-point"),
     "entry point alone": ({"entry_point": 1}, "entry-point"),
     "relocations alone": ({"relocations": (Relocation(0, Moved.VDSO, Part.LOW),)}, "entry-point"),
