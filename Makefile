@@ -7,6 +7,8 @@ APT_PACKAGES := gcc libc6-dev make musl-tools python3-venv python3-dev
 # what this one may lack; without them tests are skipped.
 GUEST_PACKAGES := busybox-static qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi runc umoci \
 	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils libsodium-dev spin postgresql
+# A peer of images.
+BENCH_PACKAGES := mmdebstrap
 NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)
 T ?= tests
 RUNS ?= 200000
@@ -83,6 +85,7 @@ $(VENV)/.fuzz: $(VENV)/.ready
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.ready
+	@PYTHON="$(PYTHON)" sh native/system-packages.sh --optional $(BENCH_PACKAGES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 

@@ -183,9 +183,18 @@ def _print(console: Console, results: dict[str, Any], rows: list[tuple[str, str,
     _table(console, "real reports of SEV-SNP", results["reports"])
     _table(console, "real quotes", results["quotes"])
     _table(console, "images", results["images"]["rows"])
-    console.print({name: value for name, value in results["images"].items() if name != "rows"})
+    _table(console, "from the OCI layout to the first byte", _flat(results["images"]["starts"]))
+    console.print({name: results["images"][name] for name in ("skipped", "published, MB")})
     console.print({key: results[key] for key in ("verify", "cold start", "measure", "filter")})
     console.print(f"written to {RESULTS.relative_to(ROOT)}")
+
+
+def _flat(starts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return one row per program of what has one dictionary for each way to start it."""
+    return {
+        name: {f"{way}, {what}": value for way, row in ways.items() for what, value in (row or {}).items()}
+        for name, ways in starts.items()
+    }
 
 
 def _table(console: Console, title: str, rows: dict[str, dict[str, Any]]) -> None:

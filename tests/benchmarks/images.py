@@ -2,7 +2,8 @@
 How small is the image of a program, how fast is it built, and how fast does it start?
 
 Beside each image the tree that ldd would copy: the program and its DT_NEEDED libraries, without certificates,
-name services and whatever else is only opened.  `python -m tests.benchmarks.images` prints this alone.
+name services and whatever else is only opened; and Debian's smallest system with the program's package.
+`python -m tests.benchmarks.images` prints this alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import minbase, starts
+
 COMMAND = "from shim.cli.main import main; main()"
 C = '#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n'
 GO = 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("hello") }\n'
@@ -33,7 +36,15 @@ INSTALLED = {
 }
 PYTHON = "/usr/bin/python3.11"
 LIBRARY = "/usr/lib/python3.11"
-# PEERS.md has their sources; megabytes, compressed.
+# What comes out first, where something does before somebody connects.
+SAYS = {
+    **dict.fromkeys(("hello, musl", "hello, glibc", "hello, Go", "hello, Rust", "Python script"), b"hello\n"),
+    "busybox": b"BusyBox v",
+    "redis": b"Redis is starting",
+    "curl": b"curl: try",
+    "git": b"usage: git",
+}
+# What their makers say, compressed, in MB; where they give a range, its lower end.
 PUBLISHED = {
     "Alpine base": 5,
     "Chiseled Ubuntu": 5,
@@ -57,8 +68,8 @@ def measure() -> dict[str, Any]:
         programs = _programs(work, skipped)
         for name, arguments in programs.items():
             rows[name] = _row(work / f"{name}.image", arguments, work / "cache")
-        starts = _starts(work, rows, skipped)
-    return {"rows": rows, "starts": starts, "skipped": skipped, "published, MB": PUBLISHED}
+        started = _peers(work, programs, rows, skipped)
+    return {"rows": rows, "starts": started, "skipped": skipped, "published, MB": PUBLISHED}
 
 
 def _programs(work: Path, skipped: list[str]) -> dict[str, list[str]]:
@@ -119,12 +130,7 @@ def _row(image: Path, arguments: list[str], cache: Path) -> dict[str, Any]:
         layout = image.with_suffix(f".{how}")
         times[how] = _built(layout, ["--compress", how, "--level", level, *arguments], cache)
         sizes[how] = max(path.stat().st_size for path in (layout / "blobs/sha256").iterdir())
-    program = next(
-        word
-        for word in arguments
-        if word.startswith("/") and os.access(word, os.X_OK) and Path(word).is_file()
-    )
-    copied = _ldd(program)
+    copied = _ldd(_command(arguments)[0])
     return {
         "KB": whole // 1000,
         "of that the shim's": own // 1000,
@@ -155,37 +161,57 @@ def _ldd(program: str) -> list[bytes]:
     return [Path(path).read_bytes() for path in sorted({os.path.realpath(name) for name in names})]
 
 
-def _starts(work: Path, rows: dict[str, dict[str, Any]], skipped: list[str]) -> dict[str, float]:
-    """Return the milliseconds from an OCI layout on disk to the end of the program, unpacked and under runc."""
-    if shutil.which("umoci") is None or shutil.which("runc") is None or os.geteuid() != 0:
-        skipped.append("cold start: it takes umoci, runc and root")
-        return {}
-    found = {}
-    for name in rows:
-        if not name.startswith("hello"):
+def _peers(
+    work: Path, programs: dict[str, list[str]], rows: dict[str, dict[str, Any]], skipped: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Put sizes of Debian's smallest system with each program into its row; return how fast both start."""
+    no_peer, no_start = minbase.missing(), starts.missing()
+    skipped += [f"minbase: {no_peer}"] if no_peer else []
+    skipped += [f"cold starts: {no_start}"] if no_start else []
+    found: dict[str, dict[str, Any]] = {}
+    for name, arguments in programs.items():
+        command = _command(arguments)
+        peer = None if no_peer else _peer(name, command, work, skipped)
+        if peer is not None:
+            rows[name] |= {"minbase KB": peer.whole // 1000, "minbase gzip KB": peer.packed // 1000}
+        if no_start or name not in SAYS:
             continue
-        times = [_start(work / f"{name}.gzip", work / f"bundle-{number}", number) for number in range(5)]
-        if None in times:
-            skipped.append(f"cold start of {name}: runc does not work here")
-        else:
-            found[name] = round(min(seconds for seconds in times if seconds is not None) * 1000, 1)
-        for number in range(5):
-            shutil.rmtree(work / f"bundle-{number}", ignore_errors=True)
+        found[name] = {"shim": starts.fastest(work / f"{name}.gzip", work, 5, SAYS[name])}
+        if peer is not None:
+            minbase.write_layout(peer, _placed(command), work / "peer")
+            found[name]["minbase"] = starts.fastest(work / "peer", work, 2, SAYS[name])
+            shutil.rmtree(work / "peer")
+        skipped += [
+            f"cold start of {name}, {by}: not what it says outside"
+            for by, row in found[name].items()
+            if not row
+        ]
     return found
 
 
-def _start(layout: Path, bundle: Path, number: int) -> float | None:
-    started = time.perf_counter()
-    subprocess.run(["umoci", "--log=error", "unpack", "--image", f"{layout}:latest", str(bundle)], check=True)
-    unpacked = time.perf_counter() - started
-    config = bundle / "config.json"
-    value = json.loads(config.read_text())
-    value["process"]["terminal"] = False
-    config.write_text(json.dumps(value))
-    started = time.perf_counter()
-    name = f"shim-bench-{os.getpid()}-{number}"
-    done = subprocess.run(["runc", "run", name], cwd=bundle, capture_output=True, check=False)
-    return unpacked + time.perf_counter() - started if done.stdout == b"hello\n" else None
+def _peer(name: str, command: list[str], work: Path, skipped: list[str]) -> minbase.Peer | None:
+    """Return the system with the package of a program, or with the program as a file; with a script, too."""
+    owner = subprocess.run(["dpkg", "-S", command[0]], capture_output=True, text=True, check=False)
+    try:
+        peer = minbase.system(owner.stdout.partition(":")[0])
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        skipped.append(f"minbase with {name}: {error}")
+        return None
+    if owner.returncode:
+        return minbase.with_file(peer, Path(command[0]), _placed(command)[0], work)
+    return minbase.with_file(peer, work / "app.py", "/app.py", work) if "/app.py" in command else peer
+
+
+def _command(arguments: list[str]) -> list[str]:
+    """Return the program and its arguments without the options of `shim build`."""
+    at = next(n for n, word in enumerate(arguments) if os.access(word, os.X_OK) and Path(word).is_file())
+    return arguments[at:]
+
+
+def _placed(command: list[str]) -> list[str]:
+    """Return a command as it is in an image: what was made here is put below the root."""
+    made = not command[0].startswith("/usr/")
+    return [f"/{Path(command[0]).name}", *command[1:]] if made else command
 
 
 if __name__ == "__main__":
