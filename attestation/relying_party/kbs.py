@@ -133,8 +133,10 @@ def _devices(given: Attestation, peer: str) -> Sequence[tuple[str, Submission]]:
     found = []
     for name, wrapped in given.devices.items():
         kind = kbs_evidence.kind_of_devices(name)
-        for one in kbs_evidence.devices(wrapped):
-            found.append((kind, Submission(one.evidence, bound, one.certificates, one.event_log, peer)))
+        found += [
+            (kind, Submission(one.evidence, bound, one.certificates, one.event_log, peer))
+            for one in kbs_evidence.devices(wrapped)
+        ]
     return found
 
 

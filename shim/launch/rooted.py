@@ -12,7 +12,8 @@ import os
 import platform
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,30 +50,36 @@ def run_rooted(
     with tempfile.TemporaryDirectory(prefix="shim-") as place:
         reading, writing = os.pipe2(os.O_CLOEXEC)
         parent = os.getpid()
+        # Blocked until they can be passed on: one that came before would end this process alone.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
         child = os.fork()
         if child == 0:
             os.close(reading)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             _be_the_child(Path(place), fill, arguments, user, parent, writing)
-        os.close(writing)
-        with os.fdopen(reading, "rb") as file:
-            failed = file.read().decode(errors="replace")
-        status = _ended(child)
+        with _passing_on(child, mask):
+            os.close(writing)
+            with os.fdopen(reading, "rb") as file:
+                failed = file.read().decode(errors="replace")
+            status = os.waitpid(child, 0)[1]
     if failed:
         step, code, reason = failed.split("\0")
         raise LaunchError(step, reason, int(code))
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def _ended(child: int) -> int:
-    """Wait for the child; signals of the terminal reach it by themselves, others are passed on."""
+@contextmanager
+def _passing_on(child: int, mask: set[int | signal.Signals]) -> Iterator[None]:
+    """Signals of the terminal reach the child by themselves, others are passed on; `mask` is to block."""
 
     def pass_on(number: int, _: object) -> None:
         os.kill(child, number)
 
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _OF_TERMINALS}
     before |= {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
-        return os.waitpid(child, 0)[1]
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
