@@ -112,7 +112,10 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         trail.add(
             explain.binding(policy, kind.report_data(authenticated), bound, is_given=binding is not None)
         )
-        observed = kind.observed(authenticated, reference or "no reference value")
+        observed = {
+            **kind.observed(authenticated, reference or "no reference value"),
+            **kind.says(authenticated),
+        }
         trail.add(explain.rules(policy, observed, differences, kind.sources))
     result = replace(
         result,

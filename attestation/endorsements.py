@@ -110,14 +110,24 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
         return _parse_pem(data, where)
     if data[:1] == bytes([der.SEQUENCE]):
         return _parse_der(data, where)
-    text = data.strip()
-    if _HEXADECIMAL.fullmatch(text):
-        return _parse_der(bytes.fromhex(text.decode("ascii")), where)
-    if _BASE64.fullmatch(text):
-        return _parse_der(_decode(text, where), where)
+    written = _from_text(data.strip())
+    if written[:1] == bytes([der.SEQUENCE]):
+        return _parse_der(written, where)
     raise EvidenceFormatError(
         where, "", "neither PEM nor DER nor a certificate table nor JSON nor XML", "one of these"
     )
+
+
+def _from_text(text: bytes) -> bytes:
+    """Return what is written in hexadecimal or base64, nothing where it is neither."""
+    if _HEXADECIMAL.fullmatch(text):
+        return bytes.fromhex(text.decode("ascii"))
+    if _BASE64.fullmatch(text):
+        try:
+            return base64.b64decode(b"".join(text.split()), validate=True)
+        except binascii.Error:
+            return b""
+    return b""
 
 
 def from_certificate_table(data: bytes, where: str = "certificate table") -> Endorsements:

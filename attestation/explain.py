@@ -57,8 +57,18 @@ def rules(
             is_open = accepted == UNCHECKED.value or key not in said
             want, outcome = ("", Outcome.UNCHECKED) if is_open else (_shown(accepted), Outcome.HELD)
             source = sources.get(key.split(".", maxsplit=1)[0], "")
-            yield Check(key, _shown(said.get(key, UNCHECKED.value)), want, source, outcome)
+            yield Check(key, _found(said, key), want, source, outcome)
     yield from (_failed(one) for one in left)
+
+
+def _found(said: Mapping[str, object], key: str) -> str:
+    """Return what is said by a key, or by those of the table that it stands for."""
+    if key in said:
+        return _shown(said[key])
+    inner = [(name, value) for name, value in said.items() if name.startswith(f"{key}.")]
+    values = [f"{name.removeprefix(key + '.')} {_shown(value)}" for name, value in inner[:_LONGEST]]
+    more = f" and {len(inner) - _LONGEST} more" if len(inner) > _LONGEST else ""
+    return ", ".join(values) + more or "nothing"
 
 
 def _failed(mismatch: Mismatch) -> Check:

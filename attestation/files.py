@@ -92,6 +92,9 @@ def read_evidence(path: Path) -> bytes:
         return read_limited(path, "evidence")
     if (path / "quote.msg").exists():
         return _parts_of_tpm(path)
+    if not (path / "hcl_report.bin").exists() and not (path / "tpm_quote.json").exists():
+        want = "hcl_report.bin and tpm_quote.json of Azure, or quote.msg and the others of a TPM"
+        raise EvidenceFormatError(f"evidence {path}", "", "a directory without parts of evidence", want)
     quote = json_document.read(
         read_limited(path / "tpm_quote.json", "evidence"), str(path / "tpm_quote.json")
     )
@@ -185,6 +188,9 @@ def read_policy(path: Path) -> str:
     """
     try:
         return read_limited(path, "policy").decode("utf-8")
-    except (EvidenceFormatError, UnicodeDecodeError) as error:
-        problem = PolicyProblem(1, "file", str(error), f"UTF-8 text of at most {MAXIMUM_SIZE} bytes")
+    except EvidenceFormatError as error:
+        problem = PolicyProblem(1, "file", error.found, error.want)
         raise PolicyError(str(path), (problem,)) from error
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{error.object[error.start]:02x} at {error.start}"
+        raise PolicyError(str(path), (PolicyProblem(1, "file", found, "UTF-8 text"),)) from error

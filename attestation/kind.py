@@ -55,6 +55,10 @@ def _nothing(_authenticated: object, _rules: object) -> tuple[Mismatch, ...]:
     return ()
 
 
+def _no_words(_authenticated: object) -> Claims:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[E, A, R, T]):
     """
@@ -71,6 +75,7 @@ class Kind(Generic[E, A, R, T]):
         warnings: What will be a difference soon.
         reference: The label of the reference value that the measurement is, or None.
         observed: What a policy says that accepts this evidence and as little else as can be, by dotted key.
+        says: What the evidence says by keys whose values are words for what to do about it.
         volatile: Those of its keys that are another thing at every launch.
         sources: The document that defines what the keys of each table of a policy are about.
         claims: What was said, with what the endorsements add.
@@ -100,6 +105,7 @@ class Kind(Generic[E, A, R, T]):
     report_data: Callable[[A], bytes]
     lists_checked: Callable[[A], bool]
     concerns: Callable[[A, str], bool] = _always
+    says: Callable[[A], Claims] = _no_words
     volatile: frozenset[str] = frozenset()
     warnings: Callable[[A, R], tuple[Mismatch, ...]] = _nothing
     registers: Callable[[A], Registers] | None = None

@@ -68,7 +68,7 @@ def _row(tee: str) -> str:
     roots = (
         f"{kind.roots.name}, {len(kind.roots.keys)} pinned"
         if kind.roots.keys
-        else "keys that the policy names"
+        else f"keys{' or roots' if kind.named else ''} that the policy names"
     )
     log = "yes" if kind.registers else "no"
     lists = {"nvidia": "OCSP, lists", "cca": "none exists"}.get(tee, "lists")
@@ -149,10 +149,14 @@ def _fake(tee: str) -> tuple[bytes, Endorsements, Any, datetime]:
         case "cca":
             return cca.Token().evidence(), cca.KEYS, cca.NONE, cca.NOW
         case "nitro":
-            return aws.Nitro().document(), Endorsements(), aws.roots(), aws.NOW
+            return aws.Nitro().document(), Endorsements((), aws.ALL_LISTS), aws.roots(), aws.NOW
         case "nvidia":
             return nvidia.Device().evidence(), nvidia.Device().endorsements(), nvidia.roots(), aws.NOW
         case "tpm":
-            return tpm.Tpm().evidence(), Endorsements(), kinds.KINDS["tpm"].roots, aws.NOW
+            names = (("ak", "issuer"), ("issuer", "root"), ("root", "root"))
+            chain = tuple(tpm.certificate(*one) for one in names)
+            lists = (tpm.revocation_list("issuer"), tpm.revocation_list("root"))
+            data = tpm.Tpm(certificates=chain).evidence()
+            return data, Endorsements((), lists), kinds.KINDS["tpm"].roots, aws.NOW
         case _:
             return collect.collect(bytes(64))[0], Endorsements(), kinds.KINDS[tee].roots, amd.NOW

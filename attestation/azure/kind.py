@@ -13,7 +13,7 @@ from attestation.azure.observed import observed
 from attestation.azure.policy import AzurePolicy
 from attestation.azure.report import SOURCE
 from attestation.errors import EvidenceFormatError
-from attestation.kind import Kind
+from attestation.kind import Claims, Kind
 from attestation.policy_file import Section
 from attestation.result import Mismatch
 from attestation.tpm.quote import SOURCE as TPM_SOURCE
@@ -52,6 +52,9 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
     def seen(authenticated: Authenticated, label: str) -> dict[str, JsonValue]:
         return {**hardware.observed(_hardware(authenticated), label), **observed(authenticated)}
 
+    def says(authenticated: Authenticated) -> Claims:
+        return hardware.says(_hardware(authenticated))
+
     def lists_checked(authenticated: Authenticated) -> bool:
         return hardware.lists_checked(_hardware(authenticated))
 
@@ -68,6 +71,7 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
         appraise=mismatches,
         reference=reference,
         observed=seen,
+        says=says,
         sources={**hardware.sources, "pcrs": TPM_SOURCE, "vm": SOURCE},
         volatile=hardware.volatile,
         claims=claims.of_authenticated,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from attestation.bits import reserved
-from attestation.intel import bits
+from attestation.intel import bits, shortfall
 from attestation.intel.authenticate import Authenticated
 from attestation.intel.policy import PlatformRules, SgxPolicy, TcbRules, TdxPolicy
 from attestation.intel.report import SGX_SOURCE, TDX_SOURCE, EnclaveReport, TdReport
@@ -167,14 +167,36 @@ def _status(authenticated: Authenticated, rules: TcbRules) -> Iterator[Mismatch]
         return
     status = with_grace(tcb, authenticated.evaluated_at, rules.platform_grace, rules.qe_grace)
     if rules.status is not UNCHECKED and status.value not in rules.status:
-        want = " or ".join(sorted(rules.status))
-        yield Mismatch("tcb.status", tcb.summary, want, TCB_SOURCE, Verdict.TCB_TOO_LOW)
+        found, want = _shortfall(authenticated, rules.status)
+        yield Mismatch("tcb.status", tcb.summary + found, want, TCB_SOURCE, Verdict.TCB_TOO_LOW)
     if rules.rejected_advisories is not UNCHECKED:
         open_ones = sorted(rules.rejected_advisories.intersection(tcb.advisories))
         if open_ones:
             found, want = ", ".join(open_ones), "dealt with"
             yield Mismatch("tcb.rejected_advisories", found, want, TCB_SOURCE, Verdict.TCB_TOO_LOW)
     yield from _at_least("tcb.evaluation", tcb.evaluation, rules.evaluation, TCB_SOURCE, Verdict.TCB_TOO_LOW)
+
+
+def _shortfall(authenticated: Authenticated, accepted: frozenset[str]) -> tuple[str, str]:
+    """Return what a status comes from, and what would be one that is accepted."""
+    evidence, given = authenticated.evidence, authenticated.collateral
+    want = " or ".join(sorted(accepted))
+    short = (
+        ()
+        if given is None
+        else shortfall.to_status(
+            evidence.report,
+            evidence.signature.qe_report,
+            authenticated.extensions,
+            (given.info, given.identity),
+            accepted,
+        )
+    )
+    if not short:
+        return "", want
+    found = ", ".join(f"{one.component} is {one.found}" for one in short)
+    least = ", ".join(f"{one.component} at least {one.want}" for one in short)
+    return f": {found}", f"{want}: {least}"
 
 
 def _platform(authenticated: Authenticated, rules: PlatformRules) -> Iterator[Mismatch]:

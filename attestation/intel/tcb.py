@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from attestation.errors import NotAuthenticError, TcbError
+from attestation.intel import shortfall
 from attestation.intel.endorsements import PckExtensions
 from attestation.intel.report import EnclaveReport, TdReport
 from attestation.intel.tcb_info import EnclaveIdentity, Level, ModuleIdentity, TcbInfo, TcbStatus
@@ -156,33 +157,15 @@ def _check_family(pck: PckExtensions, info: TcbInfo) -> None:
 
 
 def _platform_level(pck: PckExtensions, svn: bytes, info: TcbInfo) -> Level:
-    first = 2 if svn and svn[1] > 0 else 0  # what counts of the module is in its own level then
     for level in info.levels:
-        if (
-            _at_least(pck.components, level.components)
-            and pck.pce_svn >= level.pce_svn
-            and _at_least(svn[first:], level.tdx_components[first:])
-        ):
+        if next(shortfall.of_platform(pck, svn, level), None) is None:
             return level
-    lowest = info.levels[-1] if info.levels else None
-    raise TcbError("platform TCB", _svns(pck, svn), _lowest(lowest), SOURCE)
-
-
-def _at_least(found: Sequence[int], want: Sequence[int]) -> bool:
-    return all(one >= least for one, least in zip(found, want, strict=True))
-
-
-def _svns(pck: PckExtensions, svn: bytes) -> str:
-    components = ".".join(map(str, pck.components))
-    return f"components {components}, PCESVN {pck.pce_svn}" + (f", TEE TCB {svn.hex()}" if svn else "")
-
-
-def _lowest(level: Level | None) -> str:
-    if level is None:
-        return "some level"
-    components = ".".join(map(str, level.components))
-    tdx = f", TEE TCB {bytes(level.tdx_components).hex()}" if level.tdx_components else ""
-    return f"at least components {components}, PCESVN {level.pce_svn}{tdx}"
+    if not info.levels:
+        raise TcbError("platform TCB", "no level", "some in the TCB info", SOURCE)
+    short = tuple(shortfall.of_platform(pck, svn, info.levels[-1]))
+    found = ", ".join(f"{one.component} is {one.found}" for one in short)
+    want = ", ".join(f"{one.component} at least {one.want}" for one in short)
+    raise TcbError("platform TCB", found, f"{want}, as in the lowest level", SOURCE)
 
 
 def _module_level(report: TdReport, svn: bytes, info: TcbInfo) -> Level | None:

@@ -9,7 +9,7 @@ from attestation.nvidia import claims, evidence, policy
 from attestation.nvidia.appraise import appraise
 from attestation.nvidia.authenticate import Authenticated, authenticate
 from attestation.nvidia.evidence import SOURCE, Evidence
-from attestation.nvidia.observed import observed
+from attestation.nvidia.observed import observed, says
 from attestation.nvidia.policy import NvidiaPolicy
 from attestation.nvidia.rim import SOURCE as RIM_SOURCE
 from attestation.nvidia.roots import NVIDIA, NvidiaRoots
@@ -26,6 +26,7 @@ def kind() -> Kind[Evidence, Authenticated, NvidiaPolicy, NvidiaRoots]:
         appraise=appraise,
         reference=lambda _, __: None,
         observed=observed,
+        says=says,
         sources={"measurements": SOURCE, "device": SOURCE, "manifests": RIM_SOURCE},
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from attestation.nvidia.authenticate import Authenticated
 from attestation.nvidia.evidence import DRIVER
@@ -27,6 +27,24 @@ def observed(authenticated: Authenticated, _label: str) -> dict[str, JsonValue]:
         "manifests.vbios": UNCHECKED if known.vbios is None else "required",
         **_hold("manifests", signers),
     }
+
+
+def says(authenticated: Authenticated) -> dict[str, JsonValue]:
+    """Return what is said, in words, by keys that say what to do about it."""
+    known = authenticated.manifests
+    signers = [state for one in known.given for state in one.states]
+    manifests = {"driver": known.driver, "vbios": known.vbios}
+    return {
+        **{f"manifests.{name}": "supplied" for name, one in manifests.items() if one is not None},
+        **_held("device", authenticated.states),
+        **_held("manifests", signers),
+    }
+
+
+def _held(section: str, states: Sequence[State]) -> dict[str, JsonValue]:
+    held = [one.certificate.common_name for one in states if one.held]
+    said = f"on hold: {', '.join(held)}" if held else "none on hold"
+    return {f"{section}.certificate_hold": said} if any(one.answer for one in states) else {}
 
 
 def _hold(section: str, states: Iterable[State]) -> dict[str, JsonValue]:

@@ -9,7 +9,7 @@ from attestation.snp import claims, evidence, policy
 from attestation.snp.appraise import SOURCES, appraise, reference
 from attestation.snp.authenticate import Authenticated, authenticate
 from attestation.snp.evidence import Evidence
-from attestation.snp.observed import VOLATILE, observed
+from attestation.snp.observed import VOLATILE, observed, says
 from attestation.snp.policy import SnpPolicy
 from attestation.snp.products import Product, with_cpuid
 from attestation.snp.roots import Roots
@@ -51,6 +51,7 @@ def kind(
         appraise=appraise,
         reference=reference,
         observed=observed,
+        says=says,
         sources=SOURCES,
         volatile=VOLATILE,
         claims=claims.of_authenticated,

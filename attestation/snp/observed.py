@@ -54,6 +54,14 @@ def observed(authenticated: Authenticated, label: str) -> dict[str, JsonValue]:
     }
 
 
+def says(authenticated: Authenticated) -> dict[str, JsonValue]:
+    """Return what the report says, in words, by keys that say what to do about it."""
+    report = authenticated.report
+    digest = report.author_key_digest.hex() if report.author_key_en else "no author key"
+    firmware = "committed" if _is_committed(report) else "not yet committed"
+    return {"report.author_key_digest": digest, "firmware.provisional": firmware}
+
+
 def _is_committed(report: Report) -> bool:
     is_same = report.current_version == report.committed_version
     return is_same and report.current_tcb == report.committed_tcb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attestation import files
+from attestation import files, kinds
 from attestation.endorsements import Endorsements
-from attestation.errors import AuthenticationError
+from attestation.errors import AuthenticationError, EvidenceFormatError
 from attestation.kind import Kind
 from attestation.verdict import Verdict
 from shim.errors import ShimError
@@ -135,3 +136,30 @@ def read_named(paths: tuple[Path, ...]) -> Endorsements:
         more = f" and {len(found.left) - _MOST_NAMED} more" if len(found.left) > _MOST_NAMED else ""
         click.echo(f"shim: not read as endorsements: {', '.join(named)}{more}", err=True)
     return found.endorsements
+
+
+def parsed(data: bytes, tee: str) -> object:
+    """
+    Return evidence; where it is of another kind, the error says of which.
+
+    Raises:
+        EvidenceFormatError: it is of no kind.
+        click.UsageError: it is of another.
+    """
+    try:
+        evidence: object = kinds.KINDS[tee].parse(data)
+    except EvidenceFormatError as error:
+        other = readable_as(data)
+        if other is None:
+            raise
+        raise click.UsageError(f"{error}; it can be read as {other}: --tee {other}") from error
+    return evidence
+
+
+def readable_as(data: bytes) -> str | None:
+    """Return the first kind of evidence that data can be read as, None for none."""
+    for name, kind in kinds.KINDS.items():
+        with contextlib.suppress(AuthenticationError):
+            kind.parse(data)
+            return name
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     from shim.cli import attestation_output, endorsing
 
     kind = kinds.KINDS[tee]
-    evidence = _parsed(data, tee)
+    evidence = endorsing.parsed(data, tee)
     lookup = endorsing.Lookup(
         kind=kind,
         data=data,
@@ -86,19 +85,3 @@ def command(  # noqa: PLR0913  # one parameter per option
         simulated=kind.simulated,
         lists_checked=kind.lists_checked(authenticated),
     )
-
-
-def _parsed(data: bytes, tee: str) -> object:
-    """Return the evidence; where it is of another kind, the error says of which."""
-    from attestation import kinds
-    from attestation.errors import AuthenticationError, EvidenceFormatError
-
-    try:
-        evidence: object = kinds.KINDS[tee].parse(data)
-    except EvidenceFormatError as error:
-        for name, kind in kinds.KINDS.items():
-            with contextlib.suppress(AuthenticationError):
-                kind.parse(data)
-                raise click.UsageError(f"{error}; it can be read as {name}: --tee {name}") from error
-        raise
-    return evidence

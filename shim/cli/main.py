@@ -112,8 +112,12 @@ def run(arguments: list[str]) -> int:
         for note in getattr(error, "__notes__", ()):
             say(note)
         return int(getattr(error, "exit_code", 1))
+    except click.exceptions.NoArgsIsHelpError as error:
+        with contextlib.suppress(OSError):
+            click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
-        say(error.format_message())
+        say(error.format_message().replace(":\n\t", ": ").replace(",\n\t", ", "))  # lists of choices
         return EXIT_REFUSED if launching else error.exit_code
     except click.Abort:
         return 130

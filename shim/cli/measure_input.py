@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from images.measure.firmware import Firmware
 
 F = TypeVar("F", bound=Callable[..., object])
 MAXIMUM_FIRMWARE = 1 << 24
@@ -38,12 +43,64 @@ FORMAT = click.option(
     default="hex",
     help="How to print the digests; toml: the lines as a policy takes them.",
 )
-FIRMWARE = input_file(
-    "--firmware", "firmware_path", required=True, text="The firmware image (OVMF), as the VMM gets it."
+_BOOTED = (
+    input_file(
+        "--firmware", "firmware", required=True, text="The firmware image (OVMF), as the VMM gets it."
+    ),
+    input_file("--kernel", "kernel", text="The kernel that the VMM hands over."),
+    input_file("--initrd", "initrd", text="Its initrd."),
+    click.option("--cmdline", metavar="TEXT", default=None, help="Its command line."),
 )
-KERNEL = input_file("--kernel", "kernel_path", text="The kernel that the VMM hands over.")
-INITRD = input_file("--initrd", "initrd_path", text="Its initrd.")
-CMDLINE = click.option("--cmdline", metavar="TEXT", default=None, help="Its command line.")
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """What a VM is started with: the paths of firmware, kernel and initrd, and the command line."""
+
+    firmware: Path
+    kernel: Path | None
+    initrd: Path | None
+    cmdline: str | None
+
+    @property
+    def named(self) -> str:
+        """The files, for a label."""
+        files = (("firmware", self.firmware), ("kernel", self.kernel), ("initrd", self.initrd))
+        return ", ".join(f"{what} {path.name}" for what, path in files if path is not None)
+
+    def parsed_firmware(self) -> Firmware:
+        """
+        Return the firmware.
+
+        Raises:
+            InputFileError, FirmwareError: it cannot be read, or is none.
+        """
+        from images.measure import firmware
+
+        return firmware.parse(read(self.firmware, "firmware", MAXIMUM_FIRMWARE))
+
+    def handed_over(self) -> tuple[bytes, bytes, bytes] | None:
+        """Return kernel, initrd and command line as bytes, or None when no kernel is handed over."""
+        if self.kernel is None:
+            if self.initrd is not None or self.cmdline is not None:
+                raise click.UsageError("--initrd and --cmdline mean nothing without --kernel")
+            return None
+        data = b"" if self.initrd is None else read(self.initrd, "initrd", MAXIMUM_IMAGE)
+        return read(self.kernel, "kernel", MAXIMUM_IMAGE), data, os.fsencode(self.cmdline or "")
+
+
+def booted_files(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of what a VM is started with, as one argument, `booted`."""
+
+    @functools.wraps(command)
+    def with_booted(
+        *, firmware: Path, kernel: Path | None, initrd: Path | None, cmdline: str | None, **others: object
+    ) -> None:
+        command(booted=Booted(firmware, kernel, initrd, cmdline), **others)
+
+    for option in reversed(_BOOTED):
+        with_booted = option(with_booted)
+    return with_booted
 
 
 def read(path: Path, what: str, limit: int) -> bytes:
@@ -70,15 +127,3 @@ def read(path: Path, what: str, limit: int) -> bytes:
     if len(data) > limit:
         raise InputFileError(where, f"more than {limit} bytes", f"at most {limit} bytes")
     return data
-
-
-def direct_boot(
-    kernel: Path | None, initrd: Path | None, cmdline: str | None
-) -> tuple[bytes, bytes, bytes] | None:
-    """Return kernel, initrd and command line as bytes, or None when no kernel is handed over."""
-    if kernel is None:
-        if initrd is not None or cmdline is not None:
-            raise click.UsageError("--initrd and --cmdline mean nothing without --kernel")
-        return None
-    data = b"" if initrd is None else read(initrd, "initrd", MAXIMUM_IMAGE)
-    return read(kernel, "kernel", MAXIMUM_IMAGE), data, os.fsencode(cmdline or "")

@@ -12,14 +12,10 @@ from images.measure.vcpu import SIGNATURES, signature
 from images.measure.vmsa import Vmm
 from shim.cli.arguments import hexadecimal
 from shim.cli.measure_input import (
-    CMDLINE,
-    FIRMWARE,
     FORMAT,
-    INITRD,
-    KERNEL,
-    MAXIMUM_FIRMWARE,
     MAXIMUM_KEY,
-    direct_boot,
+    Booted,
+    booted_files,
     input_file,
     integer,
     read,
@@ -28,10 +24,7 @@ from shim.cli.measure_output import Value, show
 
 
 @click.command("snp")
-@FIRMWARE
-@KERNEL
-@INITRD
-@CMDLINE
+@booted_files
 @click.option(
     "--vcpus",
     "counts",
@@ -78,10 +71,7 @@ from shim.cli.measure_output import Value, show
 @FORMAT
 def snp(  # noqa: PLR0913  # one parameter per option
     *,
-    firmware_path: Path,
-    kernel_path: Path | None,
-    initrd_path: Path | None,
-    cmdline: str | None,
+    booted: Booted,
     counts: tuple[int, ...],
     vcpu_type: str | None,
     vcpu_signature: int | None,
@@ -97,7 +87,7 @@ def snp(  # noqa: PLR0913  # one parameter per option
     With --kernel, the VMM has to put hashes into the guest (QEMU: kernel-hashes=on), and the firmware must
     have a place for them; else it would boot any kernel, and this is refused.
     """
-    from images.measure import firmware as firmwares, kernel_hashes, snp as recipe
+    from images.measure import kernel_hashes, snp as recipe
 
     given = [value for value in (vcpu_type, vcpu_signature, numbers) if value is not None]
     if len(given) > 1 or (not given and vmm == Vmm.QEMU.value):
@@ -105,20 +95,18 @@ def snp(  # noqa: PLR0913  # one parameter per option
     cpu = signature(*numbers) if numbers is not None else vcpu_signature or 0
     cpu = cpu if vcpu_type is None else SIGNATURES[vcpu_type]
     launches = [Launch(count, cpu, Vmm(vmm), guest_features) for count in counts]
-    firmware = firmwares.parse(read(firmware_path, "firmware", MAXIMUM_FIRMWARE))
-    boot = direct_boot(kernel_path, initrd_path, cmdline)
+    firmware = booted.parsed_firmware()
+    boot = booted.handed_over()
     hashes = None if boot is None else kernel_hashes.kernel_hashes(*boot)
     after = firmware_digest or recipe.firmware_digest(firmware)
 
     kind = f" {vcpu_type or f'{cpu:#x}'}" if given else ""
     machine = f"{vmm}, vCPUs {{}}{kind}, guest features {guest_features:#x}"
-    files = [("firmware", firmware_path), ("kernel", kernel_path), ("initrd", initrd_path)]
-    named = ", ".join(f"{what} {path.name}" for what, path in files if path is not None)
     values = [
         Value(
             "measurement",
             recipe.launch_digest(firmware, launch, hashes, after_firmware=after),
-            f"{machine.format(launch.vcpus)}, {named}",
+            f"{machine.format(launch.vcpus)}, {booted.named}",
         )
         for launch in launches
     ]

@@ -7,14 +7,10 @@ from pathlib import Path
 import click
 
 from shim.cli.measure_input import (
-    CMDLINE,
-    FIRMWARE,
     FORMAT,
-    INITRD,
-    KERNEL,
-    MAXIMUM_FIRMWARE,
     MAXIMUM_TABLES,
-    direct_boot,
+    Booted,
+    booted_files,
     input_file,
     read,
 )
@@ -22,10 +18,7 @@ from shim.cli.measure_output import Value, show
 
 
 @click.command("tdx")
-@FIRMWARE
-@KERNEL
-@INITRD
-@CMDLINE
+@booted_files
 @click.option(
     "--patched-for",
     "mebibytes",
@@ -54,10 +47,7 @@ from shim.cli.measure_output import Value, show
 @FORMAT
 def tdx(  # noqa: PLR0913  # one parameter per option
     *,
-    firmware_path: Path,
-    kernel_path: Path | None,
-    initrd_path: Path | None,
-    cmdline: str | None,
+    booted: Booted,
     mebibytes: int | None,
     page_order: str,
     hob_path: Path | None,
@@ -73,17 +63,17 @@ def tdx(  # noqa: PLR0913  # one parameter per option
     RTMR0 is what the VMM says of its machine: it follows only from the hand-off block and the ACPI files that
     the VMM made.
     """
-    from images.measure import firmware as firmwares, setup_header, tdx as recipe
+    from images.measure import setup_header, tdx as recipe
 
-    firmware = firmwares.parse(read(firmware_path, "firmware", MAXIMUM_FIRMWARE))
-    boot = direct_boot(kernel_path, initrd_path, cmdline)
+    firmware = booted.parsed_firmware()
+    boot = booted.handed_over()
     if boot is None and mebibytes is not None:
         raise click.UsageError("--patched-for means nothing without --kernel")
     given = [path for path in (hob_path, loader_path, rsdp_path, tables_path) if path is not None]
     if len(given) not in {0, 4}:
         raise click.UsageError("want all or none of --td-hob, --acpi-loader, --acpi-rsdp, --acpi-tables")
 
-    label = f"firmware {firmware_path.name}, pages added {page_order}"
+    label = f"firmware {booted.firmware.name}, pages added {page_order}"
     values = [Value("mr_td", recipe.mrtd(firmware, recipe.PageOrder(page_order)), label)]
     if given:
         platform = recipe.Platform(*(read(path, "platform", MAXIMUM_TABLES) for path in given))

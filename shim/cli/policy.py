@@ -51,6 +51,7 @@ def init(  # noqa: PLR0913  # one parameter per option
     from shim.cli import endorsing
 
     evidence = files.read_evidence(evidence_path)
+    endorsing.parsed(evidence, tee)
     lookup = endorsing.Lookup(
         kind=kinds.KINDS[tee],
         data=evidence,

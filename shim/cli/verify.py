@@ -96,6 +96,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     from attestation.kinds import KINDS
     from attestation.result import AttestationResult
     from attestation.trail import SILENT, Trail
+    from attestation.verdict import Verdict
     from shim.cli import attestation_output, endorsing
 
     if report_data is not None and (nonce or public_key or plan_digest):
@@ -138,5 +139,11 @@ def command(  # noqa: PLR0913  # one parameter per option
     except AppraisalError as error:
         show(error.result)
         lookup.advise(error, error.result.verdict)
+        if error.result.verdict is Verdict.MALFORMED:
+            other = endorsing.readable_as(evidence)
+            if other not in {None, rules.tee}:
+                error.add_note(f"the policy is for {rules.tee}, and this can be read as {other}")
+        elif error.mismatches[0].field == "binding" and binding is None:
+            error.add_note("give what was sent: --nonce, or --report-data for a policy that wants it exactly")
         raise
     show(result)

@@ -331,8 +331,9 @@ def test_policy_init_writes_a_policy_that_verify_affirms(simulated: Path, tmp_pa
 
 def test_policy_init_of_another_kind_says_so(simulated: Path) -> None:
     code, output, message = run(policy.command, "init", simulated, "--tee", "nitro")
-    assert (code, output) == (10, "")
-    assert message.startswith("attestation document.tag")
+    assert (code, output) == (2, "")
+    assert "attestation document.tag" in message
+    assert "it can be read as snp: --tee snp" in message
 
 
 def test_policy_init_of_what_is_not_authentic_writes_nothing(simulated: Path, tmp_path: Path) -> None:
@@ -423,6 +424,76 @@ def test_policy_schema_is_json() -> None:
 
 def test_the_command_line_knows_every_kind() -> None:
     assert tuple(kinds.KINDS) == KINDS
+
+
+def notes(*arguments: str | Path) -> tuple[int, str]:
+    """Return exit code and everything on standard error of the whole program."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from shim.cli.main import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_evidence_of_another_kind_than_the_policys_is_said(simulated: Path) -> None:
+    policies = EXAMPLES / "policy-tdx.toml"
+    code, message = notes("verify", simulated, "--policy", policies, "--nonce", NONCE)
+    assert code == 10
+    assert "shim: the policy is for tdx, and this can be read as snp" in message
+
+
+def test_a_binding_that_was_not_given_is_asked_for(simulated: Path) -> None:
+    code, message = notes("verify", simulated, *SIMULATED)
+    assert code == 15
+    assert "shim: give what was sent: --nonce" in message
+
+
+@pytest.mark.parametrize("group", ["policy", "measure"])
+def test_a_group_without_a_command_prints_its_help(group: str) -> None:
+    code, message = notes(group)
+    assert code == 2
+    assert message.startswith(f"Usage: shim {group} [OPTIONS] COMMAND")
+    assert "\\x0a" not in message
+
+
+def test_choices_that_are_missing_are_listed_on_one_line() -> None:
+    code, message = notes("policy", "example")
+    assert (code, len(message.splitlines())) == (2, 1)
+    assert "Choose from: snp, tdx, sgx," in message
+
+
+def test_a_directory_without_evidence_is_named(tmp_path: Path) -> None:
+    code, _, message = run(inspect.command, tmp_path)
+    assert code == 10
+    assert message.startswith(f"evidence {tmp_path}: found a directory without parts of evidence, want ")
+
+
+@pytest.mark.parametrize(
+    ("contents", "found"),
+    [
+        (None, "found No such file or directory, want a file that can be read"),
+        (b"\xff\xfe", "found byte 0xff at 0, want UTF-8 text"),
+        (bytes((1 << 20) + 1), f"found {(1 << 20) + 1} bytes, want at most {1 << 20} bytes"),
+    ],
+)
+def test_a_policy_that_cannot_be_read(tmp_path: Path, contents: bytes | None, found: str) -> None:
+    path = tmp_path / "policy.toml"
+    if contents is not None:
+        path.write_bytes(contents)
+    code, _, message = run(policy.check, path)
+    assert (code, message) == (2, f"{path}:1: file: {found}\n")
+
+
+@pytest.mark.parametrize("text", [b"localhost\n", b"abcd", b"ff00", b"", b"-----BEGIN\n"])
+def test_text_that_holds_no_endorsement(tmp_path: Path, simulated: Path, text: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(text)
+    code, _, message = run(inspect.command, simulated, "--tee", "simulated", "--endorsements", path)
+    assert code == 10
+    assert message.startswith(f"{path}")
+    assert "neither PEM nor DER" in message or "BEGIN without END" in message
 
 
 @pytest.mark.parametrize("case", vectors.cases("azure", role="vek")[:1])

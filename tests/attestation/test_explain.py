@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.x509 import ocsp
 
 from attestation.appraise import appraise
 from attestation.errors import AppraisalError
@@ -23,9 +25,11 @@ from attestation.trail import SILENT, Outcome, Trail
 from shim.cli import verify
 from tests import kinds_document, vectors
 from tests.attestation.test_policy_init import ACCEPTED, drafted, material, real
-from tests.fakes.policies import toml
+from tests.fakes import amd, aws, nvidia
+from tests.fakes.policies import changed, lax, policy, toml
 from tests.vectors import Case
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "attestation" / "examples"
 GENERAL = {"tee", "boot", "binding", "max_clock_skew", "crl"}
 # Longer than any grace is no stricter, and 255 is the highest version that there is.
 NO_STRICTER = {"tcb.platform_grace", "tcb.qe_grace"}
@@ -157,6 +161,56 @@ def test_minima_of_other_products_are_not_held() -> None:
     assert {key.split(".")[1] for key in outcomes} == {"Milan", "Genoa"}
     for key, outcome in outcomes.items():
         assert outcome is (Outcome.HELD if key.startswith("tcb.Milan.") else Outcome.UNCHECKED)
+
+
+def test_a_table_that_is_left_unchecked_shows_what_is_in_it() -> None:
+    chip, authority = amd.Chip(), amd.Amd()
+    for key, want in (
+        ("tcb.Milan.launch", "bootloader 4, tee 0, snp 24, microcode 219"),
+        ("tcb.Milan.launch.snp", ""),
+    ):
+        values = changed("tcb.Milan.launch", "unchecked", changed("binding", "unchecked"))
+        trail = Trail()
+        supplied = authority.endorsements(chip, lists=[authority.crl()])
+        appraise(
+            chip.report(5), supplied, policy(values), binding=None, now=amd.NOW, roots=authority.roots,
+            trail=trail,
+        )  # fmt: skip
+        found = [(one.found, one.outcome) for one in trail.checks if one.field == key]
+        assert found == ([(want, Outcome.UNCHECKED)] if want else [])
+
+
+def test_a_whole_table_that_is_left_unchecked_is_counted() -> None:
+    chip, authority, trail = amd.Chip(), amd.Amd(), Trail()
+    values = policy(lax(bytes(range(48)), "clear"))
+    supplied = authority.endorsements(chip)
+    appraise(chip.report(5), supplied, values, binding=None, now=amd.NOW, roots=authority.roots, trail=trail)
+    (one,) = [one for one in trail.checks if one.field == "tcb"]
+    assert one.found.startswith("Milan.reported.bootloader 4, ")
+    assert one.found.endswith(" and 12 more")
+
+
+@pytest.mark.parametrize(("held", "found"), [(True, "on hold: instance"), (False, "none on hold")])
+def test_a_hold_that_is_accepted_is_said(held: bool, found: str) -> None:  # noqa: FBT001
+    state = (
+        {"state": ocsp.OCSPCertStatus.REVOKED, "reason": x509.ReasonFlags.certificate_hold} if held else {}
+    )
+    device, trail = nvidia.Device(), Trail()
+    more = device.endorsements(responses=(nvidia.Status(**state).response(),))  # type: ignore[arg-type]
+    text = (EXAMPLES / "policy-nvidia.toml").read_text()
+    values = changed("device.certificate_hold", "accepted", changed("crl", "unchecked", tomllib.loads(text)))
+    with pytest.raises(AppraisalError):  # for other keys of the example
+        appraise(
+            device.evidence(),
+            more,
+            policy(values),
+            binding=None,
+            now=aws.NOW,
+            roots=nvidia.roots(),
+            trail=trail,
+        )
+    (one,) = [one for one in trail.checks if one.field == "device.certificate_hold"]
+    assert (one.found, one.want, one.outcome) == (found, "accepted", Outcome.HELD)
 
 
 def test_what_the_author_states_is_not_held() -> None:

@@ -259,6 +259,61 @@ def test_a_status_that_is_accepted() -> None:
     assert judge(OLD_PLATFORM, values).verdict is Verdict.AFFIRMING
 
 
+def status_mismatch(fake: Intel, *accepted: str) -> tuple[str, str]:
+    with pytest.raises(AppraisalError) as caught:
+        judge(fake, changed("tcb.qe_svn", "unchecked", changed("tcb.status", list(accepted), FREE_MODULE)))
+    (one,) = [one for one in caught.value.mismatches if one.field == "tcb.status"]
+    return one.found, one.want
+
+
+FREE_MODULE = changed("tcb.tee_svn", "unchecked", TDX)
+ONE_SHORT = (3,) * 7 + (2,) + (3,) * 8
+TDX_LEVELS = {
+    **TCB_INFO,
+    "tcbLevels": [
+        intel.level("UpToDate", 3, tdx=(9, 9, 4) + (0,) * 13),
+        intel.level("OutOfDate", 2, "INTEL-SA-2"),
+    ],
+}
+
+
+def test_a_shortfall_names_component_and_distance() -> None:
+    short = Intel(platform=Platform(components=ONE_SHORT))
+    found, want = status_mismatch(short, "UpToDate")
+    assert found == "OutOfDate (platform OutOfDate, TDX module UpToDate, QE UpToDate): component 8 is 2"
+    assert want == "UpToDate: component 8 at least 3"
+    found, want = status_mismatch(Intel(qe={"isv_svn": 3}), "UpToDate", "SWHardeningNeeded")
+    assert (found.split(": ")[1], want) == (
+        "TD_QE ISVSVN is 3",
+        "SWHardeningNeeded or UpToDate: TD_QE ISVSVN at least 4",
+    )
+    found, want = status_mismatch(OLD_MODULE, "UpToDate")
+    assert (found.split(": ")[1], want) == ("TDX_01 ISVSVN is 2", "UpToDate: TDX_01 ISVSVN at least 5")
+    # The first two are the module's own, and count only in its levels.
+    found, want = status_mismatch(Intel(tcb_info=TDX_LEVELS), "UpToDate")
+    assert (found.split(": ")[1], want) == (
+        "TEE TCB component 3 is 0",
+        "UpToDate: TEE TCB component 3 at least 4",
+    )
+    both = status_mismatch(replace(OLD_MODULE, platform=Platform(components=ONE_SHORT)), "UpToDate")
+    assert both[1] == "UpToDate: component 8 at least 3, TDX_01 ISVSVN at least 5"
+
+
+def test_a_status_that_no_level_has_names_no_component() -> None:
+    assert status_mismatch(OLD_PLATFORM, "ConfigurationNeeded") == (
+        "OutOfDate (platform OutOfDate, TDX module UpToDate, QE UpToDate)",
+        "ConfigurationNeeded",
+    )
+
+
+def test_a_platform_below_every_level_is_told_what_it_lacks() -> None:
+    with pytest.raises(AppraisalError) as caught:
+        judge(Intel(platform=Platform(components=(2, 1) + (2,) * 14, pce_svn=10)), TDX)
+    (one,) = caught.value.mismatches
+    assert (one.field, one.found) == ("platform TCB", "component 2 is 1, PCESVN is 10")
+    assert one.want == "component 2 at least 2, PCESVN at least 11, as in the lowest level"
+
+
 OLD_QE = Intel(qe={"isv_svn": 3})
 OLD_MODULE = Intel(report=intel.td(tee_tcb_svn=bytes([2, 1]) + bytes(14)))
 DAYS = (NOW - datetime(2025, 1, 1, tzinfo=UTC)).days  # since the date of every level of the fake
@@ -317,7 +372,9 @@ def test_the_next_recovery_is_warned_of_and_refuses_nothing() -> None:
 def test_a_platform_without_a_level_in_the_next_recovery_is_warned_of() -> None:
     result = judge(Intel(), TDX, early(intel.level("UpToDate", 4)))
     (warning,) = result.warnings
-    assert warning.found.startswith("no level, from TCB recovery 19 on: platform TCB components 3.3.3")
+    assert warning.found.startswith(
+        "no level, from TCB recovery 19 on: platform TCB component 1 is 3, component 2"
+    )
 
 
 def test_nothing_is_warned_of_where_the_next_recovery_changes_nothing() -> None:
