@@ -191,6 +191,15 @@ class Ledger:
                 one.result = one.work(Writing(self.keys, statements, chain))
             chain.close()
 
+    def check(self) -> None:
+        """
+        Ask the store for something.
+
+        Raises:
+            UnavailableError: it does not answer.
+        """
+        self.database.rows("SELECT 1")
+
     def prune(self, *, now: int) -> None:
         """
         Forget nonces, sessions and releases whose time is long over.
