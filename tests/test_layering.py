@@ -63,7 +63,7 @@ ONLY_IN = {
     "semver": ("images.packages.versions",),
     "spdx_tools": ("images.sbom.spdx",),
     "univers": ("images.packages.versions",),
-    "ssl": ("attestation.fetch.http_transport", "attestation.client"),
+    "ssl": ("attestation.fetch.http_transport", "attestation.client", "attestation.relying_party.tls"),
     "httpcore": ("attestation.fetch.http_transport", "attestation.client"),
     "uvicorn": ("attestation.relying_party.server",),
     "starlette": ("attestation.relying_party",),

@@ -67,6 +67,13 @@ TABLES = (
         mac {bytes} NOT NULL
     )
     """,
+    """
+    CREATE TABLE IF NOT EXISTS forgotten (
+        which BIGINT PRIMARY KEY,
+        before BIGINT NOT NULL
+    )
+    """,
+    "INSERT INTO forgotten VALUES (0, 0) ON CONFLICT DO NOTHING",
     "CREATE INDEX IF NOT EXISTS nonces_expires ON nonces (expires)",
     "CREATE INDEX IF NOT EXISTS sessions_expires ON sessions (expires)",
     "CREATE INDEX IF NOT EXISTS releases_expires ON releases (expires)",
@@ -89,9 +96,11 @@ class Database(Protocol):
 
     Attributes:
         lock: What a query ends in whose row nobody else may change before the transaction is over.
+        share: The same, where others may ask for it at the same time.
     """
 
     lock: str
+    share: str
 
     def transaction(self) -> AbstractContextManager[Statements]:
         """

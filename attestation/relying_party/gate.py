@@ -67,9 +67,11 @@ class MediaTypeError(RelyingPartyError):
 class Gate:
     """Counts and limits what comes to an application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, limit: RateLimit) -> None:
-        """Stand before `app`."""
-        self._app, self._metrics, self._limit = app, metrics, limit
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, limit: RateLimit, free: frozenset[str] = frozenset()
+    ) -> None:
+        """Stand before `app`; paths that are `free` cost next to nothing, and nobody is limited there."""
+        self._app, self._metrics, self._limit, self._free = app, metrics, limit, free
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let the application do it."""
@@ -86,7 +88,7 @@ class Gate:
             await send(message)
 
         with self._metrics.in_flight.track_inprogress():
-            if self._limit.allows(peer(scope)):
+            if scope["path"] in self._free or self._limit.allows(peer(scope)):
                 await self._app(scope, receive, counted)
             else:
                 await problem(429, headers={"Retry-After": "1"})(scope, receive, counted)

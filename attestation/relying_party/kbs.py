@@ -130,13 +130,13 @@ def _submission(tee: str, given: Attestation, peer: str) -> Submission:
 def _devices(given: Attestation, peer: str) -> Sequence[tuple[str, Submission]]:
     """Return kind and evidence of every device: what came along has to be accepted as well."""
     bound = kbs_evidence.device_binding(given.device_digest)
-    found = []
+    found: list[tuple[str, Submission]] = []
     for name, wrapped in given.devices.items():
         kind = kbs_evidence.kind_of_devices(name)
-        found += [
+        found += (
             (kind, Submission(one.evidence, bound, one.certificates, one.event_log, peer))
             for one in kbs_evidence.devices(wrapped)
-        ]
+        )
     return found
 
 

@@ -63,11 +63,19 @@ class Session:
 class Writing:
     """One request's part of a transaction."""
 
-    def __init__(self, keys: Keyring, statements: Statements, chain: Chain) -> None:
+    def __init__(self, keys: Keyring, statements: Statements, chain: Chain, forgotten: int) -> None:
         self._keys, self._statements, self._chain = keys, statements, chain
+        self._forgotten = forgotten
 
     def spend(self, nonce: bytes, expires: int) -> bool:
-        """Return whether the nonce was not spent before; from now on it is."""
+        """
+        Return whether the nonce was not spent before; from now on it is.
+
+        One whose time was over when others of its time were forgotten may have been spent: a clock that was
+        ahead for a while must not make it count again.
+        """
+        if expires < self._forgotten:
+            return False
         changed = self._statements.change(
             "INSERT INTO nonces VALUES (?, ?) ON CONFLICT DO NOTHING", (nonce, expires)
         )
@@ -187,9 +195,19 @@ class Ledger:
     def _transact(self, batch: list[_Waiting]) -> None:
         with self.database.transaction() as statements:
             chain = Chain(self.keys, self.instance, statements, self.database.lock)
+            forgotten = _forgotten(statements, self.database.share)
             for one in batch:
-                one.result = one.work(Writing(self.keys, statements, chain))
+                one.result = one.work(Writing(self.keys, statements, chain, forgotten))
             chain.close()
+
+    def check(self) -> None:
+        """
+        Ask the store for something.
+
+        Raises:
+            UnavailableError: it does not answer.
+        """
+        self.database.rows("SELECT 1")
 
     def prune(self, *, now: int) -> None:
         """
@@ -198,9 +216,17 @@ class Ledger:
         Raises:
             UnavailableError: the store cannot be written.
         """
+        before = now - KEPT
         with self.database.transaction() as statements:
+            # First of all, and locked until the end: nobody spends meanwhile by what was known before.
+            statements.change("UPDATE forgotten SET before = ? WHERE before < ?", (before, before))
             for table in ("nonces", "sessions", "releases"):
-                statements.change(f"DELETE FROM {table} WHERE expires < ?", (now - KEPT,))  # noqa: S608  # names
+                statements.change(f"DELETE FROM {table} WHERE expires < ?", (before,))  # noqa: S608  # names
+
+
+def _forgotten(statements: Statements, share: str) -> int:
+    """Return the time before which nonces that expired are not remembered."""
+    return int(statements.rows(f"SELECT before FROM forgotten WHERE which = 0{share}")[0][0] or 0)  # noqa: S608
 
 
 def _place(name: str) -> bytes:

@@ -172,6 +172,13 @@ _PATHS: Mapping[str, JsonValue] = {
             "responses": _answers("Keys.", _reference("Keys")),
         }
     },
+    "/live": {
+        "get": {
+            "operationId": "live",
+            "summary": "That the process lives.",
+            "responses": _answers("It does.", _reference("Health")),
+        }
+    },
     "/health": {
         "get": {
             "operationId": "health",

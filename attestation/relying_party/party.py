@@ -275,7 +275,7 @@ class RelyingParty:
         *,
         devices: tuple[Policy, ...] = (),
     ) -> Session:
-        """Return what to remember of a machine that `policies` affirmed; `devices` did its devices."""
+        """Return what is to be remembered of a machine that `policies` affirmed; `devices` its devices."""
         named = (*map(identity, policies), *map(of_device, devices))
         return Session(asked.nonce, submission.digest, named, key, _second(now) + self.terms.session_lifetime)
 

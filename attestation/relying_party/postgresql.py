@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -30,7 +31,7 @@ _APPEND_ONLY = (
 class Postgresql:
     """The database that a connection string names; a connection that broke is made anew."""
 
-    lock = " FOR UPDATE"
+    lock, share = " FOR UPDATE", " FOR SHARE"
 
     def __init__(self, address: str) -> None:
         """
@@ -77,6 +78,8 @@ class _Connection:
     def use(self) -> Iterator[psycopg.Connection[Row]]:
         with self._lock:
             try:
+                if self._made is not None and _is_over(self._made):
+                    self._made.close()
                 if self._made is None or self._made.closed:
                     self._made = psycopg.connect(
                         self._address, autocommit=True, connect_timeout=_CONNECT_TIMEOUT, options=_SETTINGS
@@ -94,6 +97,19 @@ class _Connection:
         with self._lock:
             if self._made is not None:
                 self._made.close()
+
+
+def _is_over(connection: psycopg.Connection[Row]) -> bool:
+    """
+    Return whether a connection that nobody uses has something to say: that the server ended it.
+
+    Else a server that was restarted would cost a request on each connection.
+    """
+    if connection.closed:
+        return True
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 class _Statements:

@@ -13,23 +13,24 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from attestation.errors import AttestationError
+from attestation.relying_party.tls import Certificate, CertificateError
 from shim.errors import FoundWantError
 
 _LARGEST_HEAD = 1 << 14
 _BACKLOG = 2048
+_WATCHERS = 64
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ListenError(FoundWantError, AttestationError):
-    """An address that cannot be listened on, or a certificate that cannot be used."""
+    """An address that cannot be listened on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,71 +40,135 @@ class Listening:
 
     Attributes:
         host, port: The address; port 0 is any that is free.
-        certificate, key: For TLS, PEM; None for none.
+        certificate: For TLS; None for none.
+        monitor: Host and port for what watches the service, never with TLS; None for none.
         connections: How many at once; more are told 503.
         head_seconds: For the head of a request to arrive.
         idle_seconds: Between two requests.
         grace_seconds: For those that are being answered at the end.
+        renew_seconds: Between two looks at the files of the certificate; SIGHUP looks at once.
     """
 
     host: str
     port: int
-    certificate: Path | None = None
-    key: Path | None = None
+    certificate: Certificate | None = None
+    monitor: tuple[str, int] | None = None
     connections: int = 1000
     head_seconds: float = 10.0
     idle_seconds: int = 10
     grace_seconds: int = 30
+    renew_seconds: float = 10.0
 
 
-def run(app: ASGIApp, where: Listening, announce: Callable[[str], None]) -> None:
+def run(
+    app: ASGIApp, where: Listening, announce: Callable[[str], None], monitor: ASGIApp | None = None
+) -> None:
     """
     Serve until a signal, and return when everything that was begun is answered.
 
     Args:
         app: The application.
         where: Where and how.
-        announce: Gets the URL, once it is listening.
+        announce: Gets the URL, once it is listening, and what becomes of its certificate.
+        monitor: What answers at `where.monitor`.
 
     Raises:
-        ListenError: the address cannot be listened on, or the certificate not be used.
+        ListenError: an address cannot be listened on.
     """
-    config = uvicorn.Config(
+    config = _config(app, where, where.connections, lifespan="on")
+    listener = _listener(where.host, where.port)
+    scheme = "http"
+    if where.certificate is not None:
+        scheme, config.ssl = "https", where.certificate.front
+    servers: list[tuple[uvicorn.Server, socket.socket]] = [
+        (_Server(config, lambda: announce(f"listening on {_url(scheme, listener)}")), listener)
+    ]
+    if monitor is not None and where.monitor is not None:
+        beside = _listener(*where.monitor)
+        announce(f"watched at {_url('http', beside)}")
+        servers.append((_Beside(_config(monitor, where, _WATCHERS, lifespan="off")), beside))
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:  # uvloop where it is installed
+        runner.run(_serve(servers, where, announce))
+
+
+def _config(
+    app: ASGIApp, where: Listening, connections: int, *, lifespan: Literal["on", "off"]
+) -> uvicorn.Config:
+    made = uvicorn.Config(
         app,
-        host=where.host,
-        port=where.port,
-        ssl_certfile=where.certificate,
-        ssl_keyfile=where.key,
         http=_protocol(where.head_seconds),
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         log_config=None,
         log_level="error",  # what clients do wrong is in the metrics
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=where.connections,
+        limit_concurrency=connections,
         timeout_keep_alive=where.idle_seconds,
         timeout_graceful_shutdown=where.grace_seconds,
         h11_max_incomplete_event_size=_LARGEST_HEAD,
     )
+    made.load()
+    return made
+
+
+def _listener(host: str, port: int) -> socket.socket:
     try:
-        config.load()
-    except OSError as error:
-        want = "a certificate and its key, PEM"
-        raise ListenError(f"{where.certificate}, {where.key}", error.strerror or str(error), want) from error
-    try:
-        family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
-        listener = socket.create_server((where.host, where.port), family=family, backlog=_BACKLOG)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         want = "an address that can be listened on"
         found = str(error.strerror).partition(" (")[0]  # the library adds the address to it
-        raise ListenError(f"{where.host}, port {where.port}", found, want) from error
+        raise ListenError(f"{host}, port {port}", found, want) from error
+
+
+def _url(scheme: str, listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    scheme, shown = "http" if where.certificate is None else "https", f"[{host}]" if ":" in host else host
-    server = _Server(config, lambda: announce(f"{scheme}://{shown}:{port}"))
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:  # uvloop where it is installed
-        runner.run(server.serve(sockets=[listener]))
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def _serve(
+    servers: list[tuple[uvicorn.Server, socket.socket]], where: Listening, announce: Callable[[str], None]
+) -> None:
+    """Serve with the first until a signal, and with the others until it is over."""
+    (main, listener), *others = servers
+    renewing = asyncio.create_task(_renew(where, announce))
+    beside = [asyncio.create_task(one.serve(sockets=[at])) for one, at in others]
+    try:
+        await main.serve(sockets=[listener])
+    finally:
+        renewing.cancel()
+        for one, _ in others:
+            one.should_exit = True
+        await asyncio.gather(*beside)
+
+
+async def _renew(where: Listening, announce: Callable[[str], None]) -> None:
+    """Show the certificate that there is now; say what is wrong with one once."""
+    asked, said = asyncio.Event(), ""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asked.wait(), where.renew_seconds)
+        asked.clear()
+        try:
+            if where.certificate is not None and where.certificate.renew():
+                announce("a new certificate is shown")
+                said = ""
+        except CertificateError as error:
+            if str(error) != said:
+                said = str(error)
+                announce(f"the certificate is shown that was: {error}")
+
+
+class _Beside(uvicorn.Server):
+    """A server that ends with another one, whose signals it leaves alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None."""
+        yield
 
 
 class _Server(uvicorn.Server):

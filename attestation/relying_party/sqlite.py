@@ -29,7 +29,7 @@ _APPEND_ONLY = tuple(
 class Sqlite:
     """The database in a file, which is made if it is not there, for its owner alone."""
 
-    lock = ""  # there is one writer at a time
+    lock = share = ""  # there is one writer at a time
 
     def __init__(self, path: Path) -> None:
         """

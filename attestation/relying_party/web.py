@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Lifespan
 
 from attestation.relying_party import exchange, gate, kbs_web, openapi
 from attestation.relying_party.errors import RefusedError, SessionError, UnavailableError
@@ -27,6 +27,8 @@ from shim.canonical import JsonValue
 
 T = TypeVar("T")
 _PRUNE_EVERY = 1000
+_WELL_SECONDS = 1.0
+_FREE = frozenset({"/live", "/health"})  # whoever shares an address with many has to be told all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +72,33 @@ class Service:
         self.metrics = Metrics()
         self._keys, self._report = keys, report
         self._threads: CapacityLimiter | None = None
-        self._affirmed = 0
+        self._watching: CapacityLimiter | None = None
+        self._well_until = 0.0
+        self._appraised = 0
 
-    def app(self, limit: RateLimit) -> ASGIApp:
-        """Return the whole application."""
+    def app(self, limit: RateLimit, *, watched: bool = True) -> ASGIApp:
+        """Return the whole application; if `watched`, with what `monitor_app` has."""
         routes = [
             self._route("POST", "/v1/challenge", self.challenge),
             self._route("POST", "/v1/attest", self.attest),
             self._route("GET", "/v1/resource/{name:path}", self.resource),
             self._route("GET", "/v1/keys", self.keys),
             self._route("GET", "/v1/openapi.json", self.description),
+            *kbs_web.routes(self, self._report),
+            *(self._monitor_routes() if watched else ()),
+        ]
+        return Gate(_framework(routes, self._lifespan), self.metrics, limit, free=_FREE)
+
+    def monitor_app(self) -> ASGIApp:
+        """Return what only those need who run the service: whether it lives and can release, and metrics."""
+        return _framework(self._monitor_routes(), None)
+
+    def _monitor_routes(self) -> list[Route]:
+        return [
+            self._route("GET", "/live", self.live),
             self._route("GET", "/health", self.health),
             self._route("GET", "/metrics", self.monitor),
-            *kbs_web.routes(self, self._report),
         ]
-        handlers = {404: gate.of_framework, 405: gate.of_framework, 500: gate.of_framework}
-        app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
-        app.router.redirect_slashes = False
-        return Gate(app, self.metrics, limit)
 
     async def challenge(self, request: Request) -> Response:
         """Answer POST /v1/challenge."""
@@ -117,9 +128,22 @@ class Service:
         """Answer GET /v1/openapi.json."""
         return gate.as_json(openapi.DOCUMENT)
 
+    async def live(self, _request: Request) -> Response:
+        """Answer GET /live: that the process does."""
+        return gate.as_json({"status": "ok"})
+
     async def health(self, _request: Request) -> Response:
-        """Answer GET /health: whether the store answers, and with it whether anything can be released."""
-        await self.work(lambda: self.party.ledger.database.rows("SELECT 1"))
+        """
+        Answer GET /health: whether the store answers, and with it whether anything can be released.
+
+        Beside the work, so that it is told also while very many wait; a good answer counts for a second.
+        """
+        if self._watching is None:
+            raise UnavailableError("service", "one that has not started", "one that has")
+        async with self._watching:
+            if anyio.current_time() > self._well_until:
+                await anyio.to_thread.run_sync(self.party.ledger.check)
+                self._well_until = anyio.current_time() + _WELL_SECONDS
         return gate.as_json({"status": "ok"})
 
     async def monitor(self, _request: Request) -> Response:
@@ -142,6 +166,7 @@ class Service:
             found = await self.work(task)
         except RefusedError as error:
             self.metrics.attestations.labels(error.verdict.value).inc()
+            await self._prune()
             raise
         self.metrics.attestations.labels(Verdict.AFFIRMING.value).inc()
         await self._prune()
@@ -150,8 +175,8 @@ class Service:
 
     async def _prune(self) -> None:
         """Forget what is long over, once in a thousand times."""
-        self._affirmed += 1
-        if self._affirmed % _PRUNE_EVERY:
+        self._appraised += 1
+        if self._appraised % _PRUNE_EVERY:
             return
         try:
             await self.work(lambda: self.party.ledger.prune(now=int(self.clock().timestamp())))
@@ -163,8 +188,15 @@ class Service:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        self._threads = CapacityLimiter(self.limits.threads)
+        self._threads, self._watching = CapacityLimiter(self.limits.threads), CapacityLimiter(1)
         yield
+
+
+def _framework(routes: list[Route], lifespan: Lifespan[Starlette] | None) -> Starlette:
+    handlers = {404: gate.of_framework, 405: gate.of_framework, 500: gate.of_framework}
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    return app
 
 
 def bearer(request: Request) -> str:

@@ -80,6 +80,12 @@ def head(text: str) -> Head:
     help="Whose chain of the audit log is extended.",
 )
 @click.option("--listen", type=address, metavar="HOST:PORT", default="127.0.0.1:8080", show_default=True)
+@click.option(
+    "--monitor",
+    type=address,
+    metavar="HOST:PORT",
+    help="Where /live, /health and /metrics are, without TLS.  [default: beside everything else]",
+)
 @click.option("--tls-certificate", type=_FILE, metavar="FILE", help="With its chain, PEM.")
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="Its private key, PEM.")
 @click.option(
@@ -144,6 +150,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     database_key: Path | None,
     instance: str,
     listen: tuple[str, int],
+    monitor: tuple[str, int] | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
     ear_key: Path | None,
@@ -193,7 +200,7 @@ def command(  # noqa: PLR0913  # one parameter per option
         serving.serve(
             ledger,
             serving.Setting(
-                listening=serving.Listening(*listen, tls_certificate, tls_key),
+                listening=serving.Listening(*listen, serving.certificate(tls_certificate, tls_key), monitor),
                 policies=policies,
                 ear_key=ear_key,
                 ear_profile=ear_profile,

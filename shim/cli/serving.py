@@ -20,6 +20,7 @@ from attestation.relying_party.ledger import Ledger
 from attestation.relying_party.party import RelyingParty, Supply, Terms
 from attestation.relying_party.rate import RateLimit
 from attestation.relying_party.server import Listening, run
+from attestation.relying_party.tls import Certificate
 from attestation.relying_party.token import fresh_key, key_set
 from attestation.relying_party.web import Limits, Service
 from shim.cli.endorsing import Lookup, read_named
@@ -65,7 +66,7 @@ def serve(ledger: Ledger, setting: Setting) -> None:
     Raises:
         SigningKeyError: no tokens can be signed with the key.
         EvidenceFormatError: an endorsement that was named cannot be read.
-        ListenError: the address cannot be listened on, or the certificate not be used.
+        ListenError: an address cannot be listened on.
     """
     gc.enable()  # a command ends soon, this one does not
     signing_key = _signing_key(setting.ear_key)
@@ -79,7 +80,18 @@ def serve(ledger: Ledger, setting: Setting) -> None:
     party = RelyingParty(ledger, setting.policies, signing_key, supply, secrets.token_bytes, terms)
     service = Service(party, key_set(signing_key), _clock, say, Limits())
     limit = RateLimit(setting.rate, setting.burst, time.monotonic)
-    run(service.app(limit), setting.listening, lambda url: say(f"listening on {url}"))
+    watched = setting.listening.monitor is None
+    run(service.app(limit, watched=watched), setting.listening, say, service.monitor_app())
+
+
+def certificate(path: Path | None, key: Path | None) -> Certificate | None:
+    """
+    Return what is shown for TLS, None for none.
+
+    Raises:
+        CertificateError: it cannot be used.
+    """
+    return None if path is None or key is None else Certificate(path, key)
 
 
 def _clock() -> datetime:

@@ -217,29 +217,61 @@ def certificate(folder: Path) -> Path:
 # --- PostgreSQL
 
 
-@contextlib.contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """Run a real PostgreSQL in a folder, and yield its address; it listens on no network."""
-    programs = postgresql_programs()
-    assert programs is not None
-    user = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
-    if user is not None:
-        shutil.chown(folder, user)
-    data = folder / "data"
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "user": user}
-    subprocess.run([programs / "initdb", "-D", data, "-U", "shim", "-A", "trust", "-N"], check=True, **quiet)
-    options = ["-c", "listen_addresses=", "-k", str(folder), "-c", "max_connections=30"]
-    process = subprocess.Popen([programs / "postgres", "-D", data, *options], **quiet)
-    try:
-        address = f"postgresql:///postgres?host={folder}&user=shim"
+@dataclass
+class Postgresql:
+    """A real PostgreSQL in a folder, which can be ended and started again; it listens on no network."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"postgresql:///postgres?host={self.folder}&user=shim"
+
+    def __post_init__(self) -> None:
+        if self._user is not None:
+            shutil.chown(self.folder, self._user)
+        command = [_programs() / "initdb", "-D", self.folder / "data", "-U", "shim", "-A", "trust", "-N"]
+        subprocess.run(command, check=True, **self._quiet)
+
+    @property
+    def _user(self) -> str | None:
+        return "postgres" if os.getuid() == 0 else None  # it refuses to run as root
+
+    @property
+    def _quiet(self) -> dict[str, Any]:
+        return {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "user": self._user}
+
+    def start(self) -> None:
+        options = ["-c", "listen_addresses=", "-k", str(self.folder), "-c", "max_connections=30"]
+        command = [_programs() / "postgres", "-D", self.folder / "data", *options]
+        self.process = subprocess.Popen(command, **self._quiet)
         until = time.monotonic() + 20
-        while subprocess.run([programs / "pg_isready", "-q", "-h", folder], check=False).returncode:
+        while subprocess.run([_programs() / "pg_isready", "-q", "-h", self.folder], check=False).returncode:
             assert time.monotonic() < until, "it does not start"
             time.sleep(0.05)
-        yield address
+
+    def stop(self, number: signal.Signals = signal.SIGQUIT) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(20)
+
+
+@contextlib.contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """Run a real PostgreSQL in a folder, and yield its address."""
+    made = Postgresql(folder)
+    made.start()
+    try:
+        yield made.address
     finally:
-        process.send_signal(signal.SIGQUIT)
-        process.wait(20)
+        made.stop()
+
+
+def _programs() -> Path:
+    found = postgresql_programs()
+    assert found is not None
+    return found
 
 
 def postgresql_programs() -> Path | None:

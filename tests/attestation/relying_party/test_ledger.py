@@ -178,7 +178,20 @@ def test_only_what_is_long_over_is_forgotten(connect: Connect) -> None:
     own.prune(now=1000 + KEPT)
     assert not spend(own, b"n")
     own.prune(now=1001 + KEPT)
+    assert own.database.rows("SELECT nonce FROM nonces") == []
+    assert own.commit(b"m", lambda writing: writing.spend(b"m", 1001))
+
+
+def test_what_may_have_been_forgotten_does_not_count_again(connect: Connect) -> None:
+    """A clock that was ahead, here or at another instance, and is right again."""
+    own, other = ledger(connect()), ledger(connect(), "two")
     assert spend(own, b"n")
+    other.prune(now=1001 + KEPT)
+    assert not spend(own, b"n")
+    assert not spend(own, b"of the same time")
+    other.prune(now=1000)  # nobody can take it back
+    assert not spend(own, b"n")
+    assert events(own.database) == ["spent", "replayed", "replayed", "replayed"]
 
 
 def test_a_commit_is_on_disk_when_it_returns(connect: Connect) -> None:
@@ -286,10 +299,20 @@ def test_a_connection_that_broke_is_made_anew(postgresql: str, connect: Connect)
     assert spend(own, b"a")
     with psycopg.connect(postgresql, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
-    with pytest.raises(UnavailableError):
-        spend(own, b"b")
-    assert spend(own, b"b")
+    assert spend(own, b"b")  # it shows before it is used
     assert not spend(own, b"a")
+
+    def broken(writing: Writing) -> None:
+        writing.spend(b"c", 1000)
+        with psycopg.connect(postgresql, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            )
+        writing.spend(b"d", 1000)
+
+    with pytest.raises(UnavailableError):
+        own.commit(b"c", broken)
+    assert spend(own, b"c")
 
 
 def test_keys_can_be_changed_while_the_log_goes_on(connect: Connect) -> None:

@@ -189,7 +189,7 @@ from dataclasses import replace
 import shim.cli.serving as serving
 serving.Limits = lambda: web.Limits(body_seconds=0.5)
 run = serving.run
-serving.run = lambda app, where, announce: run(app, replace(where, **LIMITS), announce)
+serving.run = lambda app, where, *more: run(app, replace(where, **LIMITS), *more)
 main()
 """
 
