@@ -83,6 +83,21 @@ int modules_load(const struct plan *plan, uint8_t *room, size_t room_size,
 	return error;
 }
 
+/* As the command line of images has it: to switch it off takes the kernel 20 ms. */
+static int sysrq_is_off(void)
+{
+	char value[2] = { 0 };
+	long fd = sys_open("/proc/sys/kernel/sysrq",
+			   02000000 /* O_RDONLY | O_CLOEXEC */);
+	long got;
+
+	if (fd < 0)
+		return 0;
+	got = sys_read((int)fd, value, sizeof(value));
+	sys_close((int)fd);
+	return got == 2 && value[0] == '0' && value[1] == '\n';
+}
+
 /* A kernel without modules has no such file, and one without that key no such
  * other. */
 int modules_end(struct guest_fault *fault)
@@ -92,6 +107,8 @@ int modules_end(struct guest_fault *fault)
 	if (error < 0 && error != NO_ENTRY)
 		return machine_fault(fault, "end-modules", error,
 				     "no further modules");
+	if (sysrq_is_off())
+		return 0;
 	error = machine_write("/proc/sys/kernel/sysrq", "0");
 	if (error < 0 && error != NO_ENTRY)
 		return machine_fault(fault, "end-sysrq", error,

@@ -9,6 +9,7 @@
 
 #include "channel.h"
 #include "collect.h"
+#include "faults.h"
 #include "forward.h"
 #include "init.h"
 #include "load.h"
@@ -267,13 +268,15 @@ static void tell_end(struct machine *machine)
 
 static void run(struct machine *machine)
 {
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
-		if (steps[i].run(machine) != 0) {
-			say_found(machine->fault.where, machine->fault.found,
-				  machine->fault.want);
-			guest_end(&machine->guest);
-			init_end(&machine->result);
-		}
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		fault_point(steps[i].name, 0);
+		if (steps[i].run(machine) == 0)
+			continue;
+		say_found(machine->fault.where, machine->fault.found,
+			  machine->fault.want);
+		guest_end(&machine->guest);
+		init_end(&machine->result);
+	}
 	forget();
 	(void)launch_in_machine(&machine->plan, LAUNCH_HIDE |
 				LAUNCH_JOB_CONTROL | LAUNCH_OWN_PROCESS,
@@ -303,6 +306,7 @@ int main(void)
 		{ -1, -1, -1 }, -1, { -1, -1 }, attend,
 	};
 	machine->channel = -1;
+	fault_point("prepare", 0);
 	if (!init_is_due()) {
 		say("usage", "shim-init is the first process of a machine, and "
 		    "nothing else");
