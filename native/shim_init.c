@@ -43,9 +43,11 @@ static struct {
 	struct forward forward;
 	uint8_t plan[PLAN_MAX_SIZE + 1];
 	struct launch_memory launch;
-	union {
-		uint8_t evidence[COLLECT_ROOM];
-		uint8_t module[COLLECT_ROOM];
+	struct {
+		union {
+			uint8_t module[COLLECT_ROOM];
+			uint8_t evidence[COLLECT_ROOM];
+		};
 		uint8_t release[FRAME_MAX_RELEASE];
 	} once __attribute__((aligned(4096)));
 } room;
@@ -162,7 +164,7 @@ static int collect(struct machine *machine)
 /* The secret lies in one more place for as long as it takes to copy it. */
 static int take_secret(struct machine *machine)
 {
-	static uint8_t release[FRAME_MAX_RELEASE];
+	uint8_t *release = room.once.release;
 	const uint8_t *secret;
 	size_t size;
 	int error;
@@ -175,7 +177,7 @@ static int take_secret(struct machine *machine)
 		error = secret_deliver(&machine->plan, secret, size,
 				       &machine->launch.secret,
 				       &machine->fault);
-	explicit_bzero(release, sizeof(release));
+	explicit_bzero(release, FRAME_MAX_RELEASE);
 	return error;
 }
 

@@ -17,9 +17,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from images.content import Content
-from images.cpio import cpio_bytes
-from images.tree import Entry, Reason, Tree
 from tests.guest import SECONDS, kernel, machine_command
 from tests.native.launching import ROOT
 from tests.native.machine import SHIM, WORDS, Machine
@@ -86,10 +83,7 @@ def _program(work: Path, name: str, *options: str) -> Path:
 
 def _timed(work: Path, initramfs: Path) -> None:
     """Add the launcher that says its times: of two files of one name the kernel keeps the last."""
-    timed = Content.of((work / "shim-init-timed").read_bytes())
-    entry = Entry.file(b"/shim/launch", timed, Reason("shim"), mode=0o755)
-    with initramfs.open("ab") as archive:
-        archive.write(cpio_bytes(Tree.of([entry]), 0))
+    Machine(work, work).add(initramfs, "/shim/launch", (work / "shim-init-timed").read_bytes())
 
 
 def _alone(work: Path, program: Path, more: tuple[str, ...] = ()) -> dict[str, float]:
