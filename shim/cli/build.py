@@ -38,6 +38,8 @@ _NOT_RECORDED = frozenset(
         "program",
         "arguments",
         "vulns",
+        "relying_party_key",
+        "kernel_modules",
         *BootOptions.__slots__,
     }
 )
@@ -141,8 +143,8 @@ def command(  # noqa: PLR0913  # one parameter for each option
     if appended == "allow" and form not in STARTED_BY_OTHERS:
         want = f"one of {', '.join(STARTED_BY_OTHERS)}: the first process of a machine is given none"
         raise click.UsageError(f"found --arguments allow for --format {form}, want {want}")
-    boot.check(form, has_machine=bool(machine.given))
     machine.check(form)
+    boot.check(form, has_machine=bool(machine.given))
     if vulns and sbom is None:
         raise click.UsageError("found --vulns, want --sbom DIR beside it")
     if output is None and explain is None and why_not is None:
