@@ -92,6 +92,8 @@ class Machine:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what `signal` returned
         os.close(self.exited)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
 
     @property
     def pid(self) -> int:

@@ -140,11 +140,13 @@ def run(  # noqa: PLR0913  # who is at the other ends
         descriptors = tuple(theirs for _, theirs in sockets)
         paths = {name: path_of(descriptor) for name, descriptor in files.items()}
         command = command_line(setting, paths, descriptors)
-        machine = stack.enter_context(Machine(command, (*descriptors, *files.values())))
-        files.clear()
+        passed = (*descriptors, *files.values())
+        files.clear()  # from here on they are the machine's to close
+        machine = stack.enter_context(Machine(command, passed))
         started(machine.pid)
         carrying = _Carrying(machine, console, party, tee)
         carrying.connect([ours for ours, _ in sockets])
+        stack.callback(carrying.close)
         return carrying.to_the_end(setting.timeout, life_seconds, monotonic)
 
 
@@ -175,6 +177,10 @@ class _Carrying:
         if self._machine.errors is not None:
             os.set_blocking(self._machine.errors.fileno(), False)
             self._wires.watch(self._machine.errors.fileno(), self._read_errors)
+
+    def close(self) -> None:
+        """Close what was opened meanwhile."""
+        self._wires.close()
 
     def to_the_end(
         self, timeout: float | None, life_seconds: float | None, monotonic: Callable[[], float]

@@ -112,6 +112,12 @@ class Wires:
         """Watch it no more."""
         self._watched.pop(descriptor, None)
 
+    def close(self) -> None:
+        """Close all sockets."""
+        for wire in self._wires:
+            wire.is_open = False
+            wire.socket.close()
+
     @property
     def are_all_closed(self) -> bool:
         """Whether nothing will arrive any more."""
