@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 _END = re.compile(rb"shim: exit code (\d{1,3})(?:: (.{1,200}))?")
+_SEALED = b"shim: power off; how the program ended is sealed"
 _OF_KERNEL = re.compile(rb"\[ *\d+\.\d+\] ")
 _LONGEST = 4096  # of a line that is looked at whole
 _KEPT = 200  # lines, for what is said when a machine does not come up
@@ -24,11 +25,13 @@ class Console:
     Attributes:
         exit_code: The launcher's last word, None until it was said.
         reason: What it said behind that.
+        is_sealed: Whether it said instead that only the relying party learns it.
     """
 
     def __init__(self, show: Callable[[bytes, bool], None] | None, keep: BinaryIO | None) -> None:
         self.exit_code: int | None = None
         self.reason = ""
+        self.is_sealed = False
         self.has_said_anything = False
         self._show, self._keep = show, keep
         self._line = bytearray()
@@ -67,7 +70,8 @@ class Console:
 
     def said_by_launcher(self) -> tuple[str, ...]:
         """Return what the launcher said, but for its last word."""
-        return tuple(line for line in self._kept if line.startswith("shim: ") and "exit code" not in line)
+        lasts = ("shim: exit code ", _SEALED.decode())
+        return tuple(line for line in self._kept if line.startswith("shim: ") and not line.startswith(lasts))
 
     def _whole(self, line: bytes, shown: int, end: bytes = b"\n") -> None:
         self._kept.append(line[:_LONGEST].decode(errors="replace"))
@@ -75,6 +79,8 @@ class Console:
         if found is not None:
             self.exit_code = int(found[1])
             self.reason = (found[2] or b"").decode(errors="replace")
+        elif line == _SEALED:
+            self.is_sealed = True
         elif self._show is not None:
             self._show(line[shown:] + end, self._is_ours(line))
 

@@ -152,14 +152,15 @@ class Remote:
 
     def tick(self) -> float:
         """Connect, if that is due."""
-        if self._since is None or self._far is not None or self.failure is not None:
+        is_due = self._since is not None and self._far is None
+        if not is_due or self.has_ended or self.failure is not None:
             return 3600.0
         now = self._monotonic()
         if now < self._next:
             return self._next - now
         if self._connect():
             return 3600.0
-        if now - self._since > CONNECT_SECONDS:
+        if now - (self._since or now) > CONNECT_SECONDS:
             self._fail("nobody who answers", "a relying party: shim serve --channel HOST:PORT")
         elif not self._said:
             self._said = True

@@ -16,6 +16,7 @@ from images.boot.choice import Technology
 from images.boot.errors import BootError
 from shim.cli import boot_report
 from shim.cli.boot_party import Embedded, Party, Remote
+from shim.launch.machine import ChannelKind, EvidenceKind
 
 if TYPE_CHECKING:
     from attestation.channel.session import Terms
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from shim.cli.boot_request import Request
 
 _URL = re.compile(r"tcp://(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/@]+)):(\d{1,5})/?")
-_VIRTIO, _TPM, _SIMULATED = 1, 2, 3  # as `shim.launch.machine` has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def with_key(request: Request, image: BootImage) -> tuple[BootImage, object | No
     from attestation.channel import signing_key
     from shim.cli.measure_input import MAXIMUM_KEY, read
 
-    channel = getattr(image.planned(), "channel", None)
+    channel = image.planned().channel
     if channel is None:
         names = ("secret", "key", "policy", "reference_values", "url", "events")
         given = [f"--{name.replace('_', '-')}" for name in names if getattr(request, name) is not None]
@@ -85,7 +85,7 @@ def with_key(request: Request, image: BootImage) -> tuple[BootImage, object | No
                 f"{image.where}: found {', '.join(given)} and no relying party in it, want {want}"
             )
         return image, None
-    if int(channel.kind) != _VIRTIO:
+    if channel.kind is not ChannelKind.VIRTIO:
         raise BootError(
             f"{image.where}: channel", channel.kind.name.lower(), "virtio: the others need no relay"
         )
@@ -108,7 +108,7 @@ def with_key(request: Request, image: BootImage) -> tuple[BootImage, object | No
         )
     key = signing_key.from_seed(secrets.token_bytes(32))
     mine = replace(channel, relying_party=signing_key.public_half(key))
-    changed = image.with_plan(lambda plan: replace(plan, channel=mine))  # type: ignore[call-arg]
+    changed = image.with_plan(lambda plan: replace(plan, channel=mine))
     return changed, key
 
 
@@ -130,13 +130,17 @@ def relying(
         PolicyError, ReferenceValueError: what is expected cannot be used.
         BadParameter: a URL that is none.
     """
-    channel = getattr(image.planned(), "channel", None)
+    channel = image.planned().channel
     if channel is None:
         return None
-    is_simulated = int(channel.evidence) == _SIMULATED
+    is_simulated = channel.evidence is EvidenceKind.SIMULATED
     wanted = _wanted(request, booted)
     secret = _secret(request)
-    terms = None if request.url is not None else _terms(request, image, key, wanted, by, secret)
+    terms = (
+        None
+        if request.url is not None
+        else _terms(request, image, key, wanted, by, secret, plain_output=channel.plain_output)
+    )
     return Relying(channel.name.decode(), is_simulated, wanted, terms, _address(request.url), len(secret))
 
 
@@ -147,22 +151,24 @@ def measured_by(image: BootImage, technology: Technology) -> Technology:
     Raises:
         BootError: the image wants evidence that no machine has here.
     """
-    channel = getattr(image.planned(), "channel", None)
-    if channel is None or int(channel.evidence) == _SIMULATED:
+    channel = image.planned().channel
+    if channel is None or channel.evidence is EvidenceKind.SIMULATED:
         return Technology.TCG
-    if int(channel.evidence) != _TPM and not technology.is_confidential:
+    if channel.evidence is EvidenceKind.TSM and not technology.is_confidential:
         want = "SEV-SNP or TDX, or an image that was built with --evidence simulated"
         raise BootError(f"{image.where}: evidence of a TEE", f"a machine by {technology}", want)
     return technology
 
 
-def _terms(  # what terms are made of
+def _terms(  # noqa: PLR0913  # what terms are made of
     request: Request,
     image: BootImage,
     key: object | None,
     wanted: tuple[Entry, ...],
     by: Technology,
     secret: bytes,
+    *,
+    plain_output: bool,
 ) -> Terms:
     from attestation.channel.releases import MemoryReleases
     from attestation.channel.session import Terms
@@ -175,7 +181,7 @@ def _terms(  # what terms are made of
         frozenset({image.plan_digest}),
         key,  # type: ignore[arg-type]  # its type is of a library that only attestation imports
         MemoryReleases(secret),
-        plain_output=bool(getattr(image.planned(), "channel").plain_output),  # noqa: B009
+        plain_output=plain_output,
     )
 
 

@@ -173,6 +173,9 @@ def _conclusion(
         _say_failure(ready.relying, ready.booted, party, console)
         if party.failure is not None:
             return EXIT_REFUSED
+    if console.is_sealed:
+        say("how the program ended is sealed to the relying party")
+        return 0
     if console.exit_code is not None:
         if console.reason:
             say(f"the machine ended: {console.reason}")
@@ -212,7 +215,7 @@ def _with_arguments(image: BootImage, arguments: tuple[str, ...]) -> BootImage:
 
 def _extra(request: Request, image: BootImage) -> tuple[qemu.Part, ...]:
     """Return a network where the plan wants one."""
-    wants = getattr(image.planned(), "network", None) is not None
+    wants = image.planned().network is not None
     if request.publish and not wants:
         raise click.UsageError("found --publish, want an image with a network: shim build --network dhcp")
     rules = []
