@@ -54,6 +54,7 @@ ONLY_IN = {
         "shim.cli.boot_run",
         "shim.cli.boot_wires",
         "attestation.relying_party.server",
+        "attestation.relying_party.channel_server",
     ),
     "http": (),
     "urllib.request": ("shim.cli.fetching",),
@@ -83,6 +84,7 @@ ONLY_IN = {
         "shim.cli.serve",
         "shim.cli.serving",
         "shim.cli.serve_store",
+        "shim.cli.serve_channel",
     ),  # a verifier serves nobody
     "attestation.client": ("shim.cli.attest_url",),
     "attestation.fetch": (

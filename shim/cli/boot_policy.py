@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
@@ -75,15 +76,18 @@ def policy_of(technology: Technology, entries: Iterable[Entry], given: Path | No
         return load_policy(given)
     name = _EXAMPLES.get(technology, _SIMULATED)
     text = resources.files("attestation").joinpath("examples", name).read_text()
-    values: dict[str, list[str]] = {}
+    values: dict[str, dict[str, str]] = {}
     for entry in entries:
-        values.setdefault(entry.register, []).append(entry.digest.hex())
+        values.setdefault(entry.register, {})[entry.digest.hex()] = entry.label
     return policy.load(_with_values(text, values), f"the policy of this boot (as {name})")
 
 
-def _with_values(text: str, values: Mapping[str, list[str]]) -> str:
+def _with_values(text: str, values: Mapping[str, Mapping[str, str]]) -> str:
     for register, digests in values.items():
-        listed = "".join(f'\n    {{ digest = "{one}", label = "expected of this boot" }},' for one in digests)
+        listed = "".join(
+            f"\n    {{ digest = {json.dumps(one)}, label = {json.dumps(label)} }},"
+            for one, label in digests.items()
+        )
         # In tdx.toml, registers have their list on one line and no labels.
         new = f"{register} = [{listed}\n]"
         pattern = re.compile(rf"^{register} *= *\[.*?\](?= *(?:#|$))", re.MULTILINE | re.DOTALL)
@@ -93,7 +97,7 @@ def _with_values(text: str, values: Mapping[str, list[str]]) -> str:
     return text
 
 
-def _plain(register: str, digests: list[str]) -> str:
+def _plain(register: str, digests: Mapping[str, str]) -> str:
     listed = ", ".join(f'"{one}"' for one in digests)
     return f"{register} = [{listed}]"
 
