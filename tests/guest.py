@@ -88,7 +88,7 @@ def machine_command(initramfs: Path, words: str) -> list[str]:
 def power_on(initramfs: Path, words: str) -> list[str]:
     """Return what stands on the console of a machine with these words for its kernel, once it is off."""
     done = subprocess.run(
-        machine_command(initramfs, f"console=ttyS0 quiet {words}"),
+        machine_command(initramfs, f"console=ttyS0 quiet no_timer_check {words}"),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

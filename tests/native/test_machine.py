@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from attestation.channel.messages import Exit, Output
-from tests.fakes.channel import SECRET
+from attestation.channel.messages import Event, Exit, Output
+from attestation.errors import AppraisalError
+from tests.fakes.channel import OTHER_MEASUREMENT, SECRET
+from tests.guest import members
 from tests.native.machine import Machine, Seen
 
 Probe = Callable[[str], Path]
@@ -81,3 +85,62 @@ def test_a_program_gets_its_secret_in_a_file_over_tcp(machine: Machine) -> None:
     assert "/etc/resolv.conf nameserver 10.0.2.3" in seen.output
     assert seen.records[-1] == Exit(7, "")
     assert seen.said == ["shim: exit code 7"]
+
+
+def test_a_refused_call_ends_the_program_behind_what_it_had_said(machine: Machine) -> None:
+    """The event is sealed like the rest, in its place."""
+    seen = machine.boot("--secret", "env:SECRET_FD", arguments=("3", "refused", "169"))
+    assert seen.failure is None, seen.console
+    *output, event, ended = seen.records
+    assert all(isinstance(one, Output) for one in output)
+    assert seen.output[0] == FOUND
+    assert isinstance(event, Event)
+    assert json.loads(event.text)["syscall"] == 169
+    assert ended == Exit(159, "a refused call ended the program")
+    assert seen.said == [ENDED]
+    assert "violation" not in "\n".join(seen.console)
+
+
+def flipped(initramfs: Path, name: bytes) -> Path:
+    """One bit in the middle of a file of the image is another."""
+    data = bytearray(initramfs.read_bytes())
+    content = dict(members(bytes(data)))[name]
+    data[data.index(content) + len(content) // 2] ^= 1
+    initramfs.write_bytes(data)
+    return initramfs
+
+
+def off_without_running(seen: Seen, *reason: str) -> bool:
+    """One line that says why, and the machine is off."""
+    *said, last = seen.said
+    ran = FOUND in "\n".join(seen.console) or seen.output
+    return not ran and last == "shim: exit code 125: the launch failed" and said == list(reason)
+
+
+def test_evidence_that_is_not_affirmed_runs_nothing(machine: Machine) -> None:
+    seen = machine.boot("--secret", "env:SECRET_FD", policy=OTHER_MEASUREMENT)
+    assert isinstance(seen.failure, AppraisalError)
+    assert off_without_running(seen, "shim: refusal: found 17, want a release")
+    assert is_hidden(seen)
+
+
+def test_a_secret_of_somebody_else_runs_nothing(machine: Machine) -> None:
+    """The plan, which is measured, says whose secrets the machine takes."""
+    seen = machine.boot("--secret", "env:SECRET_FD", signing_key=Ed25519PrivateKey.generate())
+    want = "the plan's relying party's, over this evidence and nonce"
+    assert off_without_running(seen, f"shim: release.signature: found another's, want {want}")
+
+
+def test_a_module_that_is_not_the_plans_is_not_loaded(machine: Machine) -> None:
+    initramfs = flipped(machine.build("--secret", "env:SECRET_FD"), b"shim/modules/virtio_console.ko")
+    want = "found 'virtio_console.ko': another digest, want the module of the plan"
+    assert off_without_running(machine.run(initramfs), f"shim: load-modules: {want}")
+
+
+def test_a_host_that_cuts_the_channel_ends_the_program(machine: Machine) -> None:
+    """Nobody would hear what it says."""
+    machine.cut_after = 200_000
+    seen = machine.boot("--secret", "env:SECRET_FD", arguments=("3", "much"))
+    assert len(seen.relayed) < 400_000
+    assert seen.said[-2:] == ["shim: channel: found nobody at its other end, want an open channel", ENDED]
+    assert is_hidden(seen)
