@@ -21,6 +21,9 @@ from attestation.channel.messages import Output, Record
 from attestation.channel.session import Session
 from attestation.channel.simulated_tee import SimulatedTee
 from attestation.errors import AttestationError
+from images.content import Content
+from images.cpio import cpio_bytes
+from images.tree import Entry, Reason, Tree
 from tests.fakes.channel import SIGNING_KEY, terms
 from tests.guest import SECONDS, kernel, machine_command, members
 from tests.native.launching import ROOT
@@ -114,6 +117,12 @@ class Machine:
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
         assert done.returncode == 0, done.stderr
         return target
+
+    def add(self, initramfs: Path, name: str, content: bytes) -> None:
+        """Put another file in the place of one: of two of one name a kernel keeps the last."""
+        entry = Entry.file(name.encode(), Content.of(content), Reason("test"), mode=0o755)
+        with initramfs.open("ab") as archive:
+            archive.write(cpio_bytes(Tree.of([entry]), 0))
 
     def boot(self, *options: str, arguments: tuple[str, ...] = (), **of_session: object) -> Seen:
         """Build an image with these options, boot it, and return what was seen until it was off."""

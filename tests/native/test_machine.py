@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from attestation.channel.messages import Event, Exit, Output
 from attestation.errors import AppraisalError
+from images.command_line import command_line
+from shim.launch.machine import EvidenceKind, Module
+from shim.launch.plan_codec import decode, encode
 from tests.fakes.channel import OTHER_MEASUREMENT, SECRET
 from tests.guest import members
+from tests.native.launching import LAUNCHER, Face, plan_for
 from tests.native.machine import Machine, Seen
 
 Probe = Callable[[str], Path]
 FOUND = f"secret {SECRET.decode()}"
+INIT = LAUNCHER.with_name("shim-init")
+# What `shim build` gives a kernel, and what a busy host needs.
+DEFAULT_WORDS = command_line("no_timer_check")
 ENDED = "shim: power off; how the program ended is sealed"
 
 
@@ -45,7 +55,7 @@ def is_hidden(seen: Seen) -> bool:
 
 def test_a_program_gets_its_secret_and_what_it_says_is_sealed(machine: Machine) -> None:
     """Over a port of virtio-serial, with an address by DHCP."""
-    machine.devices = user_network()
+    machine.devices, machine.words = user_network(), DEFAULT_WORDS
     options = ("--secret", "env:SECRET_FD", "--network", "dhcp", "--hostname", "guest-1", "--pids", "50")
     seen = machine.boot(*options, "--cgroup", "/sys/fs/cgroup", arguments=("3", "machine"))
     assert seen.failure is None, seen.console
@@ -144,3 +154,35 @@ def test_a_host_that_cuts_the_channel_ends_the_program(machine: Machine) -> None
     assert len(seen.relayed) < 400_000
     assert seen.said[-2:] == ["shim: channel: found nobody at its other end, want an open channel", ENDED]
     assert is_hidden(seen)
+
+
+def test_a_machine_without_its_tee_runs_nothing(machine: Machine) -> None:
+    """Never is evidence of another kind taken instead."""
+    machine.words = DEFAULT_WORDS
+    initramfs = machine.build("--secret", "env:SECRET_FD", "--kernel-module", "configfs")
+    plan = decode(dict(members(initramfs.read_bytes()))[b"shim/plan"])
+    assert plan.channel is not None
+    plan = replace(plan, channel=replace(plan.channel, evidence=EvidenceKind.TSM))
+    machine.add(initramfs, "/shim/plan", encode(plan))
+    seen = machine.run(initramfs)
+    assert seen.said[-1] == "shim: exit code 125: the launch failed"
+    assert seen.said[0].startswith("shim: collect-tsm: found no ")
+    assert seen.said[0].endswith(" want a report of configfs-tsm")
+    assert len(seen.said) == 2
+    assert b"SHIM\x01\x20" not in seen.relayed  # nobody who plays a TEE was asked
+
+
+@pytest.mark.parametrize("asks", [{"hostname": b"a"}, {"modules": (Module(b"/m.ko", bytes(32)),)}])
+def test_no_other_launcher_takes_a_machines_plan(face: Face, probe: Probe, asks: dict[str, Any]) -> None:
+    plan = replace(decode(plan_for(probe("exit_with_status"), "7")), **asks)
+    outcome = face.launch(encode(plan))
+    assert (outcome.exit_code, outcome.output) == (125, "")
+    assert outcome.errors[0].startswith(
+        "shim: require-machine: the plan is for the first process of a machine"
+    )
+
+
+def test_outside_of_a_machine_it_does_nothing() -> None:
+    done = subprocess.run([INIT, "plan"], capture_output=True, text=True, check=False)
+    want = "shim: usage: shim-init is the first process of a machine, and nothing else\n"
+    assert (done.returncode, done.stdout, done.stderr) == (125, "", want)
