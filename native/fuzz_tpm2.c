@@ -19,7 +19,8 @@
 #include "tpm2_quote.h"
 
 #define MAX_SIZE 65536U
-#define SCRIPT_SIZE 16384U
+#define SCRIPT_SIZE 131072U
+#define ROOM 16384U
 #define CERTIFICATE_SIZE 600U
 #define SECRET "thirty-two bytes of a credential"
 
@@ -30,11 +31,12 @@ struct machine {
 	size_t size;
 	uint8_t script[SCRIPT_SIZE];
 	size_t script_size;
+	int varies;	/* sizes too, and yet consistently */
 };
 
 static struct machine machine;
 static struct tpm2 tpm;
-static uint8_t room[TPM2_EVIDENCE_ROOM];
+static uint8_t evidence[TPM2_EVIDENCE_ROOM];
 
 static uint8_t take(void)
 {
@@ -42,6 +44,13 @@ static uint8_t take(void)
 		return 0;
 	machine.size--;
 	return *machine.bytes++;
+}
+
+static size_t vary(size_t usual)
+{
+	if (!machine.varies || machine.size == 0 || take() % 4 != 0)
+		return usual;
+	return (size_t)take() * 16;
 }
 
 /* Append a response of SESSIONS with PARAMETERS, and a handle if it is not 0. */
@@ -61,6 +70,7 @@ static void answer(unsigned sessions, uint32_t handle,
 	if (sessions != 0)
 		tpm2_put32(&out, (uint32_t)parameters->size);
 	tpm2_put(&out, parameters->bytes, parameters->size);
+	tpm2_put_zeros(&out, vary(0));
 	for (unsigned i = 0; i < sessions; i++) {
 		tpm2_put16(&out, 0);
 		tpm2_put8(&out, 1);
@@ -93,8 +103,9 @@ static void answer_refusal(uint32_t code)
 
 static void answer_certificate(void)
 {
-	uint8_t bytes[1024];
+	uint8_t bytes[ROOM];
 	struct tpm2_writer out = { bytes, sizeof(bytes), 0, 0 };
+	size_t size = vary(CERTIFICATE_SIZE);
 	size_t public;
 
 	answer_refusal(0x18b);	/* no certificate of an ECC key */
@@ -103,24 +114,26 @@ static void answer_certificate(void)
 	tpm2_put16(&out, TPM2_ALG_SHA256);
 	tpm2_put32(&out, 0x62072001);
 	tpm2_put16(&out, 0);
-	tpm2_put16(&out, CERTIFICATE_SIZE);
+	tpm2_put16(&out, (uint16_t)size);
 	tpm2_close_size(&out, public, 2);
 	put_filled(&out, 34);
 	answer(0, 0, &out);
-	out.size = 0;
-	put_filled(&out, 512);
-	answer(1, 0, &out);
-	out.size = 0;
-	put_filled(&out, CERTIFICATE_SIZE - 512);
-	answer(1, 0, &out);
+	for (size_t left = size; left != 0;) {
+		size_t part = left < 512 ? left : 512;
+
+		out.size = 0;
+		put_filled(&out, vary(part));
+		answer(1, 0, &out);
+		left -= part;
+	}
 }
 
 static void answer_key(uint32_t handle, size_t size)
 {
-	uint8_t bytes[1024];
+	uint8_t bytes[ROOM];
 	struct tpm2_writer out = { bytes, sizeof(bytes), 0, 0 };
 
-	put_filled(&out, size);
+	put_filled(&out, vary(size));
 	put_filled(&out, 40);	/* creationData */
 	put_filled(&out, 32);	/* creationHash */
 	tpm2_put16(&out, 0x8021);
@@ -132,7 +145,7 @@ static void answer_key(uint32_t handle, size_t size)
 
 static void answer_quote(void)
 {
-	uint8_t bytes[1024];
+	uint8_t bytes[ROOM];
 	uint8_t digest[TPM2_DIGEST_SIZE];
 	struct tpm2_writer out = { bytes, sizeof(bytes), 0, 0 };
 	crypto_hash_sha256_state hash;
@@ -159,16 +172,16 @@ static void answer_quote(void)
 	crypto_hash_sha256_final(&hash, digest);
 	out.size = 0;
 	message = tpm2_open_size(&out, 2);
-	put_filled(&out, 100);
+	put_filled(&out, vary(100));
 	tpm2_put(&out, digest, sizeof(digest));
 	tpm2_close_size(&out, message, 2);
-	put_filled(&out, 70);	/* signature */
+	put_filled(&out, vary(70));	/* signature */
 	answer(1, 0, &out);
 }
 
 static void answer_credential(void)
 {
-	uint8_t bytes[256];
+	uint8_t bytes[ROOM];
 	struct tpm2_writer out = { bytes, sizeof(bytes), 0, 0 };
 
 	put_filled(&out, 16);
@@ -180,8 +193,12 @@ static void answer_credential(void)
 	tpm2_put16(&out, 0);
 	answer(1, 0, &out);
 	out.size = 0;
-	tpm2_put16(&out, TPM2_SECRET_SIZE);
-	tpm2_put(&out, SECRET, TPM2_SECRET_SIZE);
+	if (vary(0) != 0) {
+		put_filled(&out, vary(64));
+	} else {
+		tpm2_put16(&out, TPM2_SECRET_SIZE);
+		tpm2_put(&out, SECRET, TPM2_SECRET_SIZE);
+	}
 	answer(2, 0, &out);
 }
 
@@ -207,6 +224,7 @@ static void change(void)
 static void write_script(enum way way)
 {
 	machine.script_size = 0;
+	machine.varies = way == CHANGE;
 	if (way == RAW) {
 		machine.script_size = machine.size < SCRIPT_SIZE ?
 				      machine.size : SCRIPT_SIZE;
@@ -220,7 +238,7 @@ static void write_script(enum way way)
 	answer_credential();
 	answer_nothing(0);
 	answer_nothing(0);
-	if (way == CHANGE)
+	if (way == CHANGE && take() % 2 == 0)
 		change();
 }
 
@@ -236,9 +254,9 @@ static int ask(int fd, struct guest_fault *fault)
 		return -1;
 	fuzz_require(tpm.certificate_size <= TPM2_MAX_CERTIFICATE);
 	fuzz_require(tpm.endorsement.size <= TPM2_MAX_PUBLIC);
-	if (tpm2_collect(&tpm, report_data, room, &size, fault) == 0) {
-		fuzz_require(size < sizeof(room) && room[0] == '{' &&
-			     room[size - 1] == '}');
+	if (tpm2_collect(&tpm, report_data, evidence, &size, fault) == 0) {
+		fuzz_require(size < sizeof(evidence) && evidence[0] == '{' &&
+			     evidence[size - 1] == '}');
 		failed = tpm2_activate(&tpm, credential, sizeof(credential),
 				       secret, fault) != 0;
 	}
