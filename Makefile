@@ -2,11 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-APT_PACKAGES := gcc libc6-dev make musl-tools python3-venv python3-dev
-# A machine, firmware, a TPM, runtimes of containers, a guest's cryptography, a model checker and a database of its own for
+APT_PACKAGES := gcc libc6-dev make musl-tools libsodium-dev python3-venv python3-dev
+# A machine, firmware, a TPM, runtimes of containers, a model checker and a database of its own for
 # what this one may lack; without them tests are skipped.
 GUEST_PACKAGES := busybox-static qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi runc umoci \
-	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils libsodium-dev spin postgresql
+	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils spin postgresql
 NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)
 T ?= tests
 RUNS ?= 200000
@@ -40,8 +40,8 @@ format: $(VENV)/.ready ## rewrite the formatting
 	$(BIN)/ruff format $(CHECKED)
 	$(BIN)/ruff check --fix $(CHECKED)
 
-build: $(VENV)/.ready ## the extension and the static launcher
-	@ls -l shim/launch/shim-launch shim/launch/_native*.so shim/analysis/_decode*.so
+build: $(VENV)/.ready ## the extension and the static launchers
+	@ls -l shim/launch/shim-launch shim/launch/shim-init shim/launch/_native*.so shim/analysis/_decode*.so
 
 bench: $(VENV)/.bench ## measure against the peers that are installed; writes bench/results.json and a picture
 	$(BIN)/python -m tests.benchmarks; held=$$?; \
@@ -73,7 +73,7 @@ fuzz: $(VENV)/.fuzz ## longer campaigns on every reader, in C and in Python: S=s
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) build dist bench *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -f shim/launch/_native*.so shim/launch/_native.c shim/launch/shim-launch
+	rm -f shim/launch/_native*.so shim/launch/_native.c shim/launch/shim-launch shim/launch/shim-init
 	rm -f shim/analysis/_decode*.so shim/analysis/_decode.c
 	$(MAKE) -s -C native clean
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

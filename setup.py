@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the extension, and the static binary beside it."""
+"""What pyproject.toml cannot say: the extension, and the static binaries beside it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ class BuildNative(build_ext):
     """Builds native/ by its own Makefile, then the extension over it."""
 
     def run(self) -> None:
-        """Build the library, the launcher, the extension; put the launcher beside the extension."""
-        subprocess.run(["make", "-C", "native", "lib", "launcher"], check=True)
+        """Build the library, the launchers, the extension; put the launchers beside the extension."""
+        subprocess.run(["make", "-C", "native", "lib", "launcher", "init"], check=True)
         super().run()
         beside = Path(self.get_ext_fullpath("shim.launch._native")).parent
         beside.mkdir(parents=True, exist_ok=True)
-        shutil.copy2("native/build/shim-launch", beside / "shim-launch")
+        for name in ("shim-launch", "shim-init"):
+            shutil.copy2(f"native/build/{name}", beside / name)
 
 
 setup(

@@ -70,9 +70,18 @@ class Making:
     arch: str
 
 
-def image_of(entries: Iterable[Entry], launcher: bytes, plan: bytes, making: Making) -> Image:
+def image_of(
+    entries: Iterable[Entry], launcher: bytes, plan: bytes, making: Making, more: Iterable[Entry] = ()
+) -> Image:
     """
     Return the image of `entries` with the launcher, the plan and the manifest.
+
+    Args:
+        entries: All else.
+        launcher: The bytes of `shim-launch`, or of `shim-init`.
+        plan: A launch plan.
+        making: What the image says of itself.
+        more: What the launcher needs in its own folder.
 
     Raises:
         ConflictsError: as `Tree.of`.
@@ -100,7 +109,7 @@ def image_of(entries: Iterable[Entry], launcher: bytes, plan: bytes, making: Mak
     )
     # A runtime mounts it, which a root directory that nobody can write to has to have room for.
     measured = Reason("shim", LAUNCHER, "the launcher measures what runs by what is mounted there")
-    tree = Tree.of((*given, *own, Entry.directory(b"/proc", measured)))
+    tree = Tree.of((*given, *own, *more, Entry.directory(b"/proc", measured)))
     manifest = Manifest(
         program,
         making.arguments,

@@ -137,4 +137,29 @@ static inline int64_t arch_call_result(const struct arch_registers *registers)
 	return (int64_t)registers->ax;
 }
 
+/* Does the processor say that it has RDRAND?  (Intel SDM, volume 2, CPUID leaf 1) */
+static inline int arch_has_random(void)
+{
+	uint32_t a = 1;
+	uint32_t b;
+	uint32_t c = 0;
+	uint32_t d;
+
+	__asm__ volatile ("cpuid" : "+a" (a), "=b" (b), "+c" (c), "=d" (d));
+	return (c >> 30 & 1) != 0;
+}
+
+/* Pre: arch_has_random.  Returns 1 with WORD filled, or 0 after ten attempts, as
+ * Intel's guide for software on random numbers, revision 2.1, section 5.2.1, has
+ * it. */
+static inline int arch_random(uint64_t *word)
+{
+	uint8_t got = 0;
+
+	for (int i = 0; i < 10 && !got; i++)
+		__asm__ volatile ("rdrand %0; setc %1"
+				  : "=r" (*word), "=qm" (got) : : "cc");
+	return got;
+}
+
 #endif

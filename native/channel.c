@@ -29,13 +29,26 @@ static int failed(struct guest_fault *fault, const char *where, long error)
 	return -1;
 }
 
-int channel_prepare(int fd, struct guest_fault *fault)
+static int set_blocking(int fd, int blocks, struct guest_fault *fault)
 {
 	long flags = sys2(SYS_fcntl, fd, GET_FLAGS);
-	long error = flags < 0 ? flags : sys3(SYS_fcntl, fd, SET_FLAGS,
-					      flags | NONBLOCK);
+	long error = flags < 0 ? flags :
+		     sys3(SYS_fcntl, fd, SET_FLAGS, blocks ? flags & ~NONBLOCK
+							   : flags | NONBLOCK);
 
 	return error < 0 ? failed(fault, "channel.prepare", error) : 0;
+}
+
+int channel_prepare(int fd, struct guest_fault *fault)
+{
+	return set_blocking(fd, 0, fault);
+}
+
+/* virtio_console waits for the device to take a buffer only if the file may wait
+ * (drivers/char/virtio_console.c, __send_to_port, v6.18). */
+int channel_settle(int fd, struct guest_fault *fault)
+{
+	return set_blocking(fd, 1, fault);
 }
 
 /* Wait until FD is ready for EVENT. */
@@ -54,6 +67,12 @@ static int wait_for(int fd, short event, uint64_t deadline,
 		long ready = sys_ppoll(&polled, 1, deadline == CHANNEL_NEVER ?
 				       NULL : &timeout);
 
+		/* A port of virtio-serial whose other side is gone takes
+		 * nothing, and would say for ever that it is ready. */
+		if (ready > 0 && event == POLLOUT &&
+		    (polled.revents & (POLLHUP | POLLOUT)) == POLLHUP)
+			return guest_fault(fault, "channel", "nobody at its "
+					   "other end", "an open channel");
 		if (ready > 0)
 			return 0; /* what hung up says so to a read or write */
 		if (ready == 0)

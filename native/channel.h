@@ -17,6 +17,10 @@ uint64_t channel_now(void);
 /* Make reads and writes of FD return at once.  Returns 0 or -1. */
 int channel_prepare(int fd, struct guest_fault *fault);
 
+/* Make writes of FD return when the other side has taken what was written, where
+ * the file can tell: before a machine goes off.  Returns 0 or -1. */
+int channel_settle(int fd, struct guest_fault *fault);
+
 /* Write COUNT parts, which are used up by it.  Returns 0 or -1. */
 int channel_write(int fd, struct iovec *parts, size_t count, uint64_t deadline,
 		  struct guest_fault *fault);

@@ -138,10 +138,31 @@ static long reset_dispositions(struct child *child)
 	return error;
 }
 
+/* What a machine's first process has for the program, in numbers that the
+ * program knows.  Its own copies are closed with all others. */
+static long take_files(struct child *child)
+{
+	const struct launch_machine *machine = child->machine;
+	long error = 0;
+
+	if (machine == NULL)
+		return 0;
+	for (int fd = 0; fd < 3 && error >= 0; fd++)
+		if (machine->streams[fd] >= 0)
+			error = sys3(SYS_dup3, machine->streams[fd], fd, 0);
+	if (error >= 0 && machine->secret == PLAN_SECRET_FILE)
+		error = sys3(SYS_fcntl, PLAN_SECRET_FILE, 2 /* F_SETFD */, 0);
+	else if (error >= 0 && machine->secret >= 0)
+		error = sys3(SYS_dup3, machine->secret, PLAN_SECRET_FILE, 0);
+	return error < 0 ? error : 0;
+}
+
 static long close_files(struct child *child)
 {
-	(void)child; /* the same for every plan */
-	return sys3(SYS_close_range, 3, ~0U, UAPI_CLOSE_RANGE_CLOEXEC);
+	int secret = child->machine != NULL && child->machine->secret >= 0;
+
+	return sys3(SYS_close_range, PLAN_SECRET_FILE + secret, ~0U,
+		    UAPI_CLOSE_RANGE_CLOEXEC);
 }
 
 /* Before the capabilities go that it takes.  The kernel forgets at each change
@@ -225,6 +246,7 @@ static const struct {
 	/* After capabilities: a plan lowers limits, it cannot raise them. */
 	{ "set-limits", set_limits },
 	{ "reset-dispositions", reset_dispositions },
+	{ "take-files", take_files },
 	{ "close-files", close_files },
 	{ "exec", become_program },
 };

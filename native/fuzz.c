@@ -14,7 +14,7 @@
 #include "plan.h"
 #include "sha256.h"
 
-#define SEED_SIZE 1536
+#define SEED_SIZE 2048
 
 static struct bpf_state states[BPF_MAX_COUNT];
 
@@ -87,6 +87,26 @@ static void check_stages(const struct plan *plan)
 		abort();
 }
 
+/* And what the first process of a machine walks and copies. */
+static void check_machine(const struct plan *plan)
+{
+	size_t at = 0;
+
+	for (; at < plan->modules_size;
+	     at += plan_module_size(plan->modules + at))
+		if (plan->modules[at + PLAN_MODULE_SIZE] != '/')
+			abort();
+	if (at != plan->modules_size)
+		abort();
+	if (plan->hostname != NULL && strlen(plan->hostname) > PLAN_MAX_HOSTNAME)
+		abort();
+	if (plan->channel != NULL &&
+	    (strlen(plan->channel_name) > PLAN_MAX_PORT_NAME ||
+	     strlen(plan->secret_path) > PLAN_MAX_SECRET_PATH ||
+	     (plan->secret_path[0] != 0 && plan->secret_path[0] != '/')))
+		abort();
+}
+
 /* Paths can be walked as the launcher does it. */
 static void check_paths(const struct plan *plan)
 {
@@ -119,6 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		check_moved(&plan);
 		check_stages(&plan);
 		check_paths(&plan);
+		check_machine(&plan);
 		bytes = plan.filter;
 		size = plan.filter_count * 8;
 	} else if (fault.found[0] == 0 ||
@@ -153,6 +174,10 @@ static size_t write_seed(uint8_t *bytes)
 	static const uint32_t namespaces[2] = { 0x20000000, 0 };
 	static const uint64_t timeout = 1000000000;
 	static const uint64_t cgroup[5] = { 1 << 20, 9, 50000, 100000, 0x7379732f };
+	static const uint8_t modules[40] = { [32] = '/', 'm' };
+	static const uint32_t network[8] = { 2, 1, 24, 2, 3, 4, 0, 0 };
+	static const uint32_t channel[18] = { 1, 3, 1, [8] = 1, [16] = 0x612f0070,
+					      0x622f };
 	uint32_t filters[28];
 	const struct {
 		uint32_t kind;
@@ -179,6 +204,10 @@ static size_t write_seed(uint8_t *bytes)
 		{ PLAN_NAMESPACES, sizeof(namespaces), namespaces },
 		{ PLAN_TIMEOUT, sizeof(timeout), &timeout },
 		{ PLAN_CGROUP, 32 + sizeof("/sys"), cgroup },
+		{ PLAN_MODULES, sizeof(modules), modules },
+		{ PLAN_NETWORK, sizeof(network), network },
+		{ PLAN_HOSTNAME, 5, "host" },
+		{ PLAN_CHANNEL, 71, channel },
 	};
 	const uint32_t count = sizeof(sections) / sizeof(sections[0]);
 	const uint32_t head[6] = { 0x00010001, 0, count, 0, 0, 0 };

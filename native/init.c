@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "load.h"
 #include "sys.h"
 #include "text.h"
 
@@ -60,6 +61,21 @@ static long mount_if_there(const char *kind, const char *place,
 	long error = mount(kind, place, flags);
 
 	return error == EXISTS_NOT ? 0 : error;
+}
+
+long init_mount_for(const struct plan *plan, const char **step)
+{
+	static const unsigned long flags = UAPI_MS_NOSUID | UAPI_MS_NODEV |
+					   UAPI_MS_NOEXEC;
+	long error = 0;
+
+	*step = "mount-configfs";
+	if (plan->channel != NULL && load32_le(plan->channel + 4) == PLAN_TSM)
+		error = mount("configfs", "/sys/kernel/config", flags);
+	if (error < 0 || plan->cgroup == NULL)
+		return error;
+	*step = "mount-cgroup2";
+	return mount("cgroup2", "/sys/fs/cgroup", flags);
 }
 
 /* A kernel that finds no /dev/console starts init without: then the first files
@@ -130,32 +146,51 @@ long init_prepare(const char **step)
 	return raise_loopback();
 }
 
+void init_describe_end(struct text *text, const struct launch_result *result)
+{
+	if (result->step != NULL)
+		text_add(text, "the launch failed");
+	else if (result->timed_out)
+		text_add(text, "the program's time was up");
+	else if (result->violation)
+		text_add(text, "a refused call ended the program");
+	else if (result->out_of_memory)
+		text_add(text, "the program needed more memory than it may have");
+	else if (result->signal != 0) {
+		text_add(text, "signal ");
+		text_add_signed(text, result->signal);
+		text_add(text, " ended the program");
+	}
+}
+
 /* One line, which a reader of the console finds whatever the program wrote. */
 static void say_end(const struct launch_result *result)
 {
 	char line[96];
+	char words[64];
 	struct text text = { line, sizeof(line) - 1, 0 };
+	struct text end = { words, sizeof(words), 0 };
 
+	words[0] = 0;
+	init_describe_end(&end, result);
 	text_add(&text, "shim: exit code ");
 	text_add_signed(&text, result->exit_code);
-	if (result->step != NULL)
-		text_add(&text, ": the launch failed");
-	else if (result->timed_out)
-		text_add(&text, ": the program's time was up");
-	else if (result->violation)
-		text_add(&text, ": a refused call ended the program");
-	else if (result->signal != 0) {
-		text_add(&text, ": signal ");
-		text_add_signed(&text, result->signal);
-		text_add(&text, " ended the program");
-	}
+	if (end.size != 0)
+		text_add(&text, ": ");
+	text_add(&text, words);
 	line[text.size++] = '\n';
 	sys_write(2, line, text.size);
 }
 
-_Noreturn void init_end(const struct launch_result *result)
+_Noreturn void init_power_off(const struct launch_result *result)
 {
-	say_end(result);
+	static const char sealed[] = "shim: power off; how the program ended is "
+				     "sealed\n";
+
+	if (result != NULL)
+		say_end(result);
+	else
+		sys_write(2, sealed, sizeof(sealed) - 1);
 	sys0(SYS_sync);
 	/* A serial line is slow, and what it has not sent is lost: tcdrain.
 	 * Whatever else standard error is, has nothing to send. */
@@ -163,4 +198,9 @@ _Noreturn void init_end(const struct launch_result *result)
 	(void)reboot(UAPI_REBOOT_POWER_OFF); /* returns only if it cannot */
 	for (;;)
 		sys_ppoll(NULL, 0, NULL);
+}
+
+_Noreturn void init_end(const struct launch_result *result)
+{
+	init_power_off(result);
 }

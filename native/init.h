@@ -3,6 +3,7 @@
 #define SHIM_INIT_H
 
 #include "launch.h"
+#include "text.h"
 
 #define INIT_PLAN "/shim/plan"
 
@@ -14,7 +15,16 @@ int init_is_due(void);
  * Returns 0, or -errno and in STEP what failed. */
 long init_prepare(const char **step);
 
+/* Post: what PLAN needs beyond that is mounted.  Returns and STEP likewise. */
+long init_mount_for(const struct plan *plan, const char **step);
+
+/* Adds how the launch ended, in words; nothing if the program just ended. */
+void init_describe_end(struct text *text, const struct launch_result *result);
+
 /* Says on standard error how the launch ended, and powers the machine off. */
 _Noreturn void init_end(const struct launch_result *result);
+
+/* The same, but without a RESULT says nothing of how. */
+_Noreturn void init_power_off(const struct launch_result *result);
 
 #endif

@@ -12,6 +12,7 @@
 
 static const struct step steps[] = {
 	/* What the plan alone decides comes before anything is started. */
+	{ "require-machine", require_machine },
 	{ "prove-filter", prove_filter },
 	{ "lay-out-strings", lay_out_strings },
 	/* The child inherits these two; a signal between fork and exec would
@@ -109,9 +110,11 @@ static void give_back(struct launch_state *launch)
 		sys_sigmask(2 /* SIG_SETMASK */, &launch->mask, NULL);
 }
 
-int launch(const struct plan *plan, uint32_t options,
-	   launch_on_violation *on_violation, void *context,
-	   struct launch_memory *memory, struct launch_result *result)
+int launch_in_machine(const struct plan *plan, uint32_t options,
+		      const struct launch_machine *machine,
+		      launch_on_violation *on_violation, void *context,
+		      struct launch_memory *memory,
+		      struct launch_result *result)
 {
 	struct launch_state launch;
 	const char *failed = NULL;
@@ -126,6 +129,8 @@ int launch(const struct plan *plan, uint32_t options,
 	launch.on_violation = on_violation;
 	launch.context = context;
 	launch.options = options;
+	launch.machine = machine;
+	launch.child.machine = machine;
 	launch.pidfd = -1;
 	launch.listener = -1;
 	launch.cgroup_parent = -1;
@@ -154,4 +159,12 @@ int launch(const struct plan *plan, uint32_t options,
 	else
 		report_end(&launch);
 	return failed == NULL ? 0 : -1;
+}
+
+int launch(const struct plan *plan, uint32_t options,
+	   launch_on_violation *on_violation, void *context,
+	   struct launch_memory *memory, struct launch_result *result)
+{
+	return launch_in_machine(plan, options, NULL, on_violation, context,
+				 memory, result);
 }

@@ -1,6 +1,6 @@
 /*
  * Run one program, once, under one filter: what shim-launch, the Python
- * extension and (later) PID 1 share.
+ * extension and the first process of a machine share.
  */
 #ifndef SHIM_LAUNCH_H
 #define SHIM_LAUNCH_H
@@ -14,6 +14,7 @@
 #define LAUNCH_REASON_SIZE 256
 #define LAUNCH_CHILD_STACK (30 << 10)
 #define LAUNCH_CHUNK (64 << 10)
+#define LAUNCH_WATCHED 2
 #define LAUNCH_TIMED_OUT 124
 #define LAUNCH_FAILED 125	/* before the program ran */
 #define LAUNCH_CANNOT_EXECUTE 126
@@ -62,6 +63,7 @@ struct launch_result {
 	int32_t out_of_memory;	/* 1 if its cgroup's limit ended a process of it */
 	int32_t stages;		/* boundaries that the program passed */
 	int32_t missed;		/* -errno why it did not pass the next, or 0 */
+	int32_t abandoned;	/* 1 if who watches beside it ended it */
 	uint64_t reported;	/* refused calls */
 	int32_t error;		/* errno of the failed step, or 0 */
 	const char *step;	/* that failed, or null: then the program ran */
@@ -86,14 +88,33 @@ struct launch_memory {
 	uint64_t objects[PLAN_MAX_OBJECTS];	/* how far each was moved */
 };
 
+/* Files that the first process of a machine gives to the program, and its own
+ * beside it.  A file of -1 is none. */
+struct launch_machine {
+	int streams[3];		/* the program's standard input, output, error */
+	int secret;		/* becomes PLAN_SECRET_FILE */
+	int watched[LAUNCH_WATCHED];	/* polled for reading while it runs */
+	/* One of them has something; returns 0, or anything else and the
+	 * program ends. */
+	int (*attend)(void *context, size_t which);
+};
+
 /*
  * Run the program of PLAN and wait for its end.  Returns 0 if it ran, -1 with
  * the failing step in RESULT if it did not.  On every path its process is
  * reaped, and but for LAUNCH_OWN_PROCESS all files are closed, and the calling
- * thread has its signal mask and its CPUs back.  ON_VIOLATION may be null.
+ * thread has its signal mask and its CPUs back.  ON_VIOLATION may be null.  A plan
+ * that asks something of a machine is refused.
  */
 int launch(const struct plan *plan, uint32_t options,
 	   launch_on_violation *on_violation, void *context,
 	   struct launch_memory *memory, struct launch_result *result);
+
+/* The same in a machine that is as the plan wants it. */
+int launch_in_machine(const struct plan *plan, uint32_t options,
+		      const struct launch_machine *machine,
+		      launch_on_violation *on_violation, void *context,
+		      struct launch_memory *memory,
+		      struct launch_result *result);
 
 #endif

@@ -7,11 +7,11 @@
 #include "faults.h"
 #include "init.h"
 #include "launch.h"
+#include "plan_file.h"
+#include "say.h"
 #include "sha256.h"
 #include "sys.h"
 #include "text.h"
-
-#define LINE_SIZE 768
 
 /*
  * The linker puts common storage behind libc's variables, so that .data, those
@@ -23,96 +23,31 @@ struct room {
 };
 struct room room __attribute__((common));
 
-/* One line, one write: lines of several launchers do not mix. */
-static void say(const char *step, const char *reason)
-{
-	char line[LINE_SIZE];
-	struct text text = { line, sizeof(line) - 1, 0 };
-
-	text_add(&text, "shim: ");
-	text_add(&text, step);
-	text_add(&text, ": ");
-	text_add(&text, reason);
-	line[text.size++] = '\n';
-	sys_write(2, line, text.size);
-}
-
-static void say_fault(const struct plan_fault *fault)
-{
-	char reason[LINE_SIZE];
-	struct text text = { reason, sizeof(reason), 0 };
-
-	text_add(&text, "found ");
-	text_add(&text, fault->found);
-	text_add(&text, ", want ");
-	text_add(&text, fault->want);
-	say(fault->where, reason);
-}
-
 static void report(void *context, const struct launch_violation *violation)
 {
-	char line[LINE_SIZE];
-	struct text text = { line, sizeof(line) - 1, 0 };
+	char line[SAY_LINE_SIZE];
+	size_t size = say_violation(line, violation);
 
 	(void)context; /* standard error is all there is */
-	text_add(&text, "{\"event\":\"violation\",\"time_ns\":");
-	text_add_decimal(&text, violation->time_ns);
-	text_add(&text, ",\"pid\":");
-	text_add_signed(&text, violation->pid);
-	text_add(&text, ",\"syscall\":");
-	text_add_signed(&text, violation->syscall);
-	text_add(&text, ",\"arch\":");
-	text_add_decimal(&text, violation->arch);
-	text_add(&text, ",\"stage\":");
-	text_add_decimal(&text, violation->stage);
-	text_add(&text, ",\"address\":\"");
-	text_add_hex(&text, violation->address);
-	text_add(&text, "\",\"arguments\":[");
-	for (int i = 0; i < 6; i++) {
-		text_add(&text, i == 0 ? "\"" : ",\"");
-		text_add_hex(&text, violation->arguments[i]);
-		text_add(&text, "\"");
-	}
-	text_add(&text, "]}");
-	line[text.size++] = '\n';
-	sys_write(2, line, text.size);
-}
-
-/* Returns the size read, or -errno; more than PLAN_MAX_SIZE is read as one
- * byte more, which plan_read refuses. */
-static long read_plan(const char *path)
-{
-	long fd = sys_open(path, 02000000 /* O_RDONLY | O_CLOEXEC */);
-	size_t size = 0;
-	long got;
-
-	if (fd < 0)
-		return fd;
-	do {
-		got = sys_read((int)fd, room.plan + size,
-			       sizeof(room.plan) - size);
-		size += got > 0 ? (size_t)got : 0;
-	} while (got > 0 && size < sizeof(room.plan));
-	sys_close((int)fd);
-	return got < 0 ? got : (long)size;
+	line[size++] = '\n';
+	sys_write(2, line, size);
 }
 
 /* Pre: RESULT is that of a failed launch, which it stays until there is one. */
 static void run(const char *path, struct launch_result *result)
 {
-	enum { NO_DEVICE = -19, NO_EXEC = -8 };
 	static const struct uapi_sigaction standard; /* SIG_DFL */
 	static const uint64_t all = UINT64_MAX;
 	struct plan plan;
 	struct plan_fault fault;
-	long size = read_plan(path);
+	long size = plan_file_read(path, room.plan, sizeof(room.plan));
 
 	if (size < 0) {
 		say("read-plan", strerror((int)-size));
 		return;
 	}
 	if (plan_read(room.plan, (size_t)size, &plan, &fault) != 0) {
-		say_fault(&fault);
+		say_found(fault.where, fault.found, fault.want);
 		return;
 	}
 	sha256_try_cpu();
@@ -122,34 +57,10 @@ static void run(const char *path, struct launch_result *result)
 	if (sys_sigaction(17 /* SIGCHLD */, &standard, NULL) < 0 ||
 	    sys_sigmask(2 /* SIG_SETMASK */, &all, NULL) < 0)
 		return;
-	if (launch(&plan, LAUNCH_HIDE | LAUNCH_JOB_CONTROL | LAUNCH_OWN_PROCESS,
-		   report, NULL, &room.memory, result) != 0)
-		say(result->step, result->reason[0] != 0 ?
-		    result->reason : strerror(result->error));
-	else if (result->unsealed)
-		say("mseal", "this kernel has none: the program could replace "
-		    "its own code");
-	if (result->gains_exec && result->step == NULL)
-		say("mdwe", "this kernel has none (6.3): only the filter keeps "
-		    "pages from becoming code");
-	if (result->unconfined & LAUNCH_FILES && result->step == NULL)
-		say("landlock", "this kernel does not handle all rights on files");
-	if (result->unconfined & LAUNCH_NETWORK && result->step == NULL)
-		say("landlock", "this kernel does not handle ports (6.7)");
-	if (result->unconfined & LAUNCH_SCOPES && result->step == NULL)
-		say("landlock", "this kernel does not keep signals to the "
-		    "program's own processes (6.12)");
-	if (result->out_of_memory)
-		say("cgroup", "the program needed more memory than it may have");
-	if (result->timed_out)
-		say("timeout", "the program's time was up");
-	if (result->missed && result->step == NULL)
-		say("stage", result->missed == NO_DEVICE ?
-		    "this machine stops at no hardware breakpoint; the program "
-		    "kept its first filter" : result->missed == NO_EXEC ?
-		    "it executed another program, and kept the filter it had" :
-		    "some thread could not be brought under the next filter; "
-		    "all kept the one they had");
+	(void)launch(&plan, LAUNCH_HIDE | LAUNCH_JOB_CONTROL |
+		     LAUNCH_OWN_PROCESS, report, NULL, &room.memory, result);
+	say_lacks(result);
+	say_trouble(result);
 }
 
 #ifdef SHIM_FAULTS

@@ -45,7 +45,7 @@ static int read_header(const uint8_t *bytes, size_t size, struct plan *plan,
 	if (sections > PLAN_KINDS ||
 	    PLAN_HEADER_SIZE + sections * PLAN_ENTRY_SIZE > size)
 		return found_two(fault_at(fault, "header.sections",
-					  "a table of at most 21 in the file",
+					  "a table of at most 25 in the file",
 					  16),
 				 sections, " in a file of ", size, " bytes");
 	plan->flags = load32_le(bytes + 20);
@@ -158,6 +158,10 @@ int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 		[PLAN_NAMESPACES] = { plan_read_namespaces, NULL },
 		[PLAN_TIMEOUT] = { plan_read_timeout, NULL },
 		[PLAN_CGROUP] = { plan_read_cgroup, NULL },
+		[PLAN_MODULES] = { plan_read_modules, NULL },
+		[PLAN_NETWORK] = { plan_read_network, NULL },
+		[PLAN_HOSTNAME] = { plan_read_hostname, NULL },
+		[PLAN_CHANNEL] = { plan_read_channel, NULL },
 	};
 	struct section sections[PLAN_KINDS + 1] = { 0 };
 
@@ -178,5 +182,7 @@ int plan_read(const uint8_t *bytes, size_t size, struct plan *plan,
 	}
 	if (plan_match_moved(sections, plan, fault) != 0)
 		return -1;
-	return plan_match_confined(sections, plan, fault);
+	if (plan_match_confined(sections, plan, fault) != 0)
+		return -1;
+	return plan_match_machine(sections, plan, fault);
 }

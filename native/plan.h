@@ -48,6 +48,15 @@
 #define PLAN_NAMESPACES_SIZE 8
 #define PLAN_TIMEOUT_SIZE 8
 #define PLAN_CGROUP_SIZE 32		/* and the path behind it */
+#define PLAN_MODULE_SIZE 32		/* and the path behind it */
+#define PLAN_MAX_MODULES 256
+#define PLAN_NETWORK_SIZE 32
+#define PLAN_DNS_SERVERS 3		/* as resolv.conf(5) has it */
+#define PLAN_MAX_HOSTNAME 64		/* __NEW_UTS_LEN */
+#define PLAN_CHANNEL_SIZE 64		/* and two strings behind it */
+#define PLAN_MAX_PORT_NAME 63		/* of a virtio-serial port */
+#define PLAN_MAX_SECRET_PATH 255
+#define PLAN_SECRET_FILE 3		/* descriptor of a secret without a path */
 #define PLAN_MAX_PROCESSES 4194304	/* PID_MAX_LIMIT */
 #define PLAN_MAX_QUOTA 17592186044415U	/* 2^44 - 1 us: max_bw_runtime_us */
 #define PLAN_MAX_OBJECTS 512
@@ -77,8 +86,22 @@ enum plan_kind {
 	PLAN_TIMEOUT = 20,	/* u64 nanoseconds */
 	PLAN_CGROUP = 21,	/* u64 bytes, u64 processes, u64 CPU us, u64 of us; 0: any;
 				 * absolute path of the parent, NUL */
-	PLAN_KINDS = 21,
+	/* What a machine has to be before the program; for shim-init only. */
+	PLAN_MODULES = 22,	/* SHA-256, path and NUL, zeros to 8 bytes; in order */
+	PLAN_NETWORK = 23,	/* u32 plan_network, u8[4] address, u32 prefix,
+				 * u8[4] gateway, u8[4] DNS servers 3 times, u32 0 */
+	PLAN_HOSTNAME = 24,	/* and NUL */
+	PLAN_CHANNEL = 25,	/* u32 plan_channel, u32 plan_evidence, u32 1 if output
+				 * is plain, u32 vsock CID, u32 port, u8[4] address,
+				 * u64 0, Ed25519 key of the relying party;
+				 * name of the virtio-serial port, NUL;
+				 * path for the secret or nothing, NUL */
+	PLAN_KINDS = 25,
 };
+
+enum plan_network { PLAN_DHCP = 1, PLAN_STATIC = 2 };
+enum plan_channel { PLAN_VIRTIO = 1, PLAN_VSOCK = 2, PLAN_TCP = 3 };
+enum plan_evidence { PLAN_TSM = 1, PLAN_TPM = 2, PLAN_SIMULATED = 3 };
 
 /* What the kernel and the loader move, and what of it is added to the constant
  * of an instruction of the filter; by increasing instruction. */
@@ -148,7 +171,28 @@ struct plan {
 	uint32_t namespaces;
 	uint64_t timeout;		/* nanoseconds; 0 is none */
 	const uint8_t *cgroup;		/* or null */
+	const uint8_t *modules;
+	size_t modules_size;
+	const uint8_t *network;		/* or null */
+	const char *hostname;		/* or null */
+	const uint8_t *channel;		/* or null */
+	const char *channel_name;	/* of a port; empty but for virtio */
+	const char *secret_path;	/* empty: PLAN_SECRET_FILE */
 };
+
+/* Does it ask for what only the first process of a machine can do? */
+static inline int plan_has_machine(const struct plan *plan)
+{
+	return plan->modules != NULL || plan->network != NULL ||
+	       plan->hostname != NULL || plan->channel != NULL;
+}
+
+/* Bytes of the entry of PLAN_MODULES at ENTRY, its zeros included. */
+static inline size_t plan_module_size(const uint8_t *entry)
+{
+	return (PLAN_MODULE_SIZE + strlen((const char *)entry +
+					  PLAN_MODULE_SIZE) + 8) / 8 * 8;
+}
 
 /* Bytes of the entry of PLAN_PATHS at ENTRY, its zeros included. */
 static inline size_t plan_path_size(const uint8_t *entry)

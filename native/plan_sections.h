@@ -43,4 +43,10 @@ plan_reader plan_read_landlock, plan_read_paths, plan_read_ports,
 int plan_match_confined(const struct section sections[PLAN_KINDS + 1],
 			const struct plan *plan, struct plan_fault *fault);
 
+/* plan_machine.c: what a machine has to be before the program */
+plan_reader plan_read_modules, plan_read_network, plan_read_hostname,
+	plan_read_channel;
+int plan_match_machine(const struct section sections[PLAN_KINDS + 1],
+		       const struct plan *plan, struct plan_fault *fault);
+
 #endif

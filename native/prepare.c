@@ -4,6 +4,16 @@
 
 #include "steps.h"
 
+/* What a plan asks of a machine somebody must have done. */
+int require_machine(struct launch_state *launch)
+{
+	if (launch->machine != NULL || !plan_has_machine(launch->plan))
+		return 0;
+	return refuse(launch, "the plan is for the first process of a machine, "
+		      "shim-init: it has modules, a network, a host name or a "
+		      "channel");
+}
+
 /* Do all ways that a call of one of NUMBERS can take end in ACTIONS? */
 static int prove_numbers(struct launch_state *launch, const uint32_t *numbers,
 			 size_t count, enum bpf_actions actions,

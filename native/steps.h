@@ -13,6 +13,7 @@
 /* Shared with the child through the memory both run in, until it execs. */
 struct child {
 	const struct plan *plan;
+	const struct launch_machine *machine;	/* or null */
 	char **argv;
 	char **environment;
 	int launcher;		/* its pid */
@@ -47,6 +48,7 @@ struct launch_state {
 	launch_on_violation *on_violation;
 	void *context;
 	uint32_t options;
+	const struct launch_machine *machine;	/* or null */
 	struct child child;
 	struct held held;
 	int pid;
@@ -75,6 +77,7 @@ struct step {
 };
 
 /* prepare.c: before there is a child, and its birth */
+int require_machine(struct launch_state *launch);
 int prove_filter(struct launch_state *launch);
 int prove_chosen(struct launch_state *launch, size_t stage);
 int lay_out_strings(struct launch_state *launch);

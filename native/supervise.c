@@ -174,7 +174,7 @@ static void forget_terminal_signals(int signals)
 		continue;
 }
 
-enum { LISTENER, PROGRAM, SIGNALS, FILES };
+enum { LISTENER, PROGRAM, SIGNALS, WATCHED, FILES = WATCHED + LAUNCH_WATCHED };
 
 static uint64_t now_ns(void)
 {
@@ -220,16 +220,38 @@ static int end_by_time(struct launch_state *launch)
 	return reap_program(launch);
 }
 
-static int attend(struct launch_state *launch, const struct pollfd *polled)
+/* Who watches beside the program may end it. */
+static int attend_watched(struct launch_state *launch, struct pollfd *polled)
 {
+	for (size_t i = 0; i < LAUNCH_WATCHED; i++) {
+		if (polled[WATCHED + i].revents == 0)
+			continue;
+		/* What has ended is not asked again. */
+		if (!(polled[WATCHED + i].revents & POLLIN))
+			polled[WATCHED + i].fd = -1;
+		else if (launch->machine->attend(launch->context, i) != 0) {
+			kill_program(launch);
+			launch->result->abandoned = 1;
+			return reap_program(launch);
+		}
+	}
+	return 0;
+}
+
+static int attend(struct launch_state *launch, struct pollfd *polled)
+{
+	int error;
+
 	/* A violation before an end: the end may be due to it. */
 	if (polled[LISTENER].revents & POLLIN)
 		return receive_violation(launch);
 	/* A listener hangs up when the last thread is dying. */
 	if (polled[PROGRAM].revents != 0 || polled[LISTENER].revents != 0)
 		return reap_program(launch);
-	pass_on_signals(launch, polled[SIGNALS].fd);
-	return 0;
+	error = attend_watched(launch, polled);
+	if (error == 0 && !launch->ended)
+		pass_on_signals(launch, polled[SIGNALS].fd);
+	return error;
 }
 
 int supervise(struct launch_state *launch)
@@ -239,11 +261,15 @@ int supervise(struct launch_state *launch)
 		[LISTENER] = { launch->listener, POLLIN, 0 },
 		[PROGRAM] = { launch->pidfd, POLLIN, 0 },
 		[SIGNALS] = { (int)signals, POLLIN, 0 },
+		[WATCHED] = { -1, POLLIN, 0 },
+		[WATCHED + 1] = { -1, POLLIN, 0 },
 	};
 	int error = signals < 0 ? (int)signals : 0;
 	uint64_t end = launch->plan->timeout == 0 ?
 		       0 : now_ns() + launch->plan->timeout;
 
+	for (size_t i = 0; launch->machine != NULL && i < LAUNCH_WATCHED; i++)
+		polled[WATCHED + i].fd = launch->machine->watched[i];
 	for (int round = 0; error == 0 && !launch->ended; round++) {
 		long ready;
 

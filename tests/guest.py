@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -65,15 +65,30 @@ def boot(folder: Path, files: Mapping[str, bytes], script: str) -> list[str]:
     return lines[lines.index(_BEGIN) + 1 : lines.index(_END)]
 
 
-def power_on(initramfs: Path, words: str) -> list[str]:
-    """Return what stands on the console of a machine with these words for its kernel, once it is off."""
+def members(archive: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the name of each member of an archive in the format newc, and what it holds."""
+    at = 0
+    while archive[at : at + 6] == b"070701":
+        size, name_size = int(archive[at + 54 : at + 62], 16), int(archive[at + 94 : at + 102], 16)
+        start = at + 110 + name_size
+        start += -start % 4
+        yield archive[at + 110 : at + 110 + name_size - 1], archive[start : start + size]
+        at = start + size + -size % 4
+
+
+def machine_command(initramfs: Path, words: str) -> list[str]:
+    """Return the command of a machine with these words for its kernel, whose console is standard output."""
     command = [QEMU, "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512", "-no-reboot"]
     # Not -nographic: then the firmware writes to the same line.
     command += ["-display", "none", "-vga", "none", "-monitor", "none", "-serial", "stdio"]
     command += ["-nic", "none", "-kernel", str(kernel()), "-initrd", str(initramfs)]
-    command += ["-append", f"console=ttyS0 quiet {words}"]
+    return [*command, "-append", words]
+
+
+def power_on(initramfs: Path, words: str) -> list[str]:
+    """Return what stands on the console of a machine with these words for its kernel, once it is off."""
     done = subprocess.run(
-        command,
+        machine_command(initramfs, f"console=ttyS0 quiet {words}"),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

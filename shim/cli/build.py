@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from shim.cli.build_boot import FORMATS as BOOTABLE, BootOptions, boot_options
+from shim.cli.build_machine import MachineOptions, machine_options, variables_of
 from shim.cli.derivation import Request, derivation_options
 from shim.cli.launching import LaunchOptions, environment, launch_options
 from shim.cli.main import say
@@ -84,6 +85,7 @@ _NOT_RECORDED = frozenset(
     help="With --sbom: OSV records; OpenVEX says what they mean for the image; repeatable.",
 )
 @boot_options
+@machine_options
 @derivation_options
 @launch_options
 @click.pass_context
@@ -114,6 +116,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     arguments: tuple[str, ...],
     options: LaunchOptions,
     boot: BootOptions,
+    machine: MachineOptions,
 ) -> int:
     """
     Make an image of PROGRAM with ARGUMENTS, and of every file that it can use, nothing else.
@@ -127,11 +130,13 @@ def command(  # noqa: PLR0913  # one parameter for each option
     from images import closure
     from images.compress import Compression
     from images.oci import RuntimeSettings
+    from shim.cli.build_guest import guest_of
     from shim.cli.build_inputs import creation_time, directories, inclusion, origin_of, program_of
     from shim.cli.build_output import Output, records_of, write_documents
     from shim.cli.build_steps import Build
 
-    boot.check(form)
+    boot.check(form, has_machine=bool(machine.given))
+    machine.check(form)
     if vulns and sbom is None:
         raise click.UsageError("found --vulns, want --sbom DIR beside it")
     if output is None and explain is None and why_not is None:
@@ -144,14 +149,14 @@ def command(  # noqa: PLR0913  # one parameter for each option
     found = program_of(program, origin, place)
     selection = closure.Selection(
         found.place,
-        environment(options.env, os.environ),
+        variables_of(machine, environment(options.env, os.environ)),
         tuple(inclusion(text, running=origin.running) for text in include),
         exclude,
         directories(directory),
     )
     asked = Request(origin.label, modules, assume, no_assumptions)
     try:
-        made = Build(found, origin, selection, asked, options)
+        made = Build(found, origin, selection, asked, options, guest_of(machine, boot.kernel))
         inventory = None if sbom is None else made.make_scannable()
         built = made.image(arguments, created, _recorded(context))
     except IncompleteProfileError as error:
@@ -162,7 +167,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     code = made.answer(built, explain, why_not)
     if output is None:
         return code
-    for finding in made.files.findings:
+    for finding in (*made.files.findings, *made.guest.findings):
         say(finding)
     described = None if inventory is None else made.documents(built, inventory, records_of(vulns))
     for line in written.write(built, Path(output)):

@@ -33,7 +33,7 @@ class BootOptions:
     firmware: Path | None
     snp: tuple[str, ...]
 
-    def check(self, form: str) -> None:
+    def check(self, form: str, *, has_machine: bool = False) -> None:
         """
         Refuse options that mean nothing for a format, and a format without what it needs.
 
@@ -56,7 +56,8 @@ class BootOptions:
             )
         if self.snp and self.firmware is None:
             raise click.UsageError("found --snp, want --firmware FILE beside it")
-        if form == "initramfs" and self.kernel is not None and self.reference_values is None:
+        told = self.reference_values is not None or has_machine
+        if form == "initramfs" and self.kernel is not None and not told:
             raise click.UsageError(
                 "--format initramfs: found --kernel, want --reference-values FILE beside it"
             )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from images.packages.package import Inventory
     from images.records import Documented
     from images.tree import Entry
+    from shim.cli.build_guest import Guest
     from shim.cli.build_inputs import Origin, Program
     from shim.profile.footprint import Footprint
     from shim.profile.profile import Profile
@@ -35,12 +36,14 @@ class Build:
         selection: Selection,
         request: Request,
         options: LaunchOptions,
+        guest: Guest,
     ) -> None:
         self._program = program
         self._origin = origin
         self._selection = selection
         self._options = options
         self._request = request
+        self.guest = guest
         self.profile, self.footprint = self._analysed(request)
         self.files: FileSet = self._files()
         self._entries: tuple[Entry, ...] = tuple(self.files.entries)
@@ -79,16 +82,17 @@ class Build:
         from shim.profile.codec import dumps
 
         argv = (self._program.place, *arguments)
-        launcher = (Path(shim.__file__).parent / "launch" / "shim-launch").read_bytes()
+        launcher = self.guest.launcher(Path(shim.__file__).parent / "launch")
         profile = self._profile()
         inputs = (
             Input("program", profile.program.sha256, self._program.place),
             Input("profile", sha256_hex(dumps(profile)), f"{len(profile.objects)} objects"),
             Input("source", self._origin.digest, "an OCI image" if self._origin.digest else "a directory"),
-            Input("launcher", sha256_hex(launcher), "shim-launch"),
+            Input("launcher", sha256_hex(launcher.data), launcher.name),
         )
         making = Making(self._program.place, argv, request, inputs, created, shim.__version__, profile.arch)
-        return image_of(self._entries, launcher, self._plan(profile, argv), making)
+        entries = (*self._entries, *self.guest.directories())
+        return image_of(entries, launcher.data, self._plan(profile, argv), making, self.guest.own_entries())
 
     def documents(self, built: Image, found: Inventory, records: Mapping[str, bytes]) -> Documented:
         """Return what is in the image and whose it is, and what records of vulnerabilities mean for it."""
@@ -134,10 +138,10 @@ class Build:
             pin=not options.no_pin,
             phases=not options.no_phases,
             require=options.require,
-            confinement=confinement_of(options.confining, posixpath.normpath),
-            exists=Tree.of(self.files.entries).exists,
+            confinement=self.guest.confinement(confinement_of(options.confining, posixpath.normpath)),
+            exists=self.guest.exists(Tree.of(self.files.entries).exists),
         )
-        return encode(plan)
+        return encode(self.guest.planned(plan))
 
     def answer(self, built: Image, explain: str | None, why_not: str | None) -> int:
         """Print why files are there or not; 1 if what was to be explained is not there."""

@@ -11,6 +11,7 @@ from enum import IntFlag
 from typing import Final
 
 from shim.filter.program import Relocation
+from shim.launch.machine import Channel, Module, Network
 
 
 class PlanFlag(IntFlag):
@@ -185,6 +186,11 @@ class LaunchPlan:
         namespaces: CLONE_NEW* of those that it gets for its own.
         timeout: Nanoseconds after which it is killed; 0 for never.
         cgroup: Limits on all that it starts; None leaves it in the launcher's.
+        modules: Of the kernel, in the order in which they are loaded, at most 256. This and what follows is
+            for the first process of a machine only.
+        network: How the machine gets one; None for the loopback alone.
+        hostname: Its name; b"" leaves the kernel's.
+        channel: To its relying party; None if there is none.
         flags: See `PlanFlag`.
     """
 
@@ -205,4 +211,13 @@ class LaunchPlan:
     namespaces: int = 0
     timeout: int = 0
     cgroup: Cgroup | None = None
+    modules: tuple[Module, ...] = ()
+    network: Network | None = None
+    hostname: bytes = b""
+    channel: Channel | None = None
     flags: PlanFlag = NO_FLAGS
+
+    @property
+    def has_machine(self) -> bool:
+        """Whether it asks for what only the first process of a machine can do."""
+        return bool(self.modules or self.network or self.hostname or self.channel)

@@ -31,6 +31,13 @@ from shim.launch.plan_checks_confine import (
     check_timeout,
     match_confined,
 )
+from shim.launch.plan_checks_machine import (
+    check_channel,
+    check_hostname,
+    check_modules,
+    check_network,
+    match_machine,
+)
 from shim.launch.plan_checks_moved import (
     check_entry_point,
     check_object_seals,
@@ -79,6 +86,10 @@ _CHECKS: Final = MappingProxyType[Kind, Callable[[bytes, Values], None]](
         Kind.NAMESPACES: check_namespaces,
         Kind.TIMEOUT: check_timeout,
         Kind.CGROUP: check_cgroup,
+        Kind.MODULES: check_modules,
+        Kind.NETWORK: check_network,
+        Kind.HOSTNAME: check_hostname,
+        Kind.CHANNEL: check_channel,
     }
 )
 
@@ -132,6 +143,7 @@ def decode(data: bytes) -> LaunchPlan:
             raise fault("sections", f"no {kind.name.lower()}", "program, digest, filter and argv")
     match_moved(values)
     match_confined(values)
+    match_machine(values)
     return plan_of(values)
 
 
@@ -149,7 +161,7 @@ def _read_header(data: bytes) -> tuple[int, int]:
         (version == VERSION, "header.version", version, "1"),
         (arch == ARCH_X86_64, "header.arch", arch, "1 (x86-64)"),
         (size == len(data), "header.size", f"{size}{there}", "the file's size"),
-        (table_fits, "header.sections", f"{count}{there}", "a table of at most 21 in the file"),
+        (table_fits, "header.sections", f"{count}{there}", "a table of at most 25 in the file"),
         (flags & ~sum(PlanFlag) == 0, "header.flags", hex(flags), "known flags"),
         (
             _answers_once(flags),

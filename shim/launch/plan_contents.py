@@ -19,6 +19,7 @@ from shim.launch.plan import (
     Stage,
 )
 from shim.launch.plan_checks import Values
+from shim.launch.plan_contents_machine import channel_of, machine_contents, modules_of, network_of
 from shim.launch.plan_layout import (
     CGROUP,
     INSTRUCTION_SIZE,
@@ -49,7 +50,7 @@ def contents(plan: LaunchPlan) -> dict[Kind, bytes]:
     for where, texts in (("argv", plan.argv), ("environment", plan.environment)):
         if any(0 in text for text in texts):
             raise fault(where, "a NUL inside a string", "1 to 65536 NUL-terminated strings")
-    return {**_what(plan), **_moved(plan), **_confined(plan)}
+    return {**_what(plan), **_moved(plan), **_confined(plan), **machine_contents(plan)}
 
 
 def _fields(where: str, layout: struct.Struct, *values: object) -> bytes:
@@ -170,6 +171,10 @@ def plan_of(values: Values) -> LaunchPlan:
         namespaces=PAIR.unpack(namespaces)[0] if namespaces else 0,
         timeout=_number(content(Kind.TIMEOUT)) or 0,
         cgroup=_cgroup(content(Kind.CGROUP)),
+        modules=modules_of(content(Kind.MODULES)),
+        network=network_of(content(Kind.NETWORK)),
+        hostname=content(Kind.HOSTNAME)[:-1],
+        channel=channel_of(content(Kind.CHANNEL)),
         flags=PlanFlag(values.flags),
     )
 

@@ -35,6 +35,12 @@ LANDLOCK: Final = struct.Struct("<QQQ")
 PORT: Final = struct.Struct("<QQ")
 PAIR: Final = struct.Struct("<II")
 CGROUP: Final = struct.Struct("<QQQQ")
+NETWORK: Final = struct.Struct("<I4sI4s4s4s4sI")
+CHANNEL: Final = struct.Struct("<IIIII4sQ32s")
+MAX_MODULES: Final = 256
+MAX_HOSTNAME: Final = 64
+MAX_PORT_NAME: Final = 63
+MAX_SECRET_PATH: Final = 255
 
 _QUOTED: Final = 48  # bytes of a foreign string that a message shows
 
@@ -63,6 +69,10 @@ class Kind(IntEnum):
     NAMESPACES = 19
     TIMEOUT = 20
     CGROUP = 21
+    MODULES = 22
+    NETWORK = 23
+    HOSTNAME = 24
+    CHANNEL = 25
 
 
 def fault(where: str, found: object, want: str) -> PlanFormatError:
@@ -93,5 +103,15 @@ def path_entries(content: bytes) -> list[tuple[int, int, bytes]]:
         end = content.index(0, offset + NUMBER.size)
         (rights,) = NUMBER.unpack_from(content, offset)
         found.append((offset, rights, content[offset + NUMBER.size : end]))
+        offset = end + 1 + -(end + 1) % 8
+    return found
+
+
+def module_entries(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Return (digest, path) of each module, in a section that has been checked."""
+    found, offset = [], 0
+    while offset < len(content):
+        end = content.index(0, offset + DIGEST_SIZE)
+        found.append((content[offset : offset + DIGEST_SIZE], content[offset + DIGEST_SIZE : end]))
         offset = end + 1 + -(end + 1) % 8
     return found

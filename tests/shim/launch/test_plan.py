@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from shim.errors import PlanFormatError
 from shim.filter import Moved, Part, Relocation
 from shim.launch._native import ffi, lib
+from shim.launch.machine import Channel, ChannelKind, EvidenceKind, Module, Network, NetworkMode
 from shim.launch.plan import (
     Cgroup,
     Identity,
@@ -111,28 +113,74 @@ CGROUPS = st.builds(
     st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 4194304)),
     st.just((0, 0)) | st.tuples(st.integers(1000, 2**44 - 1), st.integers(1000, 1_000_000)),
 )
-PLANS = st.builds(
-    LaunchPlan,
-    program=STRINGS.filter(len).map(lambda path: b"/" + path),
-    digest=st.binary(min_size=32, max_size=32),
-    filter=st.binary(min_size=8, max_size=8).flatmap(
-        lambda one: st.integers(1, 20).map(lambda count: one * count)
-    ),
-    argv=st.lists(STRINGS, min_size=1, max_size=5).map(tuple),
-    environment=st.lists(ENTRIES, max_size=5).map(tuple),
-    limits=limits(),
-    landlock=st.none() | landlocks(),
-    identity=st.none() | st.builds(Identity, st.integers(0, 2**32 - 2), st.integers(0, 2**32 - 2)),
-    namespaces=st.sampled_from([0, 1 << 17, 0x7E02_0000, 1 << 29]),
-    timeout=st.integers(0, 2**63 - 1),
-    cgroup=st.none() | CGROUPS,
-    flags=st.sampled_from([0, 256, 512, *range(64)]).map(
-        lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT
+ADDRESSES = st.integers(1, 2**32 - 1).map(IPv4Address)
+SERVERS = st.lists(ADDRESSES, max_size=3).map(tuple)
+NETWORKS = st.builds(Network, st.just(NetworkMode.DHCP), dns=SERVERS) | st.builds(
+    Network, st.just(NetworkMode.STATIC), ADDRESSES, st.integers(1, 32), st.none() | ADDRESSES, SERVERS
+)
+SAID = {
+    "evidence": st.sampled_from(EvidenceKind),
+    "relying_party": st.binary(min_size=32, max_size=32).filter(any),
+    "secret": st.sampled_from([b"", b"/run/secret", b"/a/b/c", b"/a/" + b"b" * 252]),
+    "plain_output": st.booleans(),
+}
+CHANNELS = (
+    st.builds(
+        Channel, st.just(ChannelKind.VIRTIO), name=st.sampled_from([b"a", b"shim.channel", b"b" * 63]), **SAID
     )
-    | st.sampled_from([PlanFlag.ERRNO, PlanFlag.AUDIT | PlanFlag.EXEC_ALLOWED]).map(
-        lambda flags: flags | PlanFlag.LOADER_ENVIRONMENT
-    ),
-).flatmap(relocated)
+    | st.builds(
+        Channel,
+        st.just(ChannelKind.VSOCK),
+        cid=st.integers(1, 2**32 - 2),
+        port=st.integers(1, 2**32 - 2),
+        **SAID,
+    )
+    | st.builds(Channel, st.just(ChannelKind.TCP), port=st.integers(1, 65535), address=ADDRESSES, **SAID)
+)
+
+
+def connected(plan: LaunchPlan, network: Network | None, channel: Channel | None) -> LaunchPlan:
+    """What connects over a network has one."""
+    if channel is not None and channel.kind is ChannelKind.TCP and network is None:
+        network = Network(NetworkMode.DHCP)
+    return dataclasses.replace(plan, network=network, channel=channel)
+
+
+PLANS = (
+    st.builds(
+        LaunchPlan,
+        program=STRINGS.filter(len).map(lambda path: b"/" + path),
+        digest=st.binary(min_size=32, max_size=32),
+        filter=st.binary(min_size=8, max_size=8).flatmap(
+            lambda one: st.integers(1, 20).map(lambda count: one * count)
+        ),
+        argv=st.lists(STRINGS, min_size=1, max_size=5).map(tuple),
+        environment=st.lists(ENTRIES, max_size=5).map(tuple),
+        limits=limits(),
+        landlock=st.none() | landlocks(),
+        identity=st.none() | st.builds(Identity, st.integers(0, 2**32 - 2), st.integers(0, 2**32 - 2)),
+        namespaces=st.sampled_from([0, 1 << 17, 0x7E02_0000, 1 << 29]),
+        timeout=st.integers(0, 2**63 - 1),
+        cgroup=st.none() | CGROUPS,
+        modules=st.lists(
+            st.builds(Module, STRINGS.map(lambda path: b"/" + path), st.binary(min_size=32, max_size=32)),
+            max_size=3,
+        ).map(tuple),
+        hostname=st.sampled_from([b"", b"a", b"A-1.example", b"9" * 64]),
+        flags=st.sampled_from([0, 256, 512, *range(64)]).map(
+            lambda flags: PlanFlag(flags) | PlanFlag.LOADER_ENVIRONMENT
+        )
+        | st.sampled_from([PlanFlag.ERRNO, PlanFlag.AUDIT | PlanFlag.EXEC_ALLOWED]).map(
+            lambda flags: flags | PlanFlag.LOADER_ENVIRONMENT
+        ),
+    )
+    .flatmap(
+        lambda plan: st.tuples(st.none() | NETWORKS, st.none() | CHANNELS).map(
+            lambda two: connected(plan, *two)
+        )
+    )
+    .flatmap(relocated)
+)
 
 
 Refusal = tuple[str, str, str]
@@ -166,6 +214,12 @@ def refusal_in_c(data: bytes) -> Refusal | None:
     assert plan.port_count == (0 if landlock is None else len(landlock.ports))
     assert (plan.identity != ffi.NULL) == (decode(data).identity is not None)
     assert (plan.namespaces, plan.timeout) == (decode(data).namespaces, decode(data).timeout)
+    channel = decode(data).channel
+    assert (plan.network != ffi.NULL) == (decode(data).network is not None)
+    assert (b"" if plan.hostname == ffi.NULL else ffi.string(plan.hostname)) == decode(data).hostname
+    assert (plan.channel != ffi.NULL) == (channel is not None)
+    if channel is not None:
+        assert (ffi.string(plan.channel_name), ffi.string(plan.secret_path)) == (channel.name, channel.secret)
     return None
 
 
@@ -237,7 +291,7 @@ BROKEN = {
         "plan.end",
         f"{END + 8} after an end at {END}",
     ),
-    "22 sections": (put(GOOD, 16, "<I", 22), "header.sections", f"22 in a file of {END} bytes"),
+    "26 sections": (put(GOOD, 16, "<I", 26), "header.sections", f"26 in a file of {END} bytes"),
     "2**28 sections": (put(GOOD, 16, "<I", 2**28), "header.sections", f"{2**28} in a file of {END} bytes"),
     "table beyond the end": (
         put(put(GOOD[:48], 12, "<I", 48), 16, "<I", 6),
@@ -251,7 +305,7 @@ BROKEN = {
     "highest flag": (put(GOOD, 20, "<I", 2**31), "header.flags", "0x80000000"),
     "reserved": (put(GOOD, 31, "<B", 1), "header.reserved", str(2**56)),
     "kind 0": (put(GOOD, 32, "<I", 0), "section.kind", "0 after 0"),
-    "kind 22": (put(GOOD, 32 + 5 * 16, "<I", 22), "section.kind", "22 after 5"),
+    "kind 26": (put(GOOD, 32 + 5 * 16, "<I", 26), "section.kind", "26 after 5"),
     "same kind twice": (put(GOOD, 48, "<I", 1), "section.kind", "1 after 1"),
     "offset": (put(GOOD, 36, "<I", 136), "section.offset", "136 after an end at 128"),
     "no size": (put(GOOD, 40, "<I", 0), "section.size", f"0 with {END - 128} bytes left"),

@@ -1,0 +1,26 @@
+/* A plan in a file. */
+#ifndef SHIM_PLAN_FILE_H
+#define SHIM_PLAN_FILE_H
+
+#include "plan.h"
+#include "sys.h"
+
+/* Returns how many of ROOM BYTES the file at PATH fills, or -errno.  With room for
+ * PLAN_MAX_SIZE and one byte more, plan_read refuses what is larger. */
+static inline long plan_file_read(const char *path, uint8_t *bytes, size_t room)
+{
+	long fd = sys_open(path, 02000000 /* O_RDONLY | O_CLOEXEC */);
+	size_t size = 0;
+	long got;
+
+	if (fd < 0)
+		return fd;
+	do {
+		got = sys_read((int)fd, bytes + size, room - size);
+		size += got > 0 ? (size_t)got : 0;
+	} while (got > 0 && size < room);
+	sys_close((int)fd);
+	return got < 0 ? got : (long)size;
+}
+
+#endif
