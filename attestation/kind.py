@@ -16,6 +16,7 @@ from attestation.endorsements import Endorsements
 from attestation.eventlog.replay import Registers
 from attestation.policy_file import Section
 from attestation.result import Mismatch
+from attestation.tpm.credential import Target
 from attestation.trail import SILENT, Trail
 from shim.canonical import JsonValue
 
@@ -51,6 +52,10 @@ def _always(_authenticated: object, _key: str) -> bool:
     return True
 
 
+def _no(_rules: object) -> bool:
+    return False
+
+
 def _nothing(_authenticated: object, _rules: object) -> tuple[Mismatch, ...]:
     return ()
 
@@ -81,6 +86,9 @@ class Kind(Generic[E, A, R, T]):
         registers: The signed registers that an event log may explain; None where there are none.
         bound: What of the 64 bytes that bind evidence goes into it.
         nonce: What stands in the field for a nonce alone; None where there is no such field.
+        target: For whom a credential has to be that shows in which TPM a key is, where the rules ask for one;
+            None for kinds without.
+        software: Whether the rules take what any software can say.
         endorsements: Certificates that are the same for all evidence of the kind, and so stand in the source.
         simulated: True when it proves nothing about any hardware.
     """
@@ -104,5 +112,7 @@ class Kind(Generic[E, A, R, T]):
     registers: Callable[[A], Registers] | None = None
     bound: Callable[[bytes], bytes] = bytes
     nonce: Callable[[A], bytes | None] | None = None
+    target: Callable[[A, R], Target | None] | None = None
+    software: Callable[[R], bool] = _no
     endorsements: Endorsements = field(default_factory=Endorsements)
     simulated: bool = False
