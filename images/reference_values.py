@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from attestation.reference_values import Entry
 from images import eif
-from images.measure import firmware as firmwares, pcr, snp, tdx, uki as unified
+from images.measure import firmware as firmwares, pcr, simulated, snp, tdx, uki as unified
 from images.measure.kernel_hashes import kernel_hashes
 from images.measure.snp import Launch
 
@@ -140,6 +140,24 @@ def of_tdx(boot: DirectBoot, label: str, firmware: bytes | None = None) -> tuple
         Entry("tdx", register, _SHA384, digest, label, environment if register == "mr_td" else {})
         for register, digest in rows
     )
+
+
+def of_simulated(boot: DirectBoot, label: str) -> Entry:
+    """
+    Return what whoever plays a TEE says of this boot, with the digest of each part of it.
+
+    It proves nothing about any machine.
+    """
+    hashes = kernel_hashes(boot.kernel, boot.initrd, boot.command_line)
+    parts = (("kernel", hashes.kernel), ("initramfs", hashes.initrd), ("command_line", hashes.cmdline))
+    environment = {name: f"sha256:{digest.hex()}" for name, digest in parts}
+    return Entry("simulated", "measurement", _SHA384, simulated.of_hashes(hashes), label, environment)
+
+
+def of_simulated_program(image: bytes, label: str) -> Entry:
+    """Return the same where firmware starts a unified kernel image."""
+    environment = {"program": _name(image)}
+    return Entry("simulated", "measurement", _SHA384, simulated.of_program(image), label, environment)
 
 
 def of_eif(image: bytes, label: str) -> tuple[Entry, ...]:

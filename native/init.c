@@ -63,6 +63,19 @@ static long mount_if_there(const char *kind, const char *place,
 	return error == EXISTS_NOT ? 0 : error;
 }
 
+static long enable_controller(const char *name)
+{
+	long fd = sys_open("/sys/fs/cgroup/cgroup.subtree_control",
+			   02000001 /* O_WRONLY | O_CLOEXEC */);
+	long error;
+
+	if (fd < 0)
+		return fd;
+	error = sys_write((int)fd, name, strlen(name));
+	sys_close((int)fd);
+	return error < 0 ? error : 0;
+}
+
 long init_mount_for(const struct plan *plan, const char **step)
 {
 	static const unsigned long flags = UAPI_MS_NOSUID | UAPI_MS_NODEV |
@@ -80,7 +93,16 @@ long init_mount_for(const struct plan *plan, const char **step)
 	if (error < 0 || plan->cgroup == NULL)
 		return error;
 	*step = "mount-cgroup2";
-	return mount("cgroup2", "/sys/fs/cgroup", flags);
+	error = mount("cgroup2", "/sys/fs/cgroup", flags);
+	/* The root of all groups may have controllers and processes. */
+	*step = "enable-controllers";
+	if (error == 0 && load64_le(plan->cgroup) != 0)
+		error = enable_controller("+memory");
+	if (error == 0 && load64_le(plan->cgroup + 8) != 0)
+		error = enable_controller("+pids");
+	if (error == 0 && load64_le(plan->cgroup + 16) != 0)
+		error = enable_controller("+cpu");
+	return error;
 }
 
 /* A kernel that finds no /dev/console starts init without: then the first files

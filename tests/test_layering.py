@@ -47,7 +47,15 @@ ONLY_IN = {
         "images.eif_signature",
         "images.signature.keys",
     ),
-    "socket": ("shim.cli.guest", "attestation.relying_party.server"),
+    "socket": (
+        "shim.cli.guest",
+        "shim.cli.boot_machine",
+        "shim.cli.boot_party",
+        "shim.cli.boot_run",
+        "shim.cli.boot_wires",
+        "attestation.relying_party.server",
+        "attestation.relying_party.channel_server",
+    ),
     "http": (),
     "urllib.request": ("shim.cli.fetching",),
     "urllib.parse": ("attestation.intel.collateral", "attestation.fetch"),
@@ -76,6 +84,7 @@ ONLY_IN = {
         "shim.cli.serve",
         "shim.cli.serving",
         "shim.cli.serve_store",
+        "shim.cli.serve_channel",
     ),  # a verifier serves nobody
     "attestation.client": ("shim.cli.attest_url",),
     "attestation.fetch": (

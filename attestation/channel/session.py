@@ -140,6 +140,7 @@ class Session:
         state: How far it has come.
         result: The affirming result, once there is one.
         exit: The guest's last word, once it is said.
+        nonce: The challenge, once there is one.
     """
 
     def __init__(self, terms: Terms, now: datetime, randomness: Callable[[int], bytes]) -> None:
@@ -150,7 +151,7 @@ class Session:
         self._terms = terms
         self._randomness = randomness
         self._reader = FrameReader()
-        self._nonce = b""
+        self.nonce = b""
         self._owes_answer = False
         self._asked: _Asked | None = None
         self._records: Sealing | None = None
@@ -206,11 +207,11 @@ class Session:
         raise TurnError("channel", frame.type.name, f"what comes next ({self.state.value})")
 
     def _challenge(self, now: datetime) -> bytes:
-        self._nonce = self._randomness(binding.NONCE_SIZE)
+        self.nonce = self._randomness(binding.NONCE_SIZE)
         self.state = State.CHALLENGED
         self._owes_answer = True
         self.deadline = now + self._terms.patience.evidence
-        return encode(Frame(MessageType.CHALLENGE, self._nonce))
+        return encode(Frame(MessageType.CHALLENGE, self.nonce))
 
     def _weigh(self, body: bytes, now: datetime) -> bytes:
         self.state = State.FAILED  # a challenge is answered once, however this ends
@@ -218,7 +219,7 @@ class Session:
         if said.plan_digest not in self._terms.plan_digests:
             wanted = " or ".join(sorted(digest.hex() for digest in self._terms.plan_digests))
             raise PlanError("evidence.plan_digest", said.plan_digest.hex(), wanted)
-        bound = release.Bound(self._nonce, messages.digest(body))
+        bound = release.Bound(self.nonce, messages.digest(body))
         try:
             result = self._appraise(said, now)
         except ActivationError as error:
@@ -230,7 +231,7 @@ class Session:
             said.evidence,
             self._terms.endorsements | _endorsements(said.endorsements),
             self._terms.policy,
-            binding=binding.Shim(self._nonce, said.public_key, said.plan_digest),
+            binding=binding.Shim(self.nonce, said.public_key, said.plan_digest),
             now=now,
             event_log=said.event_log or None,
             activated=activated,
@@ -254,7 +255,7 @@ class Session:
         return self._release(asked.said, asked.bound, result)
 
     def _release(self, said: Evidence, bound: release.Bound, result: AttestationResult) -> bytes:
-        secret = self._terms.releases.release(self._nonce, result)
+        secret = self._terms.releases.release(self.nonce, result)
         ephemeral = X25519PrivateKey.from_private_bytes(self._randomness(32))
         frame, self._records = release.seal(
             secret, bound, said.public_key, self._terms.signing_key, ephemeral

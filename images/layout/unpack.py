@@ -37,6 +37,32 @@ def file_in(archives: Sequence[bytes], name: str, where: str) -> bytes | None:
     return None
 
 
+def entries(archives: Sequence[bytes], where: str) -> Iterator[tuple[str, tarfile.TarInfo, bytes]]:
+    """
+    Yield the entries of all layers, the lowest first: name without a slash before it, what it is, contents.
+
+    The root itself is left out, and so is what a file of another layer replaces.
+
+    Raises:
+        LayoutError: a name that leads out of the image, or something else than a directory, a file or a link.
+    """
+    found: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
+    for archive in archives:
+        with _opened(archive, where) as members:
+            for member in members:
+                name = _name(member, where)
+                if not (member.isdir() or member.isreg() or member.issym()):
+                    kind = f"an entry of type {member.type!r}"
+                    raise LayoutError(
+                        f"{where}: {member.name!r}", kind, "a directory, a file or a link", _SOURCE
+                    )
+                file = members.extractfile(member) if member.isreg() else None
+                if name:
+                    found[name] = (member, b"" if file is None else file.read())
+    for name, (member, data) in found.items():
+        yield name, member, data
+
+
 def unpack(archives: Sequence[bytes], directory: Path, where: str) -> None:
     """
     Write the files of an image below an empty directory that nobody else writes to.

@@ -121,19 +121,34 @@ def boot_of(options: BootOptions, form: str, image: Image, initramfs: bytes) -> 
     )
 
 
-def expected_of(options: BootOptions, boot: Boot) -> tuple[Entry, ...]:
+def expected_of(options: BootOptions, boot: Boot, *, simulated: bool = False) -> tuple[Entry, ...]:
     """
-    Return what hardware will say of an initramfs that a VMM hands over.
+    Return what hardware will say of an initramfs that a VMM hands over; `simulated`, what who plays it says.
 
     Raises:
         MeasureError: from these inputs no register follows.
         BadParameter: a launch that is not written as VCPUS:TYPE.
     """
+    from images import reference_values
     from images.bootable import handed_over
     from shim.cli.measure_input import MAXIMUM_FIRMWARE, read
 
+    if simulated:
+        direct = reference_values.DirectBoot(boot.kernel, boot.initramfs, boot.command_line.encode())
+        return (reference_values.of_simulated(direct, boot.label),)
     firmware = b"" if options.firmware is None else read(options.firmware, "firmware", MAXIMUM_FIRMWARE)
     return handed_over(boot, firmware, tuple(_launch(text) for text in options.snp))
+
+
+def is_simulated(image: Image) -> bool:
+    """Whether the image was built for a TEE that somebody plays."""
+    from images.image import PLAN
+    from shim.launch.machine import EvidenceKind
+    from shim.launch.plan_codec import decode
+
+    plan = image.tree.get(PLAN.encode())
+    channel = None if plan is None else decode(plan.data()).channel
+    return channel is not None and channel.evidence is EvidenceKind.SIMULATED
 
 
 def _launch(text: str) -> NamedLaunch:

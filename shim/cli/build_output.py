@@ -72,12 +72,12 @@ class Output:
 
     def _initramfs(self, built: Image, target: Path) -> str:
         from images.output import write_file
-        from shim.cli.build_boot import boot_of, expected_of
+        from shim.cli.build_boot import boot_of, expected_of, is_simulated
 
         packed, started = self._packed(built), ""
         if self.boot.kernel is not None:
             boot = boot_of(self.boot, self.form, built, packed.data)
-            expected = expected_of(self.boot, boot)
+            expected = expected_of(self.boot, boot, simulated=is_simulated(built))
             self._expect(expected)
             started = f", boots with {boot.command_line}" + "".join(f"\n{line}" for line in _lines(expected))
         write_file(target, packed.data)

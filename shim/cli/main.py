@@ -28,6 +28,7 @@ COMMANDS = {
     "build": ("shim.cli.build", "Make the smallest image that runs a program."),
     "outdated": ("shim.cli.outdated", "Are there newer versions of what is in an image?"),
     "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),
+    "boot": ("shim.cli.boot", "Boot an image in a machine, appraise it, run its program."),
     "sign": ("shim.cli.sign", "Sign an image: who vouches for it, how new it is, how it was made."),
     "verify-image": (
         "shim.cli.verify_image",
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; every error that is raised on purpose becomes one line."""
     # A launch answers as env and docker do: what is refused before the start is 125, usage included.
-    launching = arguments[:1] == ["run"]
+    launching = arguments[:1] in (["run"], ["boot"])
     try:
         result: Any = cli.main(arguments, prog_name="shim", standalone_mode=False)
     except ShimError as error:

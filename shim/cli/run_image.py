@@ -58,7 +58,7 @@ def ready(
     program: str, policy: Path | None, bundles: tuple[Path, ...], options: LaunchOptions, machine: str
 ) -> ReadyImage:
     """
-    Return an image that a policy accepts.
+    Return an image that a policy accepts, for a launch with options.
 
     Args:
         program: The directory of its layout.
@@ -69,15 +69,30 @@ def ready(
 
     Raises:
         UsageError: no policy, or options that an image leaves no room for.
+        ShimError: as `accepted`.
+    """
+    _check_policy(program, policy)
+    _refuse_options(options)
+    return accepted(program, policy, bundles, machine)
+
+
+def accepted(program: str, policy: Path | None, bundles: tuple[Path, ...], machine: str) -> ReadyImage:
+    """
+    Return an image that a policy accepts.
+
+    Args:
+        program: The directory of its layout.
+        policy: Which images are accepted.
+        bundles: Signatures beside it.
+        machine: What it shall run on, as uname(2) has it.
+
+    Raises:
+        UsageError: no policy.
         ShimError: as `shim.cli.trusting.trusted`; no image for the machine, or one without a launch plan.
     """
     from shim.cli.trusting import trusted
 
-    if policy is None:
-        raise click.UsageError(
-            f"{program}: found an image and no policy that says who may sign it, want --image-policy FILE"
-        )
-    _refuse_options(options)
+    policy = _check_policy(program, policy)
     found = trusted(Path(program), policy, bundles)
     image = _for_machine(found, machine)
     return _unpacked(found, policy, image)
@@ -100,6 +115,14 @@ def execute(image: ReadyImage, arguments: tuple[str, ...]) -> int:
         unpack(image.archives, root, image.trusted.layout.where)
 
     return run_rooted(fill, (*image.entry_point, *arguments), image.user)
+
+
+def _check_policy(program: str, policy: Path | None) -> Path:
+    if policy is None:
+        raise click.UsageError(
+            f"{program}: found an image and no policy that says who may sign it, want --image-policy FILE"
+        )
+    return policy
 
 
 def _refuse_options(options: LaunchOptions) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shim.cli.arguments import ENDORSEMENTS, NO_STORE, STORE
+from shim.cli.serve_channel import ChannelOptions, channel_options
 from shim.errors import FoundWantError
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def head(text: str) -> Head:
     help="Requests a second from one address; 0 for no limit.",
 )
 @click.option("--burst", type=click.FloatRange(1), default=100.0, show_default=True, help="At once.")
+@channel_options
 @click.option(
     "--put-resource", "put_texts", multiple=True, metavar="NAME[@POLICY]=FILE", help="Keep this, and end."
 )
@@ -160,13 +162,15 @@ def command(  # noqa: PLR0913  # one parameter per option
     list_them: bool,
     verify_audit: bool,
     noted: tuple[Head, ...],
+    channel: ChannelOptions,
 ) -> None:
     """
     Appraise machines by policies, and release to them what they may have.
 
     A machine asks for a nonce, answers with evidence, and gets a signed token and the resource, sealed to the
     key that its evidence vouches for (`shim attest --url`).  Guests of Confidential Containers are served
-    under /kbs/v0, by policies with binding = "exact".  SIGTERM ends it when all that was begun is answered.
+    under /kbs/v0, by policies with binding = "exact"; guests that shim boot relays for at --channel.  SIGTERM
+    ends it when all that was begun is answered.
 
     Exit codes: 0 done; 1 the database cannot be used, or the audit log is not what was written; 2 usage.
     """
@@ -174,6 +178,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     managing = bool(put_texts or removed or list_them or verify_audit)
     if (tls_certificate is None) != (tls_key is None):
         raise click.UsageError("--tls-certificate and --tls-key belong together")
+    channel.check()
     if noted and not verify_audit:
         raise click.UsageError("--expect means nothing without --verify-audit")
     if managing and database is None:
@@ -204,6 +209,8 @@ def command(  # noqa: PLR0913  # one parameter per option
                 session_lifetime=session_lifetime,
                 rate=rate,
                 burst=burst,
+                channel=channel,
+                channel_address=None if channel.channel is None else address(channel.channel),
             ),
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,10 @@ from attestation.ear_token import SigningKey, load_key
 from attestation.endorsements import Endorsements
 from attestation.files import read_endorsements, read_limited
 from attestation.policy import Policy
+from attestation.relying_party.channel import Guests
+from attestation.relying_party.channel_server import ChannelServer
 from attestation.relying_party.ledger import Ledger
+from attestation.relying_party.metrics import Metrics
 from attestation.relying_party.party import RelyingParty, Supply, Terms
 from attestation.relying_party.rate import RateLimit
 from attestation.relying_party.server import Listening, run
@@ -24,6 +28,7 @@ from attestation.relying_party.token import fresh_key, key_set
 from attestation.relying_party.web import Limits, Service
 from shim.cli.endorsing import Lookup
 from shim.cli.main import say
+from shim.cli.serve_channel import ChannelOptions, Keeper, offer_of
 
 _DEVELOPER = "tee-shim"
 
@@ -43,6 +48,8 @@ class Setting:
         no_store: Whether not to look at it.
         challenge_lifetime, session_lifetime: Seconds.
         rate, burst: Of requests from one address.
+        channel: Which guests of the channel are served.
+        channel_address: Host and port for those; None for none.
     """
 
     listening: Listening
@@ -56,6 +63,8 @@ class Setting:
     session_lifetime: int
     rate: float
     burst: float
+    channel: ChannelOptions
+    channel_address: tuple[str, int] | None
 
 
 def serve(ledger: Ledger, setting: Setting) -> None:
@@ -79,7 +88,26 @@ def serve(ledger: Ledger, setting: Setting) -> None:
     party = RelyingParty(ledger, setting.policies, signing_key, supply, secrets.token_bytes, terms)
     service = Service(party, key_set(signing_key), _clock, say, Limits())
     limit = RateLimit(setting.rate, setting.burst, time.monotonic)
-    run(service.app(limit), setting.listening, lambda url: say(f"listening on {url}"))
+    with _channel(party, setting, service.metrics):
+        run(service.app(limit), setting.listening, lambda url: say(f"listening on {url}"))
+
+
+@contextlib.contextmanager
+def _channel(party: RelyingParty, setting: Setting, metrics: Metrics) -> Iterator[None]:
+    """Serve guests of the channel, where somebody asked for that."""
+    if setting.channel_address is None:
+        yield
+        return
+    guests = Guests(party, offer_of(setting.channel, setting.endorsements), _clock)
+    guests.conversation("")  # what is missing is said now, and not to the first guest
+    limit = RateLimit(setting.rate, setting.burst, time.monotonic)
+    keeper = Keeper(setting.channel.channel_output)
+    server = ChannelServer(guests, limit, metrics, say, keeper.keep)
+    say(f"serving guests on {server.open(*setting.channel_address)}")
+    try:
+        yield
+    finally:
+        server.close()
 
 
 def _clock() -> datetime:

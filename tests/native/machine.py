@@ -17,7 +17,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from attestation.channel.conversation import converse
-from attestation.channel.messages import Record
+from attestation.channel.messages import Output, Record
 from attestation.channel.session import Session
 from attestation.channel.simulated_tee import SimulatedTee
 from attestation.errors import AttestationError
@@ -27,6 +27,8 @@ from tests.native.launching import ROOT
 
 SHIM = (sys.executable, "-c", "from shim.cli.main import main; main()")
 WORDS = "console=ttyS0 quiet panic=-1 mitigations=off rdinit=/shim/launch"
+# Of the kernel that happens to boot, and not of the launch.
+KERNELS = ("shim: mseal: ", "shim: mdwe: ", "shim: landlock: ")
 PORTS = ("shim.channel", "shim.tee")
 
 
@@ -38,6 +40,17 @@ class Seen:
     relayed: bytes = b""
     records: list[Record] = field(default_factory=list)
     failure: AttestationError | None = None
+
+    @property
+    def output(self) -> list[str]:
+        """The lines of the program's standard output, as the relying party has them."""
+        pieces = (one.data for one in self.records if isinstance(one, Output) and one.stream == 1)
+        return b"".join(pieces).decode().splitlines()
+
+    @property
+    def said(self) -> list[str]:
+        """The lines on the console that are the launcher's, without what it says of this kernel."""
+        return [line for line in self.console if line.startswith("shim: ") and not line.startswith(KERNELS)]
 
 
 class _Wire:
@@ -63,13 +76,18 @@ class _Wire:
 
 @dataclass
 class Machine:
-    """One image after the other; what its host changes of the relying party's messages is `down`."""
+    """
+    One image after the other.
+
+    What its host changes of the relying party's messages is `down`; with `tcp` it listens there, not at a port.
+    """
 
     folder: Path
     program: Path
     down: Callable[[bytes], bytes] = bytes
     words: str = WORDS
     devices: tuple[str, ...] = ()
+    tcp: socket.socket | None = None
 
     def build(self, *options: str, arguments: tuple[str, ...] = (), key: bytes | None = None) -> Path:
         """Build the image of the program, and return its initramfs."""
@@ -78,7 +96,9 @@ class Machine:
         pem.write_bytes(key or public)
         target = self.folder / "initramfs"
         form = ("--format", "initramfs", "--compress", "none", "--kernel", str(kernel()), "-o", str(target))
-        held = ("--relying-party-key", str(pem), "--evidence", "simulated", "--as", "/program")
+        held = ("--relying-party-key", str(pem), "--as", "/program")
+        if "--evidence" not in options:
+            held += ("--evidence", "simulated")
         command = [
             *SHIM,
             "build",
@@ -105,6 +125,7 @@ class Machine:
         session = Session(terms(**{"plan_digests": digests, **of_session}), datetime.now(UTC), os.urandom)
         with contextlib.ExitStack() as stack:
             sockets = [stack.enter_context(listener(self.folder / name)) for name in PORTS]
+            served = [stack.enter_context(self.tcp or contextlib.nullcontext(sockets[0])), sockets[1]]
             command = machine_command(initramfs, self.words)
             for number, name in enumerate(PORTS):
                 place = f"socket,id=port{number},path={self.folder / name}"
@@ -117,7 +138,7 @@ class Machine:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )
-            for work, ours in ((self._appraise, sockets[0]), (self._play, sockets[1])):
+            for work, ours in ((self._appraise, served[0]), (self._play, served[1])):
                 threading.Thread(target=work, args=(ours, session, seen), daemon=True).start()
             try:
                 said, _ = process.communicate(timeout=SECONDS)

@@ -1,0 +1,1 @@
+"""How does a machine get to boot an image: what it is, what the host offers, and QEMU's command line?"""
