@@ -37,6 +37,7 @@ class Request:
     reference_values: Path | None
     endorsement_paths: tuple[Path, ...]
     url: str | None
+    tpm: bool
     qemu: str
     dry_run: bool
     quiet: bool
