@@ -47,6 +47,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     cache: Cache | None = None,
     event_log: bytes | None = None,
     activated: Target | None = None,
+    asks: bool = False,
     trail: Trail = SILENT,
 ) -> AttestationResult:
     """
@@ -62,10 +63,12 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         cache: Remembers what certificates say between calls.
         event_log: What explains the registers; if given, it has to.
         activated: For whom the caller has made a credential that was opened since the evidence was asked for.
+        asks: Whether the caller will have one opened if nothing else is wrong: then its lack alone is told,
+            and never beside other differences.
         trail: Gets a line for each check in its order, held or not.
 
     Raises:
-        ActivationError: nothing is wrong but that the policy asks for such a credential.
+        ActivationError: nothing is wrong but that the policy wants such a credential.
         AppraisalError: with the full result: the verdict and every mismatch.
         ValueError: a part of `binding` has a wrong length; the caller's bug.
 
@@ -113,6 +116,8 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     differences = kind.appraise(authenticated, policy.rules)
     target = None if kind.target is None else kind.target(authenticated, policy.rules)
     missing = tuple(_activation(target, activated))
+    if asks and (bound or differences):
+        missing = ()
     mismatches = (*bound, *differences, *missing)
     reference = kind.reference(authenticated, policy.rules)
     if trail is not SILENT:
@@ -120,7 +125,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
             explain.binding(policy, kind.report_data(authenticated), bound, is_given=binding is not None)
         )
         observed = dict(kind.observed(authenticated, reference or "no reference value"))
-        if target is not None and not missing:
+        if target is not None and target == activated:
             observed["ek.activation"] = "required"  # which no evidence says by itself
         trail.add(explain.rules(policy, observed, (*differences, *missing), kind.sources))
     result = replace(

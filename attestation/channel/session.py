@@ -138,6 +138,7 @@ class Session:
 
     Attributes:
         state: How far it has come.
+        said: What the guest has shown, once it has.
         result: The affirming result, once there is one.
         exit: The guest's last word, once it is said.
         nonce: The challenge, once there is one.
@@ -145,6 +146,7 @@ class Session:
 
     def __init__(self, terms: Terms, now: datetime, randomness: Callable[[int], bytes]) -> None:
         self.state = State.WAITING
+        self.said: Evidence | None = None
         self.result: AttestationResult | None = None
         self.exit: Exit | None = None
         self.deadline: datetime | None = now + terms.patience.request
@@ -215,7 +217,7 @@ class Session:
 
     def _weigh(self, body: bytes, now: datetime) -> bytes:
         self.state = State.FAILED  # a challenge is answered once, however this ends
-        said = messages.read_evidence(body)
+        self.said = said = messages.read_evidence(body)
         if said.plan_digest not in self._terms.plan_digests:
             wanted = " or ".join(sorted(digest.hex() for digest in self._terms.plan_digests))
             raise PlanError("evidence.plan_digest", said.plan_digest.hex(), wanted)
@@ -235,6 +237,7 @@ class Session:
             now=now,
             event_log=said.event_log or None,
             activated=activated,
+            asks=activated is None,
         )
 
     def _ask(self, said: Evidence, bound: release.Bound, target: Target, now: datetime) -> bytes:

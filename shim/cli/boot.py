@@ -77,6 +77,8 @@ TECHNOLOGIES = ("snp", "tdx", "kvm", "tcg")
 @click.option(
     "--tpm", is_flag=True, help="Give it a TPM in software (swtpm), for an image with --evidence tpm."
 )
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Keep what it showed, for shim verify.")  # fmt: skip
 @click.option("--qemu", metavar="FILE", default="qemu-system-x86_64", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print QEMU's command line, and start nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")

@@ -18,10 +18,10 @@ from images.boot import qemu
 from images.boot.choice import Choice, Technology, choose
 from images.boot.errors import BootError, QemuError
 from images.boot.host import probe
-from shim.cli import boot_report
+from shim.cli import boot_keep, boot_report
 from shim.cli.boot_console import Console
 from shim.cli.boot_image import BootImage, Trust, load
-from shim.cli.boot_party import Party, TeePort
+from shim.cli.boot_party import Embedded, Party, TeePort
 from shim.cli.boot_relying import Relying, measured_by, relying, wants_tpm, with_key
 from shim.cli.boot_request import Request
 from shim.cli.boot_run import LIFE_SECONDS, Ended, Setting, dry_command_line, run
@@ -175,6 +175,9 @@ def _attempt(ready: Ready) -> int | None:
             monotonic=time.monotonic,
             life_seconds=LIFE_SECONDS if is_kvm and who is not None else None,
         )
+    if request.keep is not None and isinstance(party, Embedded) and party.session.said is not None:
+        maker = b"" if ready.tpm is None else ready.tpm.certificates
+        request.tell(f"kept: shim verify {boot_keep.write(request.keep, party.session, maker)}")
     if is_kvm and not ended.was_alive and not ended.timed_out and ended.signal is None:
         for line in ended.qemu_errors.splitlines()[-3:]:
             say(f"QEMU: {line}")
