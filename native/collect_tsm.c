@@ -226,7 +226,7 @@ int collect_tsm(const char *folder,
 	request.folder = text.size;
 	error = sys3(SYS_mkdirat, CURRENT, (long)request.path, 0700);
 	if (error < 0)
-		return refuse(&request, "a request of our own", error);
+		return refuse(&request, "a report of configfs-tsm", error);
 	outcome = ask(&request, report_data, room, evidence);
 	request.path[request.folder] = 0;
 	error = sys3(SYS_unlinkat, CURRENT, (long)request.path, 0x200);

@@ -9,6 +9,7 @@
 
 #include "channel.h"
 #include "collect.h"
+#include "faults.h"
 #include "forward.h"
 #include "init.h"
 #include "load.h"
@@ -42,9 +43,11 @@ static struct {
 	struct forward forward;
 	uint8_t plan[PLAN_MAX_SIZE + 1];
 	struct launch_memory launch;
-	union {
-		uint8_t evidence[COLLECT_ROOM];
-		uint8_t module[COLLECT_ROOM];
+	struct {
+		union {
+			uint8_t module[COLLECT_ROOM];
+			uint8_t evidence[COLLECT_ROOM];
+		};
 		uint8_t release[FRAME_MAX_RELEASE];
 	} once __attribute__((aligned(4096)));
 } room;
@@ -161,7 +164,7 @@ static int collect(struct machine *machine)
 /* The secret lies in one more place for as long as it takes to copy it. */
 static int take_secret(struct machine *machine)
 {
-	static uint8_t release[FRAME_MAX_RELEASE];
+	uint8_t *release = room.once.release;
 	const uint8_t *secret;
 	size_t size;
 	int error;
@@ -175,7 +178,7 @@ static int take_secret(struct machine *machine)
 		error = secret_deliver(&machine->plan, secret, size,
 				       &machine->launch.secret,
 				       &machine->fault);
-	explicit_bzero(release, sizeof(release));
+	explicit_bzero(release, FRAME_MAX_RELEASE);
 	return error;
 }
 
@@ -268,13 +271,15 @@ static void tell_end(struct machine *machine)
 
 static void run(struct machine *machine)
 {
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
-		if (steps[i].run(machine) != 0) {
-			say_found(machine->fault.where, machine->fault.found,
-				  machine->fault.want);
-			guest_end(&machine->guest);
-			init_end(&machine->result);
-		}
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		fault_point(steps[i].name, 0);
+		if (steps[i].run(machine) == 0)
+			continue;
+		say_found(machine->fault.where, machine->fault.found,
+			  machine->fault.want);
+		guest_end(&machine->guest);
+		init_end(&machine->result);
+	}
 	forget();
 	(void)launch_in_machine(&machine->plan, LAUNCH_HIDE |
 				LAUNCH_JOB_CONTROL | LAUNCH_OWN_PROCESS,
@@ -304,6 +309,7 @@ int main(void)
 		{ -1, -1, -1 }, -1, { -1, -1 }, attend,
 	};
 	machine->channel = -1;
+	fault_point("prepare", 0);
 	if (!init_is_due()) {
 		say("usage", "shim-init is the first process of a machine, and "
 		    "nothing else");

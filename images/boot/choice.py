@@ -44,7 +44,7 @@ class Choice:
         return _NAMES[self.technology]
 
 
-def choose(host: Host, wanted: Technology | None, *, has_firmware: bool) -> Choice:
+def choose(host: Host, wanted: Technology | None, *, has_firmware: bool, is_started: bool = True) -> Choice:
     """
     Return what to run a machine by.
 
@@ -52,6 +52,7 @@ def choose(host: Host, wanted: Technology | None, *, has_firmware: bool) -> Choi
         host: What there is.
         wanted: What the user named; None for the best.
         has_firmware: Whether there is a firmware that a confidential machine can be started with.
+        is_started: False where the command line is only shown: then also what this host cannot start.
 
     Raises:
         QemuError: what was named is not there.
@@ -60,9 +61,11 @@ def choose(host: Host, wanted: Technology | None, *, has_firmware: bool) -> Choi
     if wanted is not None:
         offer = offers.get(wanted, Offer(is_there=True, why=""))
         # KVM that is of an unusual kind may be tried by name.
-        if not offer.is_there and wanted.is_confidential:
+        if offer.is_there or not wanted.is_confidential:
+            return Choice(wanted, "as asked")
+        if is_started:
             raise QemuError(f"--by {wanted}", offer.why, f"a host with {_NAMES[wanted]}")
-        return Choice(wanted, "as asked")
+        return Choice(wanted, f"as asked; this host could not start it ({offer.why})")
     missing: list[str] = []
     for technology, offer in offers.items():
         why = offer.why

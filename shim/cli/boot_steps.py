@@ -92,7 +92,7 @@ def prepare(request: Request, stack: ExitStack) -> Ready:
     image = _with_arguments(image, request.arguments)
     host = probe(request.qemu, Path("/"), _output_of)
     wanted = None if request.by is None else Technology(request.by)
-    choice = choose(host, wanted, has_firmware=request.firmware is not None)
+    choice = choose(host, wanted, has_firmware=request.firmware is not None, is_started=not request.dry_run)
     image, key = with_key(request, image)
     by = measured_by(image, choice.technology)
     firmware = firmware_of(request, choice.technology)

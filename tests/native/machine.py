@@ -21,12 +21,16 @@ from attestation.channel.messages import Output, Record
 from attestation.channel.session import Session
 from attestation.channel.simulated_tee import SimulatedTee
 from attestation.errors import AttestationError
+from images.content import Content
+from images.cpio import cpio_bytes
+from images.tree import Entry, Reason, Tree
 from tests.fakes.channel import SIGNING_KEY, terms
 from tests.guest import SECONDS, kernel, machine_command, members
 from tests.native.launching import ROOT
 
 SHIM = (sys.executable, "-c", "from shim.cli.main import main; main()")
-WORDS = "console=ttyS0 quiet panic=-1 mitigations=off rdinit=/shim/launch"
+# A busy host is late with the interrupts by which a kernel tries its timers; under KVM it does not try.
+WORDS = "console=ttyS0 quiet no_timer_check panic=-1 mitigations=off rdinit=/shim/launch"
 # Of the kernel that happens to boot, and not of the launch.
 KERNELS = ("shim: mseal: ", "shim: mdwe: ", "shim: landlock: ")
 PORTS = ("shim.channel", "shim.tee")
@@ -56,10 +60,10 @@ class Seen:
 class _Wire:
     """The host's end of a port, as a stream that keeps what went over it."""
 
-    def __init__(self, connection: socket.socket, seen: Seen, change: Callable[[bytes], bytes]) -> None:
+    def __init__(self, connection: socket.socket, seen: Seen, machine: Machine) -> None:
         self._connection = connection
         self._seen = seen
-        self._change = change
+        self._machine = machine
 
     def settimeout(self, seconds: float | None, /) -> None:
         self._connection.settimeout(seconds)
@@ -67,11 +71,11 @@ class _Wire:
     def recv(self, size: int, /) -> bytes:
         data = self._connection.recv(size)
         self._seen.relayed += data
-        return data
+        return data if len(self._seen.relayed) < self._machine.cut_after else b""
 
     def sendall(self, data: bytes, /) -> None:
         self._seen.relayed += data
-        self._connection.sendall(self._change(data))
+        self._connection.sendall(self._machine.down(data))
 
 
 @dataclass
@@ -88,6 +92,7 @@ class Machine:
     words: str = WORDS
     devices: tuple[str, ...] = ()
     tcp: socket.socket | None = None
+    cut_after: int = 1 << 30
 
     def build(self, *options: str, arguments: tuple[str, ...] = (), key: bytes | None = None) -> Path:
         """Build the image of the program, and return its initramfs."""
@@ -112,6 +117,12 @@ class Machine:
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
         assert done.returncode == 0, done.stderr
         return target
+
+    def add(self, initramfs: Path, name: str, content: bytes) -> None:
+        """Put another file in the place of one: of two of one name a kernel keeps the last."""
+        entry = Entry.file(name.encode(), Content.of(content), Reason("test"), mode=0o755)
+        with initramfs.open("ab") as archive:
+            archive.write(cpio_bytes(Tree.of([entry]), 0))
 
     def boot(self, *options: str, arguments: tuple[str, ...] = (), **of_session: object) -> Seen:
         """Build an image with these options, boot it, and return what was seen until it was off."""
@@ -153,7 +164,7 @@ class Machine:
             connection, _ = ours.accept()
             with connection:
                 try:
-                    wire = _Wire(connection, seen, self.down)
+                    wire = _Wire(connection, seen, self)
                     converse(wire, session, lambda: datetime.now(UTC), seen.records.append)
                 except AttestationError as error:
                     seen.failure = error

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from attestation.channel.messages import Exit, Output
-from tests.fakes.channel import SECRET
+from attestation.channel.messages import Event, Exit, Output
+from attestation.errors import AppraisalError
+from images.command_line import command_line
+from shim.launch.machine import EvidenceKind, Module
+from shim.launch.plan_codec import decode, encode
+from tests.fakes.channel import OTHER_MEASUREMENT, SECRET
+from tests.guest import members
+from tests.native.launching import LAUNCHER, Face, plan_for
 from tests.native.machine import Machine, Seen
 
 Probe = Callable[[str], Path]
 FOUND = f"secret {SECRET.decode()}"
+INIT = LAUNCHER.with_name("shim-init")
+# What `shim build` gives a kernel, and what a busy host needs.
+DEFAULT_WORDS = command_line("no_timer_check")
 ENDED = "shim: power off; how the program ended is sealed"
 
 
@@ -41,7 +55,7 @@ def is_hidden(seen: Seen) -> bool:
 
 def test_a_program_gets_its_secret_and_what_it_says_is_sealed(machine: Machine) -> None:
     """Over a port of virtio-serial, with an address by DHCP."""
-    machine.devices = user_network()
+    machine.devices, machine.words = user_network(), DEFAULT_WORDS
     options = ("--secret", "env:SECRET_FD", "--network", "dhcp", "--hostname", "guest-1", "--pids", "50")
     seen = machine.boot(*options, "--cgroup", "/sys/fs/cgroup", arguments=("3", "machine"))
     assert seen.failure is None, seen.console
@@ -81,3 +95,94 @@ def test_a_program_gets_its_secret_in_a_file_over_tcp(machine: Machine) -> None:
     assert "/etc/resolv.conf nameserver 10.0.2.3" in seen.output
     assert seen.records[-1] == Exit(7, "")
     assert seen.said == ["shim: exit code 7"]
+
+
+def test_a_refused_call_ends_the_program_behind_what_it_had_said(machine: Machine) -> None:
+    """The event is sealed like the rest, in its place."""
+    seen = machine.boot("--secret", "env:SECRET_FD", arguments=("3", "refused", "169"))
+    assert seen.failure is None, seen.console
+    *output, event, ended = seen.records
+    assert all(isinstance(one, Output) for one in output)
+    assert seen.output[0] == FOUND
+    assert isinstance(event, Event)
+    assert json.loads(event.text)["syscall"] == 169
+    assert ended == Exit(159, "a refused call ended the program")
+    assert seen.said == [ENDED]
+    assert "violation" not in "\n".join(seen.console)
+
+
+def flipped(initramfs: Path, name: bytes) -> Path:
+    """One bit in the middle of a file of the image is another."""
+    data = bytearray(initramfs.read_bytes())
+    content = dict(members(bytes(data)))[name]
+    data[data.index(content) + len(content) // 2] ^= 1
+    initramfs.write_bytes(data)
+    return initramfs
+
+
+def off_without_running(seen: Seen, *reason: str) -> bool:
+    """One line that says why, and the machine is off."""
+    *said, last = seen.said
+    ran = FOUND in "\n".join(seen.console) or seen.output
+    return not ran and last == "shim: exit code 125: the launch failed" and said == list(reason)
+
+
+def test_evidence_that_is_not_affirmed_runs_nothing(machine: Machine) -> None:
+    seen = machine.boot("--secret", "env:SECRET_FD", policy=OTHER_MEASUREMENT)
+    assert isinstance(seen.failure, AppraisalError)
+    assert off_without_running(seen, "shim: refusal: found 17, want a release")
+    assert is_hidden(seen)
+
+
+def test_a_secret_of_somebody_else_runs_nothing(machine: Machine) -> None:
+    """The plan, which is measured, says whose secrets the machine takes."""
+    seen = machine.boot("--secret", "env:SECRET_FD", signing_key=Ed25519PrivateKey.generate())
+    want = "the plan's relying party's, over this evidence and nonce"
+    assert off_without_running(seen, f"shim: release.signature: found another's, want {want}")
+
+
+def test_a_module_that_is_not_the_plans_is_not_loaded(machine: Machine) -> None:
+    initramfs = flipped(machine.build("--secret", "env:SECRET_FD"), b"shim/modules/virtio_console.ko")
+    want = "found 'virtio_console.ko': another digest, want the module of the plan"
+    assert off_without_running(machine.run(initramfs), f"shim: load-modules: {want}")
+
+
+def test_a_host_that_cuts_the_channel_ends_the_program(machine: Machine) -> None:
+    """Nobody would hear what it says."""
+    machine.cut_after = 200_000
+    seen = machine.boot("--secret", "env:SECRET_FD", arguments=("3", "much"))
+    assert len(seen.relayed) < 400_000
+    assert seen.said[-2:] == ["shim: channel: found nobody at its other end, want an open channel", ENDED]
+    assert is_hidden(seen)
+
+
+def test_a_machine_without_its_tee_runs_nothing(machine: Machine) -> None:
+    """Never is evidence of another kind taken instead."""
+    machine.words = DEFAULT_WORDS
+    initramfs = machine.build("--secret", "env:SECRET_FD", "--kernel-module", "configfs")
+    plan = decode(dict(members(initramfs.read_bytes()))[b"shim/plan"])
+    assert plan.channel is not None
+    plan = replace(plan, channel=replace(plan.channel, evidence=EvidenceKind.TSM))
+    machine.add(initramfs, "/shim/plan", encode(plan))
+    seen = machine.run(initramfs)
+    assert seen.said[-1] == "shim: exit code 125: the launch failed"
+    assert seen.said[0].startswith("shim: collect-tsm: found no ")
+    assert seen.said[0].endswith(" want a report of configfs-tsm")
+    assert len(seen.said) == 2
+    assert b"SHIM\x01\x20" not in seen.relayed  # nobody who plays a TEE was asked
+
+
+@pytest.mark.parametrize("asks", [{"hostname": b"a"}, {"modules": (Module(b"/m.ko", bytes(32)),)}])
+def test_no_other_launcher_takes_a_machines_plan(face: Face, probe: Probe, asks: dict[str, Any]) -> None:
+    plan = replace(decode(plan_for(probe("exit_with_status"), "7")), **asks)
+    outcome = face.launch(encode(plan))
+    assert (outcome.exit_code, outcome.output) == (125, "")
+    assert outcome.errors[0].startswith(
+        "shim: require-machine: the plan is for the first process of a machine"
+    )
+
+
+def test_outside_of_a_machine_it_does_nothing() -> None:
+    done = subprocess.run([INIT, "plan"], capture_output=True, text=True, check=False)
+    want = "shim: usage: shim-init is the first process of a machine, and nothing else\n"
+    assert (done.returncode, done.stdout, done.stderr) == (125, "", want)
