@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography.hazmat.primitives import serialization
@@ -101,6 +101,7 @@ def authenticate(said: Said, endorsements: Endorsements, now: datetime, cache: C
         section 6.1, "Basic Path Validation".
     """
     leaf = cache.certificate(said.certificate)
+    leaf = replace(leaf, common_name=leaf.common_name or "endorsement certificate")  # it often has no subject
     _check_key(said.key, leaf)
     _check_purpose(leaf)
     names = _names(leaf)

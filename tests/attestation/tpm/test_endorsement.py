@@ -66,7 +66,7 @@ def test_a_certificate_leads_to_its_makers_root(endorsed: Endorsed) -> None:
     found = judge(endorsed).endorsement
     assert found is not None
     assert (found.manufacturer, found.model, found.version) == ("id:53484D00", "chip", "id:1")
-    assert [one.common_name for one in found.chain] == ["", "maker"]
+    assert [one.common_name for one in found.chain] == ["endorsement certificate", "maker"]
     assert found.key == public_area.parse_storage(endorsed.public())
 
 
@@ -83,9 +83,9 @@ WRONG: dict[str, tuple[Endorsed, type[AuthenticationError], str]] = {
         NotAuthenticError,
         "endorsement certificate",
     ),
-    "signed by another": (Endorsed(signer="other"), SignatureError, ""),
-    "expired": (Endorsed(start=MADE - timedelta(days=9)), ValidityError, ""),
-    "something critical": (Endorsed(critical="1.2.3"), NotAuthenticError, ""),
+    "signed by another": (Endorsed(signer="other"), SignatureError, "endorsement certificate"),
+    "expired": (Endorsed(start=MADE - timedelta(days=9)), ValidityError, "endorsement certificate"),
+    "something critical": (Endorsed(critical="1.2.3"), NotAuthenticError, "endorsement certificate"),
 }
 
 
