@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 APT_PACKAGES := gcc libc6-dev make musl-tools libsodium-dev python3-venv python3-dev
 # A machine, firmware, a TPM, runtimes of containers, a model checker and a database of its own for
 # what this one may lack; without them tests are skipped.
-GUEST_PACKAGES := busybox-static qemu-system-x86 linux-image-cloud-amd64 cpio swtpm tpm2-tools ovmf systemd-boot-efi runc umoci \
+GUEST_PACKAGES := busybox-static qemu-system-x86 linux-image-cloud-amd64 cpio swtpm swtpm-tools tpm2-tools ovmf systemd-boot-efi runc umoci \
 	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils spin postgresql
 # A peer of images.
 BENCH_PACKAGES := mmdebstrap

@@ -17,7 +17,7 @@ from attestation import binding as bindings, explain, kinds, validity
 from attestation.binding import Binding, Exact, Field, Nonce, Shim
 from attestation.cache import Cache
 from attestation.endorsements import Endorsements
-from attestation.errors import AppraisalError, AuthenticationError, EvidenceFormatError
+from attestation.errors import ActivationError, AppraisalError, AuthenticationError, EvidenceFormatError
 from attestation.eventlog.claims import of_log
 from attestation.eventlog.formats import parse as parse_log
 from attestation.eventlog.replay import check as check_log
@@ -27,6 +27,7 @@ from attestation.policy import Policy
 from attestation.policy_file import UNCHECKED
 from attestation.result import AttestationResult, Mismatch
 from attestation.snp.roots import Roots as SnpRoots
+from attestation.tpm.credential import SOURCE as CREDENTIAL_SOURCE, Target
 from attestation.trail import SILENT, Trail
 from attestation.verdict import Verdict, most_fundamental
 from shim.canonical import JsonValue
@@ -45,6 +46,8 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     roots: SnpRoots | Roots | None = None,
     cache: Cache | None = None,
     event_log: bytes | None = None,
+    activated: Target | None = None,
+    asks: bool = False,
     trail: Trail = SILENT,
 ) -> AttestationResult:
     """
@@ -59,9 +62,13 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         roots: Instead of the pinned roots of the policy's kind; for tests and private hierarchies.
         cache: Remembers what certificates say between calls.
         event_log: What explains the registers; if given, it has to.
+        activated: For whom the caller has made a credential that was opened since the evidence was asked for.
+        asks: Whether the caller will have one opened if nothing else is wrong: then its lack alone is told,
+            and never beside other differences.
         trail: Gets a line for each check in its order, held or not.
 
     Raises:
+        ActivationError: nothing is wrong but that the policy wants such a credential.
         AppraisalError: with the full result: the verdict and every mismatch.
         ValueError: a part of `binding` has a wrong length; the caller's bug.
 
@@ -80,6 +87,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         mismatches=(),
         unchecked=policy.unchecked,
         reference_values={used.file: used.sha256 for used in policy.reference_values},
+        software=kinds.KINDS[policy.tee].software(policy.rules),
     )
     kind = kinds.KINDS[policy.tee]
     try:
@@ -106,7 +114,11 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
 
     bound = tuple(_binding(kind, authenticated, policy, binding))
     differences = kind.appraise(authenticated, policy.rules)
-    mismatches = (*bound, *differences)
+    target = None if kind.target is None else kind.target(authenticated, policy.rules)
+    missing = tuple(_activation(target, activated))
+    if asks and (bound or differences):
+        missing = ()
+    mismatches = (*bound, *differences, *missing)
     reference = kind.reference(authenticated, policy.rules)
     if trail is not SILENT:
         trail.add(
@@ -116,7 +128,9 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
             **kind.observed(authenticated, reference or "no reference value"),
             **kind.says(authenticated),
         }
-        trail.add(explain.rules(policy, observed, differences, kind.sources))
+        if target is not None and target == activated:
+            observed["ek.activation"] = "required"  # which no evidence says by itself
+        trail.add(explain.rules(policy, observed, (*differences, *missing), kind.sources))
     result = replace(
         result,
         verdict=most_fundamental(mismatch.verdict for mismatch in mismatches),
@@ -131,6 +145,8 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
             and not (key == "binding" and binding is not None)
         ),
     )
+    if target is not None and mismatches and mismatches == missing:
+        raise ActivationError(result, target)
     if result.verdict is not Verdict.AFFIRMING:
         raise AppraisalError(result)
     return result
@@ -164,6 +180,14 @@ def of_event_log(
     log, registers = parse_log(event_log), kind.registers(authenticated)
     check_log(log, registers)
     return {"event_log": of_log(log, registers)}
+
+
+def _activation(target: Target | None, activated: Target | None) -> Iterator[Mismatch]:
+    """What somebody activated for another TPM, or another key, shows nothing of this one."""
+    if target is not None and target != activated:
+        found = "no credential was opened" if activated is None else "a credential of other keys was opened"
+        want = "one for this endorsement key that names this attestation key"
+        yield Mismatch("ek.activation", found, want, CREDENTIAL_SOURCE, Verdict.CANNOT_TELL)
 
 
 def _binding(

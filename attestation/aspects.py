@@ -119,7 +119,7 @@ ASPECTS: Mapping[str, Aspects] = {
     "tpm": Aspects(
         executables=("pcrs",),
         identity=("ak.key",),
-        hardware=("ak.root", "tpm.firmware_version"),
+        hardware=("ak.root", "ek", "tpm.firmware_version"),
         supported=("tpm.firmware_version",),
         configuration=("pcrs.pcr7",),
     ),

@@ -71,6 +71,8 @@ class Certificate:
         path_length: How many issuers may stand between it and a leaf, or None for any number.
         extensions: The raw values of extensions without a standard meaning, by dotted object identifier.
         purposes: The extended key usages, dotted; empty where the certificate states none.
+        receives_keys: Whether its key usage lets others seal keys to it, or agree on one.
+        alternative_names: Names of directories among the alternative names of the subject.
         unknown_critical: Critical extensions whose meaning is not known, dotted.
     """
 
@@ -89,6 +91,8 @@ class Certificate:
     path_length: int | None
     extensions: Mapping[str, bytes]
     purposes: frozenset[str]
+    receives_keys: bool
+    alternative_names: tuple[x509.Name, ...]
     unknown_critical: tuple[str, ...]
 
 
@@ -208,6 +212,7 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
     constraints, usage = None, None
     purposes: frozenset[str] = frozenset()
     extensions: dict[str, bytes] = {}
+    names: tuple[x509.Name, ...] = ()
     for extension in certificate.extensions:
         match extension.value:
             case x509.BasicConstraints():
@@ -216,6 +221,8 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
                 usage = extension.value
             case x509.ExtendedKeyUsage():
                 purposes = frozenset(oid.dotted_string for oid in extension.value)
+            case x509.SubjectAlternativeName():
+                names = tuple(extension.value.get_values_for_type(x509.DirectoryName))
             case x509.UnrecognizedExtension():
                 extensions[extension.oid.dotted_string] = extension.value.value
     is_authority = constraints is not None and constraints.ca and usage is not None
@@ -239,6 +246,8 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
         path_length=None if constraints is None else constraints.path_length,
         extensions=extensions,
         purposes=purposes,
+        receives_keys=usage is not None and (usage.key_encipherment or usage.key_agreement),
+        alternative_names=names,
         unknown_critical=_unknown_critical(certificate.extensions, _KNOWN_CRITICAL),
     )
 

@@ -22,7 +22,6 @@ from attestation.result import AttestationResult
 from shim.canonical import JsonValue
 
 NONCE_SIZES = range(8, 65)  # RFC 9711, section 4.1
-_SIMULATED = "SIMULATED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +164,7 @@ def _named(profile: Profile, claim: str) -> str:
 
 
 def _submodule(result: AttestationResult, profile: Profile) -> str:
-    own = _SIMULATED if result.simulated else result.tee
-    return profile.submodules.get(result.tee, own)
+    return profile.submodules.get(result.tee, result.label)
 
 
 def _appraisal(result: AttestationResult, profile: Profile) -> Mapping[str, JsonValue]:

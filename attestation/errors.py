@@ -15,6 +15,7 @@ from shim.errors import FoundWantError, ShimError
 
 if TYPE_CHECKING:
     from attestation.result import AttestationResult, Mismatch
+    from attestation.tpm.credential import Target
 
 
 class AttestationError(ShimError):
@@ -116,8 +117,22 @@ class AppraisalError(AttestationError):
 
     def __str__(self) -> str:
         more = f" (and {len(self.mismatches) - 1} more)" if len(self.mismatches) > 1 else ""
-        kind = "SIMULATED: " if self.result.simulated else ""
+        label = self.result.label
+        kind = "" if label == self.result.tee else f"{label}: "
         return f"{kind}{self.result.verdict.value}: {self.mismatches[0]}{more}"
+
+
+class ActivationError(AppraisalError):
+    """
+    Evidence that is accepted but for one thing: nobody has shown that its two keys are in one TPM.
+
+    Attributes:
+        target: For whom a credential has to be, which shows it: `attestation.tpm.credential`.
+    """
+
+    def __init__(self, result: AttestationResult, target: Target) -> None:
+        super().__init__(result)
+        self.target = target
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def read_evidence(path: Path) -> bytes:
 
     The parts are those of `attestation.azure.evidence`: `hcl_report.bin`, `tpm_quote.json`, and
     `td_quote.bin` where there is one; or those of `attestation.tpm.evidence`: `quote.msg`, `quote.sig`,
-    `quote.pcrs`, `ak.pub`, and `ak.crt` where there is one.
+    `quote.pcrs`, `ak.pub`, and where there are any `ak.crt`, and `ek.pub` with `ek.crt`.
 
     Raises:
         EvidenceFormatError: a file is too large or cannot be read, or a part is no JSON.
@@ -110,8 +110,8 @@ def read_evidence(path: Path) -> bytes:
 def _parts_of_tpm(path: Path) -> bytes:
     """The names are those that tpm2_quote and tpm2_createak are usually given."""
     names = {"quote": "quote.msg", "signature": "quote.sig", "pcrs": "quote.pcrs", "ak_public": "ak.pub"}
-    if (path / "ak.crt").exists():
-        names["ak_certificates"] = "ak.crt"
+    more = {"ak_certificates": "ak.crt", "ek_public": "ek.pub", "ek_certificate": "ek.crt"}
+    names |= {part: name for part, name in more.items() if (path / name).exists()}
     return json.dumps(
         {part: read_limited(path / name, "evidence").hex() for part, name in names.items()}
     ).encode()

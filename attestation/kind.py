@@ -16,6 +16,7 @@ from attestation.endorsements import Endorsements
 from attestation.eventlog.replay import Registers
 from attestation.policy_file import Section
 from attestation.result import Mismatch
+from attestation.tpm.credential import Target
 from attestation.trail import SILENT, Trail
 from shim.canonical import JsonValue
 
@@ -49,6 +50,10 @@ class Authenticate(Protocol[E_contra, A_co, T_contra]):
 
 def _always(_authenticated: object, _key: str) -> bool:
     return True
+
+
+def _no(_rules: object) -> bool:
+    return False
 
 
 def _nothing(_authenticated: object, _rules: object) -> tuple[Mismatch, ...]:
@@ -87,6 +92,9 @@ class Kind(Generic[E, A, R, T]):
         bound: What of the 64 bytes that bind evidence goes into it.
         nonce: What stands in the field for a nonce alone; None where there is no such field.
         named: The roots that a policy names; None where the pinned ones are all.
+        target: For whom a credential has to be that shows in which TPM a key is, where the rules ask for one;
+            None for kinds without.
+        software: Whether the rules take what any software can say.
         endorsements: Certificates that are the same for all evidence of the kind, and so stand in the source.
         simulated: True when it proves nothing about any hardware.
     """
@@ -112,5 +120,7 @@ class Kind(Generic[E, A, R, T]):
     bound: Callable[[bytes], bytes] = bytes
     nonce: Callable[[A], bytes | None] | None = None
     named: Callable[[R], T] | None = None
+    target: Callable[[A, R], Target | None] | None = None
+    software: Callable[[R], bool] = _no
     endorsements: Endorsements = field(default_factory=Endorsements)
     simulated: bool = False

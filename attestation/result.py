@@ -58,6 +58,7 @@ class AttestationResult:
     Attributes:
         tee: The kind of evidence that the policy names; its roots were used and no others.
         simulated: True when that kind is a simulation, which proves nothing about any hardware.
+        software: True when the policy takes TPMs in software, which whoever runs one can make say anything.
         verdict: The most fundamental verdict that applies.
         evaluated_at: The time of the appraisal, ISO 8601, UTC.
         evidence_sha256: Digest of the evidence as it was given, hexadecimal.
@@ -80,6 +81,14 @@ class AttestationResult:
     unchecked: tuple[str, ...]
     warnings: tuple[Mismatch, ...] = ()
     reference_values: Mapping[str, str] = field(default_factory=dict)
+    software: bool = False
+
+    @property
+    def label(self) -> str:
+        """The kind of evidence, or what has to be said before anything else of it."""
+        if self.simulated:
+            return "SIMULATED"
+        return "SOFTWARE TPM" if self.software else self.tee
 
     def to_json(self) -> bytes:
         """Return the result as canonical JSON, the same bytes for the same result."""
@@ -89,8 +98,9 @@ class AttestationResult:
         """Return the result as a JSON value; docs/attestation-result.schema.json has its schema."""
         return {
             "schema": SCHEMA,
-            "tee": "SIMULATED" if self.simulated else self.tee,
+            "tee": self.label,
             "simulated": self.simulated,
+            "software": self.software,
             "verdict": self.verdict.value,
             "evaluated_at": self.evaluated_at,
             "evidence_sha256": self.evidence_sha256,

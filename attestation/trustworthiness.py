@@ -106,9 +106,10 @@ def vector(result: AttestationResult) -> Vector:
         found = _unproven(result.verdict)
     else:
         found = _appraised(result, result.claims, ASPECTS[result.tee])
-    if result.simulated or any(mismatch.verdict in _ANSWERS_NOTHING for mismatch in result.mismatches):
+    proves_nothing = result.simulated or result.software
+    if proves_nothing or any(mismatch.verdict in _ANSWERS_NOTHING for mismatch in result.mismatches):
         found = _without_affirmations(found)
-    if result.simulated:
+    if proves_nothing:
         found = replace(found, hardware=UNRECOGNISED_HARDWARE, runtime_opaque=VISIBLE_MEMORY)
     return found
 

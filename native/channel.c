@@ -141,16 +141,15 @@ int channel_read(int fd, uint8_t *bytes, size_t size, uint64_t deadline,
 	return 0;
 }
 
-int channel_receive(int fd, uint8_t type, uint8_t other, struct frame *frame,
-		    uint8_t *body, size_t room, uint64_t deadline,
-		    struct guest_fault *fault)
+int channel_receive(int fd, uint64_t types, struct frame *frame, uint8_t *body,
+		    size_t room, uint64_t deadline, struct guest_fault *fault)
 {
 	uint8_t header[FRAME_HEADER_SIZE];
 
 	if (channel_read(fd, header, sizeof(header), deadline, fault) != 0 ||
 	    frame_read_header(header, frame, fault) != 0)
 		return -1;
-	if (frame->type != type && frame->type != other)
+	if ((types & FRAME_BIT(frame->type)) == 0)
 		return guest_fault_number(fault, "frame.type", frame->type,
 					  "the message whose turn it is");
 	if (frame->size > room)

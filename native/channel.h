@@ -30,11 +30,11 @@ int channel_read(int fd, uint8_t *bytes, size_t size, uint64_t deadline,
 		 struct guest_fault *fault);
 
 /*
- * Read a frame whose body has at most ROOM bytes, of TYPE or of OTHER.  Returns 0
- * with FRAME and BODY filled, or -1.  Nothing behind the frame is read.
+ * Read a frame whose body has at most ROOM bytes, of one of TYPES, a FRAME_BIT
+ * each.  Returns 0 with FRAME and BODY filled, or -1.  Nothing behind the frame
+ * is read.
  */
-int channel_receive(int fd, uint8_t type, uint8_t other, struct frame *frame,
-		    uint8_t *body, size_t room, uint64_t deadline,
-		    struct guest_fault *fault);
+int channel_receive(int fd, uint64_t types, struct frame *frame, uint8_t *body,
+		    size_t room, uint64_t deadline, struct guest_fault *fault);
 
 #endif

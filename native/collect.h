@@ -14,7 +14,10 @@ int collect_tsm(const char *folder,
 		uint8_t room[COLLECT_ROOM], struct guest_evidence *evidence,
 		struct guest_fault *fault);
 
-/* collect_tpm.c: the quote of a TPM 2.0, and the firmware's event log. */
+#define COLLECT_TPM "/dev/tpmrm0"	/* its resource manager: Linux 4.12 */
+
+/* collect_tpm.c: the quote of a TPM 2.0, and the firmware's event log.  Its keys
+ * stay in the TPM, for a credential, until collect_end. */
 int collect_tpm(const uint8_t report_data[FRAME_REPORT_DATA_SIZE],
 		uint8_t room[COLLECT_ROOM], struct guest_evidence *evidence,
 		struct guest_fault *fault);

@@ -26,6 +26,9 @@
 #define FRAME_REPORT_DATA_SIZE 64
 #define FRAME_MAX_EVIDENCE (1U << 20)	/* the whole body */
 #define FRAME_MAX_SECRET 65536U
+#define FRAME_MIN_CREDENTIAL 6U		/* two sizes, and a byte behind each */
+#define FRAME_MAX_CREDENTIAL 1024U
+#define FRAME_PROOF_SIZE 32		/* of HMAC-SHA256 */
 #define FRAME_MAX_OUTPUT 16384U		/* bytes of one piece of output */
 #define FRAME_MAX_EVENT 8192U
 #define FRAME_MAX_REASON 255U
@@ -44,12 +47,16 @@ enum frame_type {
 	FRAME_OUTPUT = 6,	/* these three sealed */
 	FRAME_EVENT = 7,
 	FRAME_EXIT = 8,
+	FRAME_CREDENTIAL = 9,	/* of a TPM */
+	FRAME_PROOF = 10,
 	FRAME_PLAIN = 8,	/* added to their types where they are plain */
 	/* On a channel of its own, between a guest that was built for it and
 	 * what plays a TEE for it. */
 	FRAME_REPORT_DATA = 32,
 	FRAME_SIMULATED = 33,
 };
+
+#define FRAME_BIT(type) (UINT64_C(1) << (type))	/* in a set of types */
 
 struct frame {
 	uint8_t type;

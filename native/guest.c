@@ -14,6 +14,9 @@ _Static_assert(crypto_scalarmult_curve25519_SCALARBYTES == FRAME_KEY_SIZE,
 _Static_assert(FRAME_MAX_EVENT + FRAME_TAG_SIZE <=
 	       sizeof(((struct guest *)0)->body), "room for an event");
 _Static_assert(FRAME_EXIT + FRAME_PLAIN < FRAME_REPORT_DATA, "types");
+_Static_assert(FRAME_OUTPUT + FRAME_PLAIN > FRAME_PROOF, "types");
+_Static_assert(FRAME_SIMULATED < 64, "a bit for each type");
+_Static_assert(FRAME_MAX_CREDENTIAL <= FRAME_MAX_RELEASE, "one room for both");
 
 void guest_end(struct guest *guest)
 {
@@ -95,9 +98,9 @@ int guest_ask(struct guest *guest, uint8_t report_data[FRAME_REPORT_DATA_SIZE],
 		return -1;
 	frame_write_header(header, &frame);
 	if (channel_write(settings->fd, &part, 1, deadline, fault) != 0 ||
-	    channel_receive(settings->fd, FRAME_CHALLENGE, FRAME_CHALLENGE,
-			    &frame, guest->terms.nonce, FRAME_NONCE_SIZE,
-			    deadline, fault) != 0)
+	    channel_receive(settings->fd, FRAME_BIT(FRAME_CHALLENGE), &frame,
+			    guest->terms.nonce, FRAME_NONCE_SIZE, deadline,
+			    fault) != 0)
 		return end(guest);
 	release_report_data(report_data, guest->terms.nonce,
 			    guest->terms.public_key, settings->plan_digest);
@@ -155,6 +158,54 @@ static int send_evidence(struct guest *guest,
 	return channel_write(guest->settings.fd, parts, PARTS, deadline, fault);
 }
 
+/* Say what only a machine with both keys of a TPM can know. */
+static int send_proof(struct guest *guest,
+		      const struct guest_evidence *evidence,
+		      const uint8_t *credential, size_t size, uint64_t deadline,
+		      struct guest_fault *fault)
+{
+	uint8_t secret[RELEASE_PROOF_KEY_SIZE];
+	uint8_t header[FRAME_HEADER_SIZE];
+	uint8_t proof[FRAME_PROOF_SIZE];
+	struct frame frame = { FRAME_PROOF, FRAME_PROOF_SIZE };
+	struct iovec parts[2] = {
+		{ header, sizeof(header) }, { proof, sizeof(proof) },
+	};
+
+	if (evidence->activate(evidence->activator, credential, size, secret,
+			       fault) != 0)
+		return -1;
+	release_proof(proof, &guest->terms, secret);
+	sodium_memzero(secret, sizeof(secret));
+	frame_write_header(header, &frame);
+	return channel_write(guest->settings.fd, parts, 2, deadline, fault);
+}
+
+/* Wait for what the relying party thinks of the evidence.  It may ask once more,
+ * and only a guest that has a TPM. */
+static int receive_answer(struct guest *guest,
+			  const struct guest_evidence *evidence,
+			  struct frame *frame, uint8_t *room, uint64_t deadline,
+			  struct guest_fault *fault)
+{
+	const uint64_t last = FRAME_BIT(FRAME_RELEASE) |
+			      FRAME_BIT(FRAME_REFUSAL);
+	uint64_t types = last;
+
+	if (evidence->activate != NULL)
+		types |= FRAME_BIT(FRAME_CREDENTIAL);
+	if (channel_receive(guest->settings.fd, types, frame, room,
+			    FRAME_MAX_RELEASE, deadline, fault) != 0)
+		return -1;
+	if (frame->type != FRAME_CREDENTIAL)
+		return 0;
+	if (send_proof(guest, evidence, room, frame->size, deadline,
+		       fault) != 0)
+		return -1;
+	return channel_receive(guest->settings.fd, last, frame, room,
+			       FRAME_MAX_RELEASE, deadline, fault);
+}
+
 int guest_attest(struct guest *guest, const struct guest_evidence *evidence,
 		 uint8_t room[FRAME_MAX_RELEASE], const uint8_t **secret,
 		 size_t *secret_size, struct guest_fault *fault)
@@ -165,9 +216,8 @@ int guest_attest(struct guest *guest, const struct guest_evidence *evidence,
 	if (require(guest, GUEST_CHALLENGED, fault) != 0)
 		return -1;
 	if (send_evidence(guest, evidence, deadline, fault) != 0 ||
-	    channel_receive(guest->settings.fd, FRAME_RELEASE, FRAME_REFUSAL,
-			    &frame, room, FRAME_MAX_RELEASE, deadline,
-			    fault) != 0)
+	    receive_answer(guest, evidence, &frame, room, deadline,
+			   fault) != 0)
 		return end(guest);
 	if (frame.type == FRAME_REFUSAL) {
 		guest_fault_number(fault, "refusal",

@@ -51,6 +51,12 @@ struct guest_evidence {
 	size_t event_log_size;
 	const uint8_t *endorsements;	/* or of size 0 */
 	size_t endorsements_size;
+	/* Opens a credential for the TPM that the evidence is of, tpm2_activate;
+	 * without one, none is taken.  Returns 0, or -1 with FAULT filled. */
+	int (*activate)(void *activator, const uint8_t *credential, size_t size,
+			uint8_t secret[RELEASE_PROOF_KEY_SIZE],
+			struct guest_fault *fault);
+	void *activator;
 };
 
 /* All functions return 0, or -1 with FAULT filled, the state ENDED and nothing
@@ -64,8 +70,8 @@ int guest_begin(struct guest *guest, const struct guest_settings *settings,
 int guest_ask(struct guest *guest, uint8_t report_data[FRAME_REPORT_DATA_SIZE],
 	      struct guest_fault *fault);
 
-/* Send the evidence and wait for the secret, which then lies in ROOM, for the
- * caller to wipe. */
+/* Send the evidence, open a credential if one comes, and wait for the secret,
+ * which then lies in ROOM, for the caller to wipe. */
 int guest_attest(struct guest *guest, const struct guest_evidence *evidence,
 		 uint8_t room[FRAME_MAX_RELEASE], const uint8_t **secret,
 		 size_t *secret_size, struct guest_fault *fault);

@@ -85,6 +85,11 @@ long init_mount_for(const struct plan *plan, const char **step)
 	*step = "mount-configfs";
 	if (plan->channel != NULL && load32_le(plan->channel + 4) == PLAN_TSM)
 		error = mount("configfs", "/sys/kernel/config", flags);
+	if (error < 0)
+		return error;
+	*step = "mount-securityfs";	/* where the firmware's log is */
+	if (plan->channel != NULL && load32_le(plan->channel + 4) == PLAN_TPM)
+		error = mount("securityfs", "/sys/kernel/security", flags);
 	if (error < 0 || plan->cgroup == NULL)
 		return error;
 	*step = "mount-cgroup2";

@@ -46,6 +46,8 @@ int collect_evidence(const struct plan *plan,
 		     uint8_t room[COLLECT_ROOM],
 		     struct guest_evidence *evidence,
 		     struct guest_fault *fault);
+/* When the relying party has answered: nothing asks for evidence any more. */
+void collect_end(void);
 
 /* secret.c: into a sealed memfd, whose number is in FD then, or into a file that
  * only the program's user may read. */

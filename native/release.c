@@ -11,11 +11,13 @@
 static const char report_label[LABEL_SIZE] = "shim report/v1";
 static const char release_label[LABEL_SIZE] = "shim release/v1";
 static const char info_label[LABEL_SIZE] = "shim secret/v1";
+static const char proof_label[LABEL_SIZE] = "shim proof/v1";
 static const char records_key[] = "shim records/v1 key";
 static const char records_nonce[] = "shim records/v1 nonce";
 
 _Static_assert(crypto_hash_sha512_BYTES == FRAME_REPORT_DATA_SIZE, "SHA-512");
 _Static_assert(crypto_hash_sha256_BYTES == FRAME_DIGEST_SIZE, "SHA-256");
+_Static_assert(crypto_auth_hmacsha256_BYTES == FRAME_PROOF_SIZE, "SHA-256");
 _Static_assert(crypto_sign_ed25519_BYTES == FRAME_SIGNATURE_SIZE, "Ed25519");
 _Static_assert(crypto_sign_ed25519_PUBLICKEYBYTES == FRAME_KEY_SIZE, "Ed25519");
 _Static_assert(HPKE_KEY_SIZE == FRAME_KEY_SIZE, "X25519");
@@ -56,6 +58,22 @@ void release_digest(uint8_t digest[FRAME_DIGEST_SIZE],
 	add(&hash, enc, FRAME_KEY_SIZE);
 	add(&hash, ciphertext, size);
 	crypto_hash_sha256_final(&hash, digest);
+}
+
+void release_proof(uint8_t proof[FRAME_PROOF_SIZE],
+		   const struct release_terms *terms,
+		   const uint8_t key[RELEASE_PROOF_KEY_SIZE])
+{
+	crypto_auth_hmacsha256_state mac;
+
+	crypto_auth_hmacsha256_init(&mac, key, RELEASE_PROOF_KEY_SIZE);
+	crypto_auth_hmacsha256_update(&mac, (const uint8_t *)proof_label,
+				      LABEL_SIZE);
+	crypto_auth_hmacsha256_update(&mac, terms->nonce, FRAME_NONCE_SIZE);
+	crypto_auth_hmacsha256_update(&mac, terms->evidence,
+				      FRAME_DIGEST_SIZE);
+	crypto_auth_hmacsha256_final(&mac, proof);
+	sodium_memzero(&mac, sizeof(mac));
 }
 
 void release_info(uint8_t info[RELEASE_INFO_SIZE],

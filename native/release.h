@@ -27,6 +27,12 @@ void release_digest(uint8_t digest[FRAME_DIGEST_SIZE],
 		    const uint8_t enc[FRAME_KEY_SIZE],
 		    const uint8_t *ciphertext, size_t size);
 
+/* What a guest says that has opened a credential, whose secret is the KEY. */
+#define RELEASE_PROOF_KEY_SIZE 32
+void release_proof(uint8_t proof[FRAME_PROOF_SIZE],
+		   const struct release_terms *terms,
+		   const uint8_t key[RELEASE_PROOF_KEY_SIZE]);
+
 /* HPKE's info: label, nonce, digest of the evidence. */
 #define RELEASE_INFO_SIZE (16 + FRAME_NONCE_SIZE + FRAME_DIGEST_SIZE)
 void release_info(uint8_t info[RELEASE_INFO_SIZE],

@@ -173,6 +173,7 @@ static int take_secret(struct machine *machine)
 		return 0;
 	error = guest_attest(&machine->guest, &machine->evidence, release,
 			     &secret, &size, &machine->fault);
+	collect_end();
 	if (error == 0)
 		error = secret_deliver(&machine->plan, secret, size,
 				       &machine->launch.secret,

@@ -25,7 +25,7 @@ int simulated_tee_collect(int fd, uint32_t seconds,
 	memcpy(body, report_data, sizeof(body));
 	if (channel_prepare(fd, fault) != 0 ||
 	    channel_write(fd, parts, 2, deadline, fault) != 0 ||
-	    channel_receive(fd, FRAME_SIMULATED, FRAME_SIMULATED, &frame, room,
+	    channel_receive(fd, FRAME_BIT(FRAME_SIMULATED), &frame, room,
 			    SIMULATED_TEE_ROOM, deadline, fault) != 0)
 		return -1;
 	size = load32_be(room);

@@ -29,6 +29,7 @@ have() {
 	ovmf) test -d /usr/share/OVMF ;;
 	systemd-boot-efi) test -e /usr/lib/systemd/boot/efi/linuxx64.efi.stub ;;
 	libsodium-dev) echo '#include <sodium.h>' | gcc -E - >/dev/null 2>&1 ;;
+	swtpm-tools) command -v swtpm_setup >/dev/null ;;
 	tpm2-tools) command -v tpm2_checkquote >/dev/null ;;
 	qemu-system-x86) command -v qemu-system-x86_64 >/dev/null ;;
 	linux-image-cloud-amd64) for kernel in /boot/vmlinuz-*; do test -e "$kernel"; done ;;

@@ -6,6 +6,7 @@ The checks are those of a trail of fake evidence with real keys, as `shim verify
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from attestation.policy_file import locate, open_file
 from attestation.simulated import collect
 from attestation.trail import Trail
 from tests.attestation.cca import test_cca as cca
-from tests.fakes import amd, aws, azure, intel, nvidia, tpm
+from tests.fakes import amd, aws, azure, endorsement, intel, nvidia, tpm
 
 HEAD = """# Kinds of evidence, and what is checked
 
@@ -156,7 +157,8 @@ def _fake(tee: str) -> tuple[bytes, Endorsements, Any, datetime]:
             names = (("ak", "issuer"), ("issuer", "root"), ("root", "root"))
             chain = tuple(tpm.certificate(*one) for one in names)
             lists = (tpm.revocation_list("issuer"), tpm.revocation_list("root"))
-            data = tpm.Tpm(certificates=chain).evidence()
-            return data, Endorsements((), lists), kinds.KINDS["tpm"].roots, aws.NOW
+            endorsed = tpm.Tpm(certificates=chain).parts() | endorsement.Endorsed().parts()
+            maker = Endorsements((tpm.certificate("maker", "maker"),), lists)
+            return json.dumps(endorsed).encode(), maker, kinds.KINDS["tpm"].roots, aws.NOW
         case _:
             return collect.collect(bytes(64))[0], Endorsements(), kinds.KINDS[tee].roots, amd.NOW

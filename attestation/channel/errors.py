@@ -46,6 +46,12 @@ class PlanError(ChannelError):
     exit_code = Verdict.WRONG_BINDING.exit_code
 
 
+class ProofError(ChannelError):
+    """A guest that did not open the credential: its attestation key is in no TPM of that endorsement key."""
+
+    exit_code = Verdict.NOT_AUTHENTIC.exit_code
+
+
 class ReleaseError(ChannelError):
     """A release that is not for this guest, or that the relying party did not sign."""
 

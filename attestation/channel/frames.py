@@ -27,6 +27,9 @@ MAX_SECRET = 65536
 MAX_OUTPUT = 16384
 MAX_EVENT = 8192
 MAX_REASON = 255
+MIN_CREDENTIAL = 6
+MAX_CREDENTIAL = 1024
+PROOF_SIZE = 32
 EVIDENCE_HEAD = 76
 RELEASE_HEAD = 96
 _HEADER = struct.Struct(">4sBBHI")
@@ -43,6 +46,8 @@ class MessageType(enum.IntEnum):
     OUTPUT = 6
     EVENT = 7
     EXIT = 8
+    CREDENTIAL = 9
+    PROOF = 10
     PLAIN_OUTPUT = 14
     PLAIN_EVENT = 15
     PLAIN_EXIT = 16
@@ -60,6 +65,8 @@ SIZES: Mapping[MessageType, tuple[int, int]] = {
     MessageType.OUTPUT: (2 + TAG_SIZE, 1 + MAX_OUTPUT + TAG_SIZE),
     MessageType.EVENT: (1 + TAG_SIZE, MAX_EVENT + TAG_SIZE),
     MessageType.EXIT: (1 + TAG_SIZE, 1 + MAX_REASON + TAG_SIZE),
+    MessageType.CREDENTIAL: (MIN_CREDENTIAL, MAX_CREDENTIAL),
+    MessageType.PROOF: (PROOF_SIZE, PROOF_SIZE),
     MessageType.PLAIN_OUTPUT: (2, 1 + MAX_OUTPUT),
     MessageType.PLAIN_EVENT: (1, MAX_EVENT),
     MessageType.PLAIN_EXIT: (1, 1 + MAX_REASON),

@@ -8,6 +8,7 @@ relying party, because HPKE in mode base tells nobody who sealed.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +22,7 @@ from attestation.channel.hpke import KEY_SIZE, NONCE_SIZE, Context, Sealing
 
 SIGNED_LABEL = b"shim release/v1\0"  # 16 bytes each: no other hash input begins like this
 INFO_LABEL = b"shim secret/v1\0\0"
+PROOF_LABEL = b"shim proof/v1\0\0\0"
 _RECORDS_KEY = b"shim records/v1 key"
 _RECORDS_NONCE = b"shim records/v1 nonce"
 
@@ -42,6 +44,10 @@ class Bound:
     def info(self) -> bytes:
         """HPKE's info."""
         return INFO_LABEL + self.nonce + self.evidence
+
+    def proof(self, secret: bytes) -> bytes:
+        """Return what a guest says that got `secret` out of a credential: it itself never travels."""
+        return hmac.digest(secret, PROOF_LABEL + self.nonce + self.evidence, "sha256")
 
     def signed(self, enc: bytes, ciphertext: bytes) -> bytes:
         """Return the digest that is signed; of its input only the end, the ciphertext, can vary in size."""

@@ -2,7 +2,11 @@
 The relying party's side of one channel, as a state machine without a socket.
 
     WAITING ── request / challenge ──► CHALLENGED ── evidence / release ──► RELEASED ── exit ──► ENDED
-       └──────────────┴────────── anything else / refusal ───────────────────────┴──► FAILED
+       │                       evidence / credential ──► PROVING ── proof / release ──┘ │
+       └──────────────┴────────── anything else / refusal ─────────┴────────────────────┴──► FAILED
+
+A credential asks whether the attestation key of a TPM is in the one whose maker vouches for its endorsement
+key: `attestation.tpm.credential`.
 
 Bytes and the time go in; bytes to send, records of the guest and, once, the reason of a failure come out.
 """
@@ -10,6 +14,7 @@ Bytes and the time go in; bytes to send, records of the guest and, once, the rea
 from __future__ import annotations
 
 import enum
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,15 +25,24 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from attestation import binding, endorsements
 from attestation.appraise import appraise
 from attestation.channel import messages, release
-from attestation.channel.errors import PlanError, RecordError, SilenceError, TruncatedError, TurnError
+from attestation.channel.errors import (
+    PlanError,
+    ProofError,
+    RecordError,
+    SilenceError,
+    TruncatedError,
+    TurnError,
+)
 from attestation.channel.frames import Frame, FrameReader, MessageType, encode
 from attestation.channel.hpke import Sealing
-from attestation.channel.messages import Exit, Record
+from attestation.channel.messages import Evidence, Exit, Record
 from attestation.channel.releases import Releases
 from attestation.endorsements import Endorsements
-from attestation.errors import AttestationError
+from attestation.errors import ActivationError, AttestationError
 from attestation.policy import Policy
 from attestation.result import AttestationResult
+from attestation.tpm import credential
+from attestation.tpm.credential import Target
 
 _SEALED = {
     MessageType.OUTPUT: MessageType.OUTPUT,
@@ -47,6 +61,7 @@ class State(enum.Enum):
 
     WAITING = "waiting for a guest"
     CHALLENGED = "waiting for evidence"
+    PROVING = "waiting for a proof"
     RELEASED = "the guest has the secret"
     ENDED = "the guest has said its last word"
     FAILED = "over, for a reason"
@@ -54,10 +69,11 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a guest may take: to boot and ask, to answer, and from first to last byte of a record."""
+    """How long a guest may take: to boot and ask, to answer each time, and for the bytes of one record."""
 
     request: timedelta = timedelta(minutes=10)
     evidence: timedelta = timedelta(minutes=2)
+    proof: timedelta = timedelta(minutes=2)
     record: timedelta = timedelta(seconds=30)
 
 
@@ -83,6 +99,16 @@ class Terms:
     releases: Releases
     plain_output: bool = False
     patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Evidence that lacks a proof alone: what was said, what it is bound to, and what the proof has to be."""
+
+    said: Evidence
+    bound: release.Bound
+    target: Target
+    proof: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +138,7 @@ class Session:
 
     Attributes:
         state: How far it has come.
+        said: What the guest has shown, once it has.
         result: The affirming result, once there is one.
         exit: The guest's last word, once it is said.
         nonce: The challenge, once there is one.
@@ -119,6 +146,7 @@ class Session:
 
     def __init__(self, terms: Terms, now: datetime, randomness: Callable[[int], bytes]) -> None:
         self.state = State.WAITING
+        self.said: Evidence | None = None
         self.result: AttestationResult | None = None
         self.exit: Exit | None = None
         self.deadline: datetime | None = now + terms.patience.request
@@ -127,6 +155,7 @@ class Session:
         self._reader = FrameReader()
         self.nonce = b""
         self._owes_answer = False
+        self._asked: _Asked | None = None
         self._records: Sealing | None = None
 
     def receive(self, data: bytes, now: datetime) -> Turn:
@@ -171,7 +200,9 @@ class Session:
         if self.state is State.WAITING and frame.type is MessageType.REQUEST:
             return self._challenge(now)
         if self.state is State.CHALLENGED and frame.type is MessageType.EVIDENCE:
-            return self._release(frame.body, now)
+            return self._weigh(frame.body, now)
+        if self.state is State.PROVING and frame.type is MessageType.PROOF and self._asked is not None:
+            return self._check_proof(self._asked, frame.body, now)
         if self.state is State.RELEASED and frame.type in (_PLAIN if self._terms.plain_output else _SEALED):
             records.append(self._record(frame))
             return b""
@@ -184,22 +215,50 @@ class Session:
         self.deadline = now + self._terms.patience.evidence
         return encode(Frame(MessageType.CHALLENGE, self.nonce))
 
-    def _release(self, body: bytes, now: datetime) -> bytes:
+    def _weigh(self, body: bytes, now: datetime) -> bytes:
         self.state = State.FAILED  # a challenge is answered once, however this ends
-        said = messages.read_evidence(body)
+        self.said = said = messages.read_evidence(body)
         if said.plan_digest not in self._terms.plan_digests:
             wanted = " or ".join(sorted(digest.hex() for digest in self._terms.plan_digests))
             raise PlanError("evidence.plan_digest", said.plan_digest.hex(), wanted)
-        result = appraise(
+        bound = release.Bound(self.nonce, messages.digest(body))
+        try:
+            result = self._appraise(said, now)
+        except ActivationError as error:
+            return self._ask(said, bound, error.target, now)
+        return self._release(said, bound, result)
+
+    def _appraise(self, said: Evidence, now: datetime, activated: Target | None = None) -> AttestationResult:
+        return appraise(
             said.evidence,
             self._terms.endorsements | _endorsements(said.endorsements),
             self._terms.policy,
             binding=binding.Shim(self.nonce, said.public_key, said.plan_digest),
             now=now,
             event_log=said.event_log or None,
+            activated=activated,
+            asks=activated is None,
         )
+
+    def _ask(self, said: Evidence, bound: release.Bound, target: Target, now: datetime) -> bytes:
+        """Nothing but the proof is missing: send what only the TPM in question can open."""
+        secret = self._randomness(credential.SECRET_SIZE)
+        self._asked = _Asked(said, bound, target, bound.proof(secret))
+        self.state = State.PROVING
+        self.deadline = now + self._terms.patience.proof
+        return encode(Frame(MessageType.CREDENTIAL, credential.make(target, secret, self._randomness)))
+
+    def _check_proof(self, asked: _Asked, proof: bytes, now: datetime) -> bytes:
+        self.state = State.FAILED
+        if not hmac.compare_digest(proof, asked.proof):
+            found, want = "of another secret", "that of the credential for this TPM's keys"
+            raise ProofError("proof", found, want)
+        # Again and in full: time has passed, and nothing is affirmed by halves.
+        result = self._appraise(asked.said, now, asked.target)
+        return self._release(asked.said, asked.bound, result)
+
+    def _release(self, said: Evidence, bound: release.Bound, result: AttestationResult) -> bytes:
         secret = self._terms.releases.release(self.nonce, result)
-        bound = release.Bound(self.nonce, messages.digest(body))
         ephemeral = X25519PrivateKey.from_private_bytes(self._randomness(32))
         frame, self._records = release.seal(
             secret, bound, said.public_key, self._terms.signing_key, ephemeral

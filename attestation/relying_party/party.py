@@ -214,7 +214,7 @@ class RelyingParty:
         event: dict[str, JsonValue] = {
             "event": "attested",
             "verdict": Verdict.AFFIRMING.value,
-            "tee": sorted({"SIMULATED" if one.simulated else one.tee for one in results.values()}),
+            "tee": sorted({one.label for one in results.values()}),
             "policies": {name: one.policy_sha256 for name, one in results.items()},
         }
         if released is not None:

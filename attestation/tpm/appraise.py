@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from attestation import bits
 from attestation.policy_file import UNCHECKED, Checked
 from attestation.result import Mismatch
 from attestation.rules import among, state
 from attestation.tpm import registers
 from attestation.tpm.authenticate import CHAIN, Authenticated
+from attestation.tpm.credential import Target
+from attestation.tpm.endorsement import SOFTWARE_MODELS, SOURCE as MAKER
 from attestation.tpm.policy import TpmPolicy
-from attestation.tpm.public_area import SOURCE as KEY_SOURCE
+from attestation.tpm.public_area import ATTRIBUTES, SOURCE as KEY_SOURCE
 from attestation.tpm.quote import SOURCE
 from attestation.verdict import Verdict
 
@@ -34,6 +37,7 @@ def appraise(authenticated: Authenticated, policy: TpmPolicy) -> tuple[Mismatch,
     return (
         *_key(authenticated, policy),
         *_root(authenticated, policy),
+        *_maker(authenticated, policy),
         *registers.appraise(authenticated.evidence.quote, policy.pcrs),
         *among(
             "tpm.firmware_version",
@@ -66,6 +70,40 @@ def _root(authenticated: Authenticated, policy: TpmPolicy) -> Iterator[Mismatch]
     elif authenticated.chain[-1].key_sha256 not in policy.roots:
         found = authenticated.chain[-1].key_sha256.hex()
         yield Mismatch("ak.root", found, want, CHAIN, Verdict.NOT_AUTHENTIC)
+
+
+def _maker(authenticated: Authenticated, policy: TpmPolicy) -> Iterator[Mismatch]:
+    """Who a TPM in software is told apart by is its root; its certificate says so too, if it is honest."""
+    of_hardware = policy.makers is not UNCHECKED
+    field, accepted = (
+        ("ek.root", policy.makers) if of_hardware else ("ek.software_root", policy.software_makers)
+    )
+    if accepted is UNCHECKED:
+        return
+    want = " or ".join(sorted(value.hex() for value in accepted))
+    endorsed = authenticated.endorsement
+    if endorsed is None:
+        yield Mismatch(field, "no endorsement key", want, MAKER, Verdict.CANNOT_TELL)
+        return
+    if endorsed.chain[-1].key_sha256 not in accepted:
+        found = endorsed.chain[-1].key_sha256.hex()
+        yield Mismatch(field, found, want, MAKER, Verdict.NOT_AUTHENTIC)
+    if of_hardware and endorsed.model in SOFTWARE_MODELS:
+        want = "a TPM of hardware: roots of others stand under software_root"
+        yield Mismatch("ek.model", endorsed.model, want, MAKER, Verdict.NOT_AUTHENTIC)
+    if policy.activation is not UNCHECKED:
+        found_bits = bits.flags(authenticated.evidence.key.attributes, ATTRIBUTES)
+        for name in ("fixed_parent", "sensitive_data_origin"):
+            if not found_bits[name]:
+                yield Mismatch(f"ak.{name}", "clear", "set", KEY_SOURCE, Verdict.NOT_AUTHENTIC)
+
+
+def target(authenticated: Authenticated, policy: TpmPolicy) -> Target | None:
+    """Return for whom a credential has to be; None if the policy asks for none, or nobody could open it."""
+    endorsed = authenticated.endorsement
+    if policy.activation is UNCHECKED or endorsed is None:
+        return None
+    return Target(endorsed.key, authenticated.evidence.key.name)
 
 
 def _clock(found: int, policy: TpmPolicy) -> Iterator[Mismatch]:

@@ -23,7 +23,8 @@ from attestation.certificate import Certificate, RevocationList
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError
 from attestation.path import Roots
-from attestation.tpm import signature
+from attestation.tpm import endorsement, signature
+from attestation.tpm.endorsement import Endorsement
 from attestation.tpm.evidence import Evidence
 from attestation.tpm.public_area import ATTRIBUTES, SOURCE, PublicArea
 from attestation.tpm.signature import SCHEMES
@@ -52,12 +53,14 @@ class Authenticated:
         evidence: What was said.
         key_sha256: Digest of the SubjectPublicKeyInfo of the key.
         chain: From the certificate of the key to a root; empty where none was supplied.
+        endorsement: The TPM's own key with the certificates above it; None where the guest does not say.
         revocation_lists: Those on which nothing of the chain stands.
     """
 
     evidence: Evidence
     key_sha256: bytes
     chain: tuple[Certificate, ...]
+    endorsement: Endorsement | None
     revocation_lists: tuple[RevocationList, ...]
 
 
@@ -106,14 +109,19 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     ).digest()
     trail.held("quote signature", f"made by key {digest.hex()}", "the attestation key", SOURCE)
     chain = _chain(evidence, endorsements, roots, digest, now, cache)
-    trail.links(chain, CHAIN)
-    lists = revocation.of_chain(chain, endorsements.revocation_lists, now, cache, cache.check_signed)
+    said = evidence.endorsement
+    endorsed = None if said is None else endorsement.authenticate(said, endorsements, now, cache)
+    lists: list[RevocationList | None] = []
+    for one in (chain, () if endorsed is None else endorsed.chain):
+        trail.links(one, CHAIN)
+        lists += revocation.of_chain(one, endorsements.revocation_lists, now, cache, cache.check_signed)
+        validity.check_certificates(one, now, skew)
+        trail.validity(one, now, validity.SOURCE)
     trail.lists(lists, revocation.SOURCE, required=crl_required)
-    validity.check_certificates(chain, now, skew)
-    trail.validity(chain, now, validity.SOURCE)
-    if crl_required and not chain:
+    if crl_required and not chain and endorsed is None:
         raise MissingEndorsementError("revocation lists", "no certificate of the key", "a chain", CHAIN)
-    return Authenticated(evidence, digest, chain, revocation.current(lists, now, skew, required=crl_required))
+    current = revocation.current(lists, now, skew, required=crl_required)
+    return Authenticated(evidence, digest, chain, endorsed, current)
 
 
 def _check_attributes(key: PublicArea) -> None:

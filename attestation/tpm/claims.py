@@ -5,6 +5,7 @@ from __future__ import annotations
 from attestation import bits
 from attestation.claims import certificate, revocation_list
 from attestation.tpm.authenticate import Authenticated
+from attestation.tpm.endorsement import SOFTWARE_MODELS, Endorsement
 from attestation.tpm.evidence import Evidence
 from attestation.tpm.public_area import ATTRIBUTES, PublicArea
 from attestation.tpm.quote import Quote
@@ -28,7 +29,12 @@ def of_quote(quote: Quote) -> dict[str, JsonValue]:
 
 def of_evidence(evidence: Evidence) -> dict[str, JsonValue]:
     """Return what was said, authentic or not."""
-    return {"quote": of_quote(evidence.quote), "ak": _key(evidence.key)}
+    said = evidence.endorsement
+    return {
+        "quote": of_quote(evidence.quote),
+        "ak": _key(evidence.key),
+        **({} if said is None else {"ek": {"name": said.key.name.hex()}}),
+    }
 
 
 def of_authenticated(authenticated: Authenticated) -> dict[str, JsonValue]:
@@ -37,8 +43,21 @@ def of_authenticated(authenticated: Authenticated) -> dict[str, JsonValue]:
     return {
         "quote": of_quote(authenticated.evidence.quote),
         "ak": key,
+        **({} if authenticated.endorsement is None else {"ek": _maker(authenticated.endorsement)}),
         "chain": [certificate(one) for one in authenticated.chain],
         "revocation_lists": [revocation_list(one) for one in authenticated.revocation_lists],
+    }
+
+
+def _maker(endorsed: Endorsement) -> dict[str, JsonValue]:
+    """Return which TPM it is; `software` is what its own certificate says, and nothing else says not."""
+    return {
+        "name": endorsed.key.name.hex(),
+        "manufacturer": endorsed.manufacturer,
+        "model": endorsed.model,
+        "version": endorsed.version,
+        "software": endorsed.model in SOFTWARE_MODELS,
+        "chain": [certificate(one) for one in endorsed.chain],
     }
 
 

@@ -34,6 +34,8 @@ ATTRIBUTES: Mapping[str, int] = {
     "x509_sign": 19,
 }
 _RSA, _ECC, _NULL = 0x0001, 0x0023, 0x0010
+_AES, _CFB = 0x0006, 0x0043
+_AES_BITS = (128, 192, 256)
 _NAME_HASHES: Mapping[int, str] = {0x000B: "sha256", 0x000C: "sha384", 0x000D: "sha512"}
 _CURVES: Mapping[int, ec.EllipticCurve] = {0x0003: ec.SECP256R1(), 0x0004: ec.SECP384R1()}
 _DEFAULT_EXPONENT = 65537
@@ -42,13 +44,15 @@ _DEFAULT_EXPONENT = 65537
 @dataclass(frozen=True, slots=True)
 class PublicArea:
     """
-    A signing key.
+    A key of a TPM.
 
     Attributes:
         key: The public key.
         attributes: The bits of TPMA_OBJECT.
         scheme, digest: With which it signs, by their numbers; None where that is left open.
         name: The number of a hash, and with that the digest of the whole area.
+        name_hash: That number.
+        symmetric_bits: Of the AES keys by which it protects others; None for a key that does not.
     """
 
     key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -56,14 +60,16 @@ class PublicArea:
     scheme: int | None
     digest: int | None
     name: bytes
+    name_hash: int
+    symmetric_bits: int | None = None
 
 
 def parse(data: bytes) -> PublicArea:
     """
-    Return the key in `data`: TPMT_PUBLIC, or TPM2B_PUBLIC, which has its size before it.
+    Return the signing key in `data`: TPMT_PUBLIC, or TPM2B_PUBLIC, which has its size before it.
 
     Raises:
-        EvidenceFormatError: neither, or a key other than RSA, P-256 and P-384.
+        EvidenceFormatError: neither, or a key other than RSA, P-256 and P-384, or one that decrypts.
 
     Not checked:
         Whether it may be trusted, or used for quotes.
@@ -72,6 +78,28 @@ def parse(data: bytes) -> PublicArea:
         TCG TPM 2.0 Library, part 2, revision 1.59, section 12.2.4, "TPMT_PUBLIC"; 12.2.3.5,
         "TPMS_RSA_PARMS"; 12.2.3.6, "TPMS_ECC_PARMS".  Part 1, section 16, "Names".
     """
+    area = _parse(data)
+    if area.symmetric_bits is not None:
+        found, want = "an algorithm", "none: only keys that decrypt have one"
+        raise EvidenceFormatError("public area", "symmetric", found, want, SOURCE)
+    return area
+
+
+def parse_storage(data: bytes) -> PublicArea:
+    """
+    Return the key in `data` that protects others, such as an endorsement key; otherwise as `parse`.
+
+    Raises:
+        EvidenceFormatError: as `parse`, or a key without AES in CFB mode, or with a scheme.
+    """
+    area = _parse(data)
+    if area.symmetric_bits is None or area.scheme is not None:
+        found = "none" if area.symmetric_bits is None else "a scheme"
+        raise EvidenceFormatError("public area", "symmetric", found, "AES in CFB mode alone", SOURCE)
+    return area
+
+
+def _parse(data: bytes) -> PublicArea:
     if len(data) >= 2 and int.from_bytes(data[:2], "big") == len(data) - 2:
         data = data[2:]
     reader = Reader(data, "public area", SOURCE, byteorder="big", origin=None)
@@ -80,18 +108,29 @@ def parse(data: bytes) -> PublicArea:
         raise reader.wrong("nameAlg", f"0x{name_hash:04x}", "SHA-256, SHA-384 or SHA-512")
     attributes = reader.number(4, "objectAttributes")
     _sized(reader, "authPolicy")
-    if reader.number(2, "symmetric") != _NULL:
-        raise reader.wrong("symmetric", "an algorithm", "none: only keys that decrypt have one", back=2)
+    symmetric_bits = _symmetric(reader)
     scheme, digest = _scheme(reader)
     key = _key(reader, kind)
     reader.end("")
     name = _name(name_hash, data)
-    return PublicArea(key, attributes, scheme, digest, name)
+    return PublicArea(key, attributes, scheme, digest, name, name_hash, symmetric_bits)
 
 
 def _name(name_hash: int, data: bytes) -> bytes:
     """Return the name of the object with this public area."""
     return name_hash.to_bytes(2, "big") + hashlib.new(_NAME_HASHES[name_hash], data).digest()
+
+
+def _symmetric(reader: Reader) -> int | None:
+    """Return the size of the AES keys, or None where there are none: TPMT_SYM_DEF_OBJECT, section 11.1.7."""
+    algorithm = reader.number(2, "symmetric")
+    if algorithm == _NULL:
+        return None
+    bits, mode = reader.number(2, "symmetric.keyBits"), reader.number(2, "symmetric.mode")
+    if algorithm != _AES or bits not in _AES_BITS or mode != _CFB:
+        found = f"0x{algorithm:04x}, {bits} bits, mode 0x{mode:04x}"
+        raise reader.wrong("symmetric", found, "none, or AES in CFB mode")
+    return bits
 
 
 def _scheme(reader: Reader) -> tuple[int | None, int | None]:

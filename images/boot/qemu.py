@@ -145,6 +145,14 @@ def ports(named: Iterable[tuple[str, int]]) -> Part:
     return ("-device", "virtio-serial-pci", *part) if part else ()
 
 
+def tpm(descriptor: int) -> Part:
+    """Return a TPM 2.0 that swtpm plays at the other end of a connected socket."""
+    return (
+        *("-chardev", f"socket,id=tpm,fd={descriptor}", "-tpmdev", "emulator,id=tpm0,chardev=tpm"),
+        *("-device", "tpm-crb,tpmdev=tpm0"),
+    )
+
+
 def network(forwarded: Iterable[str] = ()) -> Part:
     """Return a network card behind QEMU's own router; `forwarded` are its rules of the form tcp::8080-:80."""
     rules = "".join(f",hostfwd={_escaped(rule)}" for rule in forwarded)

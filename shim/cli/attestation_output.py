@@ -19,6 +19,7 @@ from attestation.verdict import Verdict
 from shim.canonical import JsonValue, canonical_bytes
 
 _SIMULATED = "SIMULATED: this proves nothing about any hardware"
+_SOFTWARE = "SOFTWARE TPM: whoever runs it can make it say anything"
 _WIDTH = 120  # where the output is no terminal
 _LINE = 90
 _DIGITS_PER_LINE = 64  # 32 bytes; a SHA-384 digest takes one line and a half
@@ -31,9 +32,11 @@ def show_result(result: AttestationResult, output: str, checks: Sequence[Check] 
         click.echo(canonical_bytes(dict(result.to_value()) | explained))
         return
     console = _console()
-    _headline(console, result.verdict, result.verdict.value, simulated=result.simulated)
+    _headline(
+        console, result.verdict, result.verdict.value, simulated=result.simulated, software=result.software
+    )
     facts = {
-        "kind": "SIMULATED" if result.simulated else result.tee,
+        "kind": result.label,
         "evaluated at": result.evaluated_at,
         "evidence sha256": result.evidence_sha256,
         "policy sha256": result.policy_sha256,
@@ -59,7 +62,7 @@ def show_authentic(tee: str, claimed: Claims, output: str, *, simulated: bool, l
         click.echo(canonical_bytes(outcome))
         return
     console = _console()
-    _headline(console, Verdict.AFFIRMING, "authentic", simulated=simulated)
+    _headline(console, Verdict.AFFIRMING, "authentic", simulated=simulated, software=_is_software(claimed))
     console.print(_facts("claims", dict(_flat(claimed))))
     if not lists_checked:
         console.print("[bold]unchecked[/bold]: revocation, because no revocation list was supplied")
@@ -131,9 +134,17 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
 
 
-def _headline(console: Console, verdict: Verdict, text: str, *, simulated: bool) -> None:
-    if simulated:
-        console.print(f"[bold yellow]{_SIMULATED}[/bold yellow]")
+def _is_software(claimed: Claims) -> bool:
+    """Whether the endorsement certificate of a TPM says so."""
+    maker = claimed.get("ek")
+    return isinstance(maker, Mapping) and maker.get("software") is True
+
+
+def _headline(
+    console: Console, verdict: Verdict, text: str, *, simulated: bool, software: bool = False
+) -> None:
+    for label in ([_SIMULATED] if simulated else []) + ([_SOFTWARE] if software else []):
+        console.print(f"[bold yellow]{label}[/bold yellow]")
     colour = "green" if verdict is Verdict.AFFIRMING else "red"
     console.print(f"verdict: [bold {colour}]{text}[/bold {colour}]")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ TECHNOLOGIES = ("snp", "tdx", "kvm", "tcg")
 @click.option(
     "--url", metavar="tcp://HOST:PORT", help="Relay to a relying party elsewhere (shim serve --channel)."
 )
+@click.option(
+    "--tpm", is_flag=True, help="Give it a TPM in software (swtpm), for an image with --evidence tpm."
+)
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Keep what it showed, for shim verify.")  # fmt: skip
 @click.option("--qemu", metavar="FILE", default="qemu-system-x86_64", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print QEMU's command line, and start nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
@@ -93,10 +99,11 @@ def command(**given: Any) -> int:  # noqa: ANN401  # one type per option
 
     request = Request(**given)
     request.check()
-    ready = boot_steps.prepare(request)
-    if request.dry_run:
-        for line in ready.said:
-            say(line)
-        click.echo(shlex.join(ready.dry_command_line()))
-        return 0
-    return boot_steps.execute(ready)
+    with ExitStack() as stack:
+        ready = boot_steps.prepare(request, stack)
+        if request.dry_run:
+            for line in ready.said:
+                say(line)
+            click.echo(shlex.join(ready.dry_command_line()))
+            return 0
+        return boot_steps.execute(ready)

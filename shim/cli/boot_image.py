@@ -159,6 +159,6 @@ def _of_layout(image: Path, trust: Trust) -> bytes:
     if not (image / "oci-layout").is_file():
         raise BootImageFormError(str(image), "a folder without oci-layout", _FORMS)
     found = accepted(str(image), trust.policy, trust.bundles, os.uname().machine)
-    packed = initramfs_of(found.archives, str(image))
+    packed = initramfs_of(found.image.archives, str(image))
     remember(found.trusted, found.policy)
     return packed

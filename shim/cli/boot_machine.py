@@ -65,7 +65,7 @@ class Machine:
                 stderr=subprocess.PIPE,
                 pass_fds=descriptors,
                 start_new_session=True,
-                preexec_fn=_dies_with(os.getpid()),  # noqa: PLW1509  # there is one thread
+                preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509  # there is one thread
             )
         except OSError as error:
             raise QemuError(command[0], str(error.strerror), "QEMU: apt install qemu-system-x86") from error
@@ -129,8 +129,8 @@ class Machine:
         self.signal = self.signal or number
 
 
-def _dies_with(parent: int) -> Callable[[], None]:
-    """Return what the child does before it executes QEMU; loaded before the fork."""
+def dies_with(parent: int) -> Callable[[], None]:
+    """Return what a child does before it executes what is to end with us; loaded before the fork."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def child() -> None:

@@ -66,7 +66,8 @@ class Embedded:
         affirmed: Callable[[AttestationResult], None] = lambda _: None,
     ) -> None:
         self.failure: ShimError | None = None
-        self._session, self._clock, self._deliver, self._affirmed = session, clock, deliver, affirmed
+        self.session = session
+        self._clock, self._deliver, self._affirmed = clock, deliver, affirmed
         self._guest: Wire | None = None
 
     def attach(self, guest: Wire, _wires: Wires) -> None:
@@ -75,10 +76,10 @@ class Embedded:
 
     def receive(self, data: bytes) -> None:
         """Take what the guest sent."""
-        had_result = self._session.result is not None
-        turn = self._session.receive(data, self._clock())
-        if self._session.result is not None and not had_result:
-            self._affirmed(self._session.result)
+        had_result = self.session.result is not None
+        turn = self.session.receive(data, self._clock())
+        if self.session.result is not None and not had_result:
+            self._affirmed(self.session.result)
         for record in turn.records:
             self._deliver(record)
         if turn.reply and self._guest is not None:
@@ -87,15 +88,15 @@ class Embedded:
 
     def close(self) -> None:
         """Nothing more will come from the guest."""
-        self.failure = self.failure or self._session.close().failure
+        self.failure = self.failure or self.session.close().failure
 
     def tick(self) -> float:
         """Refuse a guest whose time is up."""
-        turn = self._session.expire(self._clock())
+        turn = self.session.expire(self._clock())
         if turn.reply and self._guest is not None:
             self._guest.send(turn.reply)
         self.failure = self.failure or turn.failure
-        deadline = self._session.deadline
+        deadline = self.session.deadline
         return 3600.0 if deadline is None else max(0.0, (deadline - self._clock()) / timedelta(seconds=1))
 
 

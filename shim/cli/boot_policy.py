@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = {Technology.SNP: "policy-snp.toml", Technology.TDX: "policy-tdx.toml"}
 _SIMULATED = "policy-simulated.toml"
+_TPM = "policy-tpm.toml"
+_PLAIN = ("rtmr", "pcr")  # lists without labels
 
 
 def expected(
@@ -57,7 +59,25 @@ def expected(
     return (reference_values.of_simulated_program(image.program, label),)
 
 
-def policy_of(technology: Technology, entries: Iterable[Entry], given: Path | None) -> Policy:
+def expected_of_tpm(image: BootImage) -> tuple[Entry, ...]:
+    """
+    Return which registers a TPM will have behind firmware that boots this.
+
+    Raises:
+        BootImageFormError: nothing that firmware starts: only that is measured.
+        MeasureError: from this image no register follows.
+    """
+    from images.reference_values import of_uki
+
+    if image.form != "uki":
+        want = "a unified kernel image, a disk or VHD: what firmware starts is what a TPM is told of"
+        raise BootImageFormError(image.where, "an initramfs for a machine with a TPM", want)
+    return of_uki(image.program, f"{image.where}, plan sha256:{image.plan_digest.hex()}"[:256])
+
+
+def policy_of(
+    technology: Technology, entries: Iterable[Entry], given: Path | None, tpm_root: bytes | None = None
+) -> Policy:
     """
     Return the policy that a machine has to satisfy.
 
@@ -65,6 +85,7 @@ def policy_of(technology: Technology, entries: Iterable[Entry], given: Path | No
         technology: By what it is run.
         entries: What is expected of it.
         given: The user's own policy; without one it is the example of the kind with the expected values.
+        tpm_root: SHA-256 of the key of the root above a TPM in software, where the evidence is of one.
 
     Raises:
         PolicyError, ReferenceValueError: the given one cannot be used.
@@ -74,8 +95,10 @@ def policy_of(technology: Technology, entries: Iterable[Entry], given: Path | No
 
     if given is not None:
         return load_policy(given)
-    name = _EXAMPLES.get(technology, _SIMULATED)
+    name = _EXAMPLES.get(technology, _SIMULATED) if tpm_root is None else _TPM
     text = resources.files("attestation").joinpath("examples", name).read_text()
+    if tpm_root is not None:
+        text = _of_software_tpm(text, tpm_root)
     values: dict[str, dict[str, str]] = {}
     for entry in entries:
         values.setdefault(entry.register, {})[entry.digest.hex()] = entry.label
@@ -90,10 +113,25 @@ def _with_values(text: str, values: Mapping[str, Mapping[str, str]]) -> str:
         )
         # In tdx.toml, registers have their list on one line and no labels.
         new = f"{register} = [{listed}\n]"
-        pattern = re.compile(rf"^{register} *= *\[.*?\](?= *(?:#|$))", re.MULTILINE | re.DOTALL)
+        old = r'(?:\[.*?\]|"unchecked")'
+        pattern = re.compile(rf"^{register} *= *{old}(?= *(?:#|$))", re.MULTILINE | re.DOTALL)
         if not pattern.search(text):
             raise RuntimeError(f"the example has no list {register}")
-        text = pattern.sub(_constant(_plain(register, digests) if register.startswith("rtmr") else new), text)
+        text = pattern.sub(_constant(_plain(register, digests) if register.startswith(_PLAIN) else new), text)
+    return text
+
+
+def _of_software_tpm(text: str, root: bytes) -> str:
+    """Return the example's text for a TPM below this root, whose attestation key nobody knows beforehand."""
+    changes = {
+        r"^key *= *\[.*?\]": 'key = "unchecked"',
+        r'^software_root *= *"unchecked"': f'software_root = ["{root.hex()}"]',
+        r'^activation *= *"unchecked"': 'activation = "required"',
+    }
+    for old, new in changes.items():
+        text, count = re.subn(old, new, text, flags=re.MULTILINE)
+        if count != 1:
+            raise RuntimeError(f"the example has no line {old}")
     return text
 
 

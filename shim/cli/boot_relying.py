@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from attestation.reference_values import Entry
     from shim.cli.boot_image import BootImage
     from shim.cli.boot_request import Request
+    from shim.cli.boot_tpm import SoftwareTpm
 
 _URL = re.compile(r"tcp://(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/@]+)):(\d{1,5})/?")
 
@@ -112,8 +113,13 @@ def with_key(request: Request, image: BootImage) -> tuple[BootImage, object | No
     return changed, key
 
 
-def relying(
-    request: Request, image: BootImage, key: object | None, booted: tuple[Entry, ...], by: Technology
+def relying(  # what terms are made of
+    request: Request,
+    image: BootImage,
+    key: object | None,
+    booted: tuple[Entry, ...],
+    by: Technology,
+    tpm: SoftwareTpm | None,
 ) -> Relying | None:
     """
     Return who answers, or None for an image without a channel.
@@ -124,6 +130,7 @@ def relying(
         key: From `with_key`.
         booted: What evidence of this boot will say.
         by: What measures it.
+        tpm: The TPM in software that it gets.
 
     Raises:
         BootError: evidence that this machine does not have.
@@ -139,9 +146,15 @@ def relying(
     terms = (
         None
         if request.url is not None
-        else _terms(request, image, key, wanted, by, secret, plain_output=channel.plain_output)
+        else _terms(request, image, key, wanted, by, secret, tpm=tpm, plain_output=channel.plain_output)
     )
     return Relying(channel.name.decode(), is_simulated, wanted, terms, _address(request.url), len(secret))
+
+
+def wants_tpm(image: BootImage) -> bool:
+    """Whether the image was built to show a TPM's quote."""
+    channel = image.planned().channel
+    return channel is not None and channel.evidence is EvidenceKind.TPM
 
 
 def measured_by(image: BootImage, technology: Technology) -> Technology:
@@ -168,16 +181,20 @@ def _terms(  # noqa: PLR0913  # what terms are made of
     by: Technology,
     secret: bytes,
     *,
+    tpm: SoftwareTpm | None,
     plain_output: bool,
 ) -> Terms:
+    from attestation import endorsements
     from attestation.channel.releases import MemoryReleases
     from attestation.channel.session import Terms
+    from attestation.endorsements import Endorsements
     from attestation.files import read_endorsements
     from shim.cli.boot_policy import policy_of
 
+    maker = Endorsements() if tpm is None else endorsements.parse(tpm.certificates)
     return Terms(
-        policy_of(by, wanted, request.policy),
-        read_endorsements(request.endorsement_paths),
+        policy_of(by, wanted, request.policy, None if tpm is None else tpm.root_sha256),
+        read_endorsements(request.endorsement_paths) | maker,
         frozenset({image.plan_digest}),
         key,  # type: ignore[arg-type]  # its type is of a library that only attestation imports
         MemoryReleases(secret),

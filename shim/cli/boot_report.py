@@ -86,7 +86,8 @@ def in_words(said: Mapping[str, object]) -> str:
 def refusal(error: ShimError) -> tuple[str, ...]:
     """Return every reason why nothing was released, one line each."""
     if isinstance(error, AppraisalError):
-        kind = "SIMULATED evidence" if error.result.simulated else "evidence"
+        label = error.result.label
+        kind = "evidence" if label == error.result.tee else f"{label} evidence"
         lines = [f"{kind}: {mismatch}" for mismatch in error.mismatches]
         return (*lines, f"nothing was released: the appraisal ended as {error.result.verdict.value}")
     return (f"relying party: {error}",)
@@ -94,7 +95,7 @@ def refusal(error: ShimError) -> tuple[str, ...]:
 
 def affirmed(result: AttestationResult, size: int) -> str:
     """Return the line that says what the evidence was good for."""
-    kind = "SIMULATED evidence" if result.simulated else f"evidence of {result.tee}"
+    kind = f"evidence of {result.tee}" if result.label == result.tee else f"{result.label} evidence"
     return f"{kind} affirmed: fresh nonce, this plan, this measurement; a secret of {size} bytes is released"
 
 

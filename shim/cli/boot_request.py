@@ -37,6 +37,8 @@ class Request:
     reference_values: Path | None
     endorsement_paths: tuple[Path, ...]
     url: str | None
+    tpm: bool
+    keep: Path | None
     qemu: str
     dry_run: bool
     quiet: bool
@@ -50,7 +52,7 @@ class Request:
         """
         if self.author_key is not None and self.id_key is None:
             raise click.UsageError("found --author-key, want --id-key FILE beside it")
-        own = {"--secret": self.secret, "--key": self.key, "--policy": self.policy}
+        own = {"--secret": self.secret, "--key": self.key, "--policy": self.policy, "--keep": self.keep}
         given = [name for name, value in own.items() if value is not None]
         if self.url is not None and (given or self.arguments):
             named = ", ".join((*given, *(("arguments",) if self.arguments else ())))

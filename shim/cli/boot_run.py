@@ -41,6 +41,7 @@ class Setting:
         port: Name of the virtio-serial port of the channel, "" for none.
         has_tee_port: Whether somebody plays a TEE for it.
         timeout: Seconds after which it is ended; None for never.
+        inherited: Descriptors that `extra` names, which are QEMU's to close.
     """
 
     program: str
@@ -52,6 +53,7 @@ class Setting:
     port: str = ""
     has_tee_port: bool = False
     timeout: float | None = None
+    inherited: tuple[int, ...] = ()
 
     @property
     def port_names(self) -> tuple[str, ...]:
@@ -140,7 +142,7 @@ def run(  # noqa: PLR0913  # who is at the other ends
         descriptors = tuple(theirs for _, theirs in sockets)
         paths = {name: path_of(descriptor) for name, descriptor in files.items()}
         command = command_line(setting, paths, descriptors)
-        passed = (*descriptors, *files.values())
+        passed = (*descriptors, *files.values(), *setting.inherited)
         files.clear()  # from here on they are the machine's to close
         machine = stack.enter_context(Machine(command, passed))
         started(machine.pid)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -15,19 +16,20 @@ import click
 from attestation.channel.simulated_tee import SimulatedTee
 from images.boot import qemu
 from images.boot.choice import Choice, Technology, choose
-from images.boot.errors import QemuError
+from images.boot.errors import BootError, QemuError
 from images.boot.host import probe
-from shim.cli import boot_report
+from shim.cli import boot_keep, boot_report
 from shim.cli.boot_console import Console
 from shim.cli.boot_image import BootImage, Trust, load
-from shim.cli.boot_party import Party, TeePort
-from shim.cli.boot_relying import Relying, measured_by, relying, with_key
+from shim.cli.boot_party import Embedded, Party, TeePort
+from shim.cli.boot_relying import Relying, measured_by, relying, wants_tpm, with_key
 from shim.cli.boot_request import Request
 from shim.cli.boot_run import LIFE_SECONDS, Ended, Setting, dry_command_line, run
 from shim.cli.main import EXIT_REFUSED, say
 
 if TYPE_CHECKING:
     from attestation.reference_values import Entry
+    from shim.cli.boot_tpm import SoftwareTpm
 
 EXIT_TIMEOUT = 124
 _PROBE_SECONDS = 20
@@ -46,6 +48,7 @@ class Ready:
         relying: Who releases, or None for an image without a channel.
         booted: What evidence of this boot will say.
         said: What a user is told of all that.
+        tpm: Which TPM in software it gets.
     """
 
     request: Request
@@ -55,10 +58,14 @@ class Ready:
     relying: Relying | None
     booted: tuple[Entry, ...]
     said: tuple[str, ...]
+    tpm: SoftwareTpm | None = None
 
     def dry_command_line(self) -> tuple[str, ...]:
         """Return QEMU's command line with names for descriptors."""
-        return dry_command_line(self.setting, str(self.request.kernel))
+        setting = self.setting
+        if self.tpm is not None:
+            setting = replace(setting, extra=(*setting.extra, qemu.tpm(4 + len(setting.port_names))))
+        return dry_command_line(setting, str(self.request.kernel))
 
     def under(self, technology: Technology) -> Ready:
         """Return the same without hardware that measures, by another technology."""
@@ -68,9 +75,9 @@ class Ready:
         )
 
 
-def prepare(request: Request) -> Ready:
+def prepare(request: Request, stack: ExitStack) -> Ready:
     """
-    Return a boot that can be executed.
+    Return a boot that can be executed, until `stack` is closed.
 
     Raises:
         ShimError: the image, a file or the host is not what it has to be; nothing was started.
@@ -78,6 +85,7 @@ def prepare(request: Request) -> Ready:
     """
     from shim.cli.boot_hardware import base_of, firmware_of, launch_of
     from shim.cli.boot_policy import expected
+    from shim.cli.boot_tpm import manufacture
 
     trust = Trust(request.image_policy, request.image_bundle)
     image = load(request.image, request.kernel, request.cmdline, trust)
@@ -88,8 +96,12 @@ def prepare(request: Request) -> Ready:
     image, key = with_key(request, image)
     by = measured_by(image, choice.technology)
     firmware = firmware_of(request, choice.technology)
-    booted = expected(image, by, firmware, launch_of(request))
-    who = relying(request, image, key, booted, by)
+    if request.tpm or wants_tpm(image):
+        booted = _expected_with_tpm(request, image)
+    else:
+        booted = expected(image, by, firmware, launch_of(request))
+    tpm = manufacture(Path(stack.enter_context(TemporaryDirectory()))) if request.tpm else None
+    who = relying(request, image, key, booted, by, tpm)
     resources = qemu.Resources(request.cpus, request.memory)
     setting = Setting(
         program=request.qemu,
@@ -104,7 +116,18 @@ def prepare(request: Request) -> Ready:
     said = [f"{choice.name} by QEMU {host.version}: {choice.why}"]
     if choice.technology.is_confidential:
         said.append(qemu.NOT_RUN)
-    return Ready(request, image, choice, setting, who, booted, tuple(said))
+    return Ready(request, image, choice, setting, who, booted, tuple(said), tpm)
+
+
+def _expected_with_tpm(request: Request, image: BootImage) -> tuple[Entry, ...]:
+    from shim.cli.boot_policy import expected_of_tpm
+
+    if not request.tpm:
+        raise BootError(f"{image.where}: evidence of a TPM", "a machine without one", "--tpm")
+    if not wants_tpm(image):
+        want = "an image that was built with --evidence tpm"
+        raise click.UsageError(f"{image.where}: found --tpm, want {want}")
+    return expected_of_tpm(image)
 
 
 def execute(ready: Ready) -> int:
@@ -122,6 +145,10 @@ def execute(ready: Ready) -> int:
         tell(boot_report.expectation(entry))
     if ready.relying is not None and ready.relying.is_simulated:
         say("SIMULATED: this host plays the TEE; its evidence proves nothing about any machine")
+    if ready.tpm is not None:
+        from shim.cli.boot_tpm import LABEL
+
+        say(LABEL)
     code = _attempt(ready)
     if code is None:
         say(f"falling back to TCG, an interpreter: {ready.choice.technology} did not start the machine")
@@ -141,18 +168,31 @@ def _attempt(ready: Ready) -> int | None:
         party = None if who is None else who.party(story, request.tell)
         tee = TeePort(SimulatedTee(ready.booted[0].digest)) if ready.setting.has_tee_port else None
         ended = run(
-            ready.setting,
+            _with_tpm(ready, stack),
             console,
             party,
             tee,
             monotonic=time.monotonic,
             life_seconds=LIFE_SECONDS if is_kvm and who is not None else None,
         )
+    if request.keep is not None and isinstance(party, Embedded) and party.session.said is not None:
+        maker = b"" if ready.tpm is None else ready.tpm.certificates
+        request.tell(f"kept: shim verify {boot_keep.write(request.keep, party.session, maker)}")
     if is_kvm and not ended.was_alive and not ended.timed_out and ended.signal is None:
         for line in ended.qemu_errors.splitlines()[-3:]:
             say(f"QEMU: {line}")
         return None
     return _conclusion(ready, ended, console, party, story)
+
+
+def _with_tpm(ready: Ready, stack: ExitStack) -> Setting:
+    """Return the setting with a TPM that was just switched on, where the machine gets one."""
+    from shim.cli.boot_tpm import powered
+
+    if ready.tpm is None:
+        return ready.setting
+    line = stack.enter_context(powered(ready.tpm))
+    return replace(ready.setting, extra=(*ready.setting.extra, qemu.tpm(line)), inherited=(line,))
 
 
 def _conclusion(

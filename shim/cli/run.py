@@ -174,6 +174,8 @@ def _show_affirmed(result: AttestationResult) -> None:
 
     if result.simulated:
         click.echo(f"shim: {SIMULATED_NOTICE}", err=True)
+    elif result.label != result.tee:
+        click.echo(f"shim: {result.label}: whoever runs it can make it say anything", err=True)
 
 
 def _show_refusal(error: ShimError) -> None:
@@ -183,9 +185,10 @@ def _show_refusal(error: ShimError) -> None:
         lines = [f"{error.program}: incomplete profile: {place}" for place in error.unresolved]
         lines.append("nothing ran; --allow-incomplete runs it all the same and refuses those calls")
     elif hasattr(error, "mismatches"):
-        kind = "SIMULATED evidence" if error.result.simulated else "evidence"  # type: ignore[attr-defined]
+        result: AttestationResult = error.result  # type: ignore[attr-defined]
+        kind = "evidence" if result.label == result.tee else f"{result.label} evidence"
         lines = [f"{kind}: {mismatch}" for mismatch in error.mismatches]
-        lines.append(f"nothing ran: the appraisal ended as {error.result.verdict.value}")  # type: ignore[attr-defined]
+        lines.append(f"nothing ran: the appraisal ended as {result.verdict.value}")
     elif hasattr(error, "problems"):
         lines = [*str(error).splitlines(), "nothing ran"]
     elif not isinstance(error, BinaryError):

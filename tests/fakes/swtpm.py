@@ -69,6 +69,18 @@ class Software:
 @contextlib.contextmanager
 def running(state: Path) -> Iterator[Software]:
     """Start a TPM that has an attestation key where Azure has it, and two that are of no use."""
+    with started(state) as software:
+        key = struct.pack(">HHHHI", 0x0010, 0x0014, 0x000B, 2048, 0)
+        persist(software, ATTESTATION_KEY, 0x0001, key)
+        persist(software, PSS_KEY, 0x0001, key.replace(b"\0\x14", b"\0\x16", 1))
+        persist(software, ECC_KEY, 0x0023, struct.pack(">HHHHH", 0x0010, 0x0018, 0x000B, 3, 0x0010))
+        collect.quoted(software.tpm(), ATTESTATION_KEY, b"")
+        yield software
+
+
+@contextlib.contextmanager
+def started(state: Path) -> Iterator[Software]:
+    """Start a TPM with what its directory holds, and end it."""
     if shutil.which("swtpm") is None:
         pytest.skip("swtpm is not installed: apt install swtpm")
     port = free_port()
@@ -83,11 +95,6 @@ def running(state: Path) -> Iterator[Software]:
     software = None
     try:
         software = Software(port, connected(port))
-        key = struct.pack(">HHHHI", 0x0010, 0x0014, 0x000B, 2048, 0)
-        persist(software, ATTESTATION_KEY, 0x0001, key)
-        persist(software, PSS_KEY, 0x0001, key.replace(b"\0\x14", b"\0\x16", 1))
-        persist(software, ECC_KEY, 0x0023, struct.pack(">HHHHH", 0x0010, 0x0018, 0x000B, 3, 0x0010))
-        collect.quoted(software.tpm(), ATTESTATION_KEY, b"")
         yield software
     finally:
         if software is not None:
@@ -128,6 +135,11 @@ def persist(software: Software, handle: int, kind: int, parameters: bytes) -> No
     (transient,) = struct.unpack_from(">I", made)
     sent(software, 0x120, struct.pack(">II", OWNER, transient) + PASSWORD + struct.pack(">I", handle))
     sent(software, 0x165, struct.pack(">I", transient), tag=0x8001)
+
+
+def sized(data: bytes) -> bytes:
+    """Return a TPM2B."""
+    return struct.pack(">H", len(data)) + data
 
 
 def sent(software: Software, code: int, body: bytes, *, tag: int = 0x8002) -> bytes:

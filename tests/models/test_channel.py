@@ -26,10 +26,21 @@ ATTACKS = {
     "SEALING": "( !(1)&&(delivered[guest]==delivered[guest]))",
     "COUNTER": "( !(0)&&(i==delivered[guest]))",
 }
+# The same where the evidence is of a TPM, which anybody can sign, and a proof has to follow.
+ATTACKS_ON_TPM = {
+    "APPRAISE": "((to!=3)&&honest[session])",
+    "NONCE": "(known[to]&(1<<session))",
+    "BINDING": "((to!=3)&&honest[session])",
+    "SPENT": "(answers[session]==1)",
+    "MAKER": "((to!=3)&&honest[session])",
+    "KEY_NAMED": "((to!=3)&&honest[session])",
+    "PROOF": "((to!=3)&&honest[session])",
+    "FRESH": "((to!=3)&&honest[session])",
+}
 
 
 @pytest.fixture(scope="module")
-def verify(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+def verify(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """What an exhaustive search says of the protocol without one of its checks."""
     if shutil.which("spin") is None:
         pytest.skip("no spin (apt install spin)")
@@ -37,8 +48,8 @@ def verify(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     subprocess.run(["spin", "-a", str(MODEL)], cwd=folder, check=True, capture_output=True)
     subprocess.run(["gcc", "-O1", "-w", "-DSAFETY", "-o", "pan", "pan.c"], cwd=folder, check=True)
 
-    def run(removed: str) -> str:
-        environment = {**os.environ, "REMOVED": removed}
+    def run(removed: str, evidence: str = "tee") -> str:
+        environment = {**os.environ, "REMOVED": removed, "EVIDENCE": evidence}
         done = subprocess.run(
             ["./pan", "-m10000"], cwd=folder, env=environment, capture_output=True, text=True, check=True
         )
@@ -48,25 +59,35 @@ def verify(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     return run
 
 
-def test_every_claim_holds_in_every_state(verify: Callable[[str], str]) -> None:
-    said = verify("0")
+@pytest.mark.parametrize("evidence", ["tee", "tpm"])
+def test_every_claim_holds_in_every_state(verify: Callable[..., str], evidence: str) -> None:
+    said = verify("0", evidence)
     assert "errors: 0" in said
     (states,) = re.findall(r"(\d+) states, stored", said)
     assert int(states) > 10_000
 
 
-def test_a_good_run_exists(verify: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("evidence", ["tee", "tpm"])
+def test_a_good_run_exists(verify: Callable[..., str], evidence: str) -> None:
     """Two guests get their secrets and say their last words: a claim that none does is refuted."""
-    assert "assertion violated" in verify(CHECKS["GOOD_RUN"])
+    assert "assertion violated" in verify(CHECKS["GOOD_RUN"], evidence)
 
 
-@pytest.mark.parametrize("check", ATTACKS)
-def test_without_a_check_there_is_an_attack(verify: Callable[[str], str], check: str) -> None:
-    said = verify(CHECKS[check])
-    assert f"assertion violated {ATTACKS[check]}" in said
+@pytest.mark.parametrize(
+    ("evidence", "check", "claim"),
+    [
+        *(("tee", check, claim) for check, claim in ATTACKS.items()),
+        *(("tpm", check, claim) for check, claim in ATTACKS_ON_TPM.items()),
+    ],
+)
+def test_without_a_check_there_is_an_attack(
+    verify: Callable[..., str], evidence: str, check: str, claim: str
+) -> None:
+    said = verify(CHECKS[check], evidence)
+    assert f"assertion violated {claim}" in said
     assert "errors: 1" in said
 
 
 def test_every_check_of_the_model_has_its_attack() -> None:
     used = set(re.findall(r"(?:CHECKED\(|removed == )([A-Z_]+)", MODEL.read_text()))
-    assert used == {*ATTACKS, "GOOD_RUN"}
+    assert used == {*ATTACKS, *ATTACKS_ON_TPM, "GOOD_RUN"}

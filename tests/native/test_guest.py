@@ -268,6 +268,13 @@ def test_a_release_that_was_changed_on_its_way_is_refused(simulator: Path, at: i
     assert "release.signature" in done.error
 
 
+def test_a_guest_without_a_tpm_takes_no_credential(simulator: Path) -> None:
+    asked = frame(MessageType.CREDENTIAL, b"\0\1i\0\1s")
+    done = Run(simulator, session(), down=only(MessageType.RELEASE, lambda _: [asked]))(*STORY)
+    assert (done.exit_code, done.secret) == (125, b"")
+    assert done.error == "shim: frame.type: found 9, want the message whose turn it is\n"
+
+
 NONCE = frame(MessageType.CHALLENGE, b"n" * 32)
 WRONG_CHALLENGES = {
     "another protocol": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "frame.magic: found 'HTTP', want 'SHIM'"),
@@ -289,6 +296,10 @@ WRONG_CHALLENGES = {
     "a release": (
         frame(MessageType.RELEASE, bytes(112)),
         "frame.type: found 4, want the message whose turn it is",
+    ),
+    "a credential for a TPM": (
+        frame(MessageType.CREDENTIAL, b"\0\1i\0\1s"),
+        "frame.type: found 9, want the message whose turn it is",
     ),
     "its own request": (frame(MessageType.REQUEST), "frame.type: found 1, want the message whose turn it is"),
 }

@@ -218,6 +218,14 @@ def test_report_data_is_that_of_the_binding(lib: ctypes.CDLL) -> None:
     assert out.raw == binding.report_data(b"n" * 32, b"k" * 32, b"p" * 32)
 
 
+def test_a_proof_is_that_of_the_relying_party(lib: ctypes.CDLL) -> None:
+    terms = Terms(*(tuple(name.encode().ljust(32, b".")) for name, _ in Terms._fields_))
+    out = ctypes.create_string_buffer(32)
+    lib.release_proof(out, ctypes.byref(terms), b"s" * 32)
+    bound = release.Bound(b"nonce".ljust(32, b"."), b"evidence".ljust(32, b"."))
+    assert out.raw == bound.proof(b"s" * 32)
+
+
 def opened(lib: ctypes.CDLL, body: bytes, **others: bytes) -> bytes | str:
     """The secret, or why there is none; then neither is one in memory."""
     parts = {

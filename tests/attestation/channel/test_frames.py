@@ -55,7 +55,7 @@ GOOD = encode(Frame(MessageType.REFUSAL, b"\0\x0a"))
         (4, 0, "frame.version: found 0, want 1"),
         (4, 2, "frame.version: found 2, want 1"),
         (5, 0, "frame.type: found 0, want a type of version 1"),
-        (5, 9, "frame.type: found 9, want a type of version 1"),
+        (5, 11, "frame.type: found 11, want a type of version 1"),
         (5, 255, "frame.type: found 255, want a type of version 1"),
         (6, 1, "frame.reserved: found 256, want 0"),
         (7, 1, "frame.reserved: found 1, want 0"),

@@ -256,6 +256,7 @@ STRICT: dict[str, object] = {
     "binding": "exact",
     "crl": "unchecked",
     "ak": {"key": [Tpm().name().hex()], "root": "unchecked"},
+    "ek": {"root": "unchecked", "software_root": "unchecked", "activation": "unchecked"},
     "pcrs": {f"pcr{number}": [PCRS["sha256"][number].hex()] for number in range(16)},
     "tpm": {
         "firmware_version": ["0000000000001122"],
@@ -283,7 +284,13 @@ def refused(fake: Tpm, values: dict[str, object] = STRICT) -> dict[str, Verdict]
 
 
 def test_what_the_policy_describes_is_affirmed() -> None:
-    assert appraised(Tpm()).unchecked == ("crl", "ak.root")
+    assert appraised(Tpm()).unchecked == (
+        "crl",
+        "ak.root",
+        "ek.root",
+        "ek.software_root",
+        "ek.activation",
+    )
     assert appraised(Tpm(), changed("ak.key", [Tpm().spki().hex()], STRICT)).verdict is Verdict.AFFIRMING
 
 
