@@ -133,7 +133,8 @@ static void run(const char *path, char *const *more, size_t count,
 		say(result->step, result->reason[0] != 0 ?
 		    result->reason : strerror(result->error));
 	else if (result->unsealed)
-		say("mseal", "this kernel has none: the program could replace "
+		say("mseal", "there is none here (Linux 6.10; a container's "
+		    "filter may not know it): the program could replace "
 		    "its own code");
 	if (result->gains_exec && result->step == NULL)
 		say("mdwe", "this kernel has none (6.3): only the filter keeps "
