@@ -81,7 +81,7 @@ def _image(  # as the options have it
     output: str,
 ) -> None:
     from shim.canonical import canonical_bytes
-    from shim.cli import debug_image
+    from shim.cli import debug_image, debug_image_lines
 
     if target is not None and path is None:
         raise click.UsageError("found -o without --file, want --file PATH: which one is to be written?")
@@ -90,7 +90,7 @@ def _image(  # as the options have it
         if output == "json":
             click.echo(canonical_bytes(debug_image.value(found)))
         else:
-            debug_image.echo(debug_image.lines(found))
+            debug_image_lines.echo(debug_image_lines.lines(found))
         return
     one = debug_image.one_file(found, path)
     if target is not None:
@@ -100,7 +100,7 @@ def _image(  # as the options have it
     elif output == "json":
         click.echo(canonical_bytes(debug_image.file_value(one)))
     else:
-        debug_image.echo(debug_image.file_lines(one))
+        debug_image_lines.echo(debug_image_lines.file_lines(one))
 
 
 def _process(pid: int, tool: tuple[str, ...], output: str) -> None:

@@ -185,6 +185,7 @@ def test_what_the_manifest_does_not_say_and_escapes(image: Path, tmp_path: Path)
         "shim/plan": plan + bytes(8),
         "shim/manifest.json": json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode(),
         "\x1b[2Jevil": b"x",
+        "b\udcffad": b"x",
         "program": b"",
     }
     layouts.write(layouts.layout(("amd64", (layouts.tar(files),))), tmp_path / "img")
@@ -194,6 +195,8 @@ def test_what_the_manifest_does_not_say_and_escapes(image: Path, tmp_path: Path)
     done = shim(tmp_path, "debug", "img2")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
+    said = json.loads(shim(tmp_path, "debug", "--format", "json", "img2").stdout)
+    assert "/b\\xffad" in [one["path"] for one in said["files"]]
     assert "\\x1b[2Jevil  (not in the manifest)" in done.stdout
     assert "wrong: /proc: the manifest names it, and it is not there" in done.stdout
     row = next(line for line in done.stdout.splitlines() if " /shim/launch  (" in line)
