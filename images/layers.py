@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from images.content import Content
-from images.decompress import gunzip, unzstd
 from images.errors import SourceError
 from images.source import Found, Node
 from images.tree import MAX_PATH
@@ -22,7 +20,6 @@ from shim.elf.files import without_links
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 # Of all layers together, unpacked.
 MAX_BYTES, MAX_ENTRIES = 4 << 30, 2_000_000
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +34,10 @@ class Layers:
 
     Args:
         name: What the manifest calls it.
-        limit: Bytes that all layers together may have, unpacked.
     """
 
-    def __init__(self, name: str, limit: int = MAX_BYTES) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._left = limit
-        self._limit = limit
         self._places: dict[str, _Placed] = {"/": _Placed(Node(Found.DIRECTORY, 0o755))}
         self._below: dict[str, set[str]] = {"/": set()}
 
@@ -64,19 +58,6 @@ class Layers:
                     self._member(archive, member, where, new)
         except (tarfile.TarError, ValueError, EOFError, OverflowError, OSError, RecursionError) as error:
             raise SourceError(where, f"no tar archive ({error})", "a layer") from error
-
-    def unpacked(self, data: bytes, where: str) -> bytes:
-        """
-        Return a layer as an archive, whatever it is compressed by.
-
-        Raises:
-            SourceError: damaged, of an unknown compression, or larger than what is left.
-        """
-        if data.startswith(_GZIP):
-            return self._taken(gunzip(data, where, SourceError, padded=True), where)
-        if data.startswith(_ZSTD):
-            return self._taken(unzstd(data, where, SourceError), where)
-        return self._taken((data,), where)
 
     def read(self, path: str) -> bytes | None:
         """Return what the regular file at `path` holds, links followed; None where there is none."""
@@ -196,12 +177,3 @@ class Layers:
         self._below.pop(place, None)
         directory, _, name = place.rpartition("/")
         self._below[directory or "/"].discard(name)
-
-    def _taken(self, pieces: Iterable[bytes], where: str) -> bytes:
-        found = []
-        for piece in pieces:
-            self._left -= len(piece)
-            if self._left < 0:
-                raise SourceError(where, f"more than {self._limit} bytes unpacked", "an image of fewer")
-            found.append(piece)
-        return b"".join(found)

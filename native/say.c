@@ -69,7 +69,8 @@ void say_lacks(const struct launch_result *result)
 	if (result->step != NULL)
 		return;
 	if (result->unsealed)
-		say("mseal", "this kernel has none: the program could replace "
+		say("mseal", "there is none here (Linux 6.10; a container's "
+		    "filter may not know it): the program could replace "
 		    "its own code");
 	if (result->gains_exec)
 		say("mdwe", "this kernel has none (6.3): only the filter keeps "

@@ -17,6 +17,12 @@ MAX_SIZE = 1 << 40
 _PREFIX = "application/vnd.oci.image"
 MANIFEST_TYPE, INDEX_TYPE = f"{_PREFIX}.manifest.v1+json", f"{_PREFIX}.index.v1+json"
 CONFIG_TYPE, EMPTY_TYPE = f"{_PREFIX}.config.v1+json", "application/vnd.oci.empty.v1+json"
+# Docker's names for the same, which some tools keep: distribution, manifest-v2-2.md, "Media Types".
+_DOCKER = "application/vnd.docker"
+DOCKER_MANIFEST_TYPE = f"{_DOCKER}.distribution.manifest.v2+json"
+DOCKER_INDEX_TYPE = f"{_DOCKER}.distribution.manifest.list.v2+json"
+DOCKER_CONFIG_TYPE = f"{_DOCKER}.container.image.v1+json"
+DOCKER_LAYER_TYPE = f"{_DOCKER}.image.rootfs.diff.tar"
 REFERENCE = "org.opencontainers.image.ref.name"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _SOURCE = 'OCI image-spec 1.1, descriptor.md, "Properties"'

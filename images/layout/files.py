@@ -50,11 +50,46 @@ def read_files(directory: Path, limit: int = MAX_BYTES) -> dict[str, bytes]:
     return reader.found
 
 
+class ChosenFiles(Mapping[str, bytes]):
+    """
+    Files of a layout that are read when they are asked for, once, and kept.
+
+    For layouts of which a part is used, as other tools leave them: what else lies there does not count, and
+    links are followed.  That is safe where every byte is held against a digest, and nobody else is shown it.
+
+    Args:
+        directory: Holds oci-layout, index.json and blobs.
+        limit: Bytes that the files which are read may have together.
+    """
+
+    def __init__(self, directory: Path, limit: int = MAX_BYTES) -> None:
+        self._reader = _Reader(str(directory), limit, follow=True)
+        self._directory = directory
+
+    def __getitem__(self, name: str) -> bytes:
+        """Return a file; raises KeyError where there is none, LayoutError where it cannot be read."""
+        if name not in self._reader.found:
+            if not _FILE.fullmatch(name) or not os.path.lexists(self._directory / name):
+                raise KeyError(name)
+            with self._reader.opened(str(self._directory), os.O_DIRECTORY, None) as root:
+                self._reader.read(name, name, root)
+        return self._reader.found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of what was read."""
+        return iter(self._reader.found)
+
+    def __len__(self) -> int:
+        """Return how many were read."""
+        return len(self._reader.found)
+
+
 @dataclass(slots=True)
 class _Reader:
     where: str
     left: int
     found: dict[str, bytes] = field(default_factory=dict)
+    follow: bool = False
 
     def take(self, folder: int, prefix: str) -> None:
         with os.scandir(folder) as entries:
@@ -65,16 +100,18 @@ class _Reader:
                 with self.opened(name, os.O_DIRECTORY | os.O_NOFOLLOW, folder) as below:
                     self.take(below, f"{path}/")
             elif _FILE.fullmatch(path):
-                self.found[path] = self._read(name, path, folder)
+                self.read(name, path, folder)
             else:
                 want = f"only {LAYOUT_FILE}, {INDEX_FILE} and {BLOBS}/DIGEST"
                 raise LayoutError(self.where, f"{path!r}", want, _SOURCE)
 
-    def _read(self, name: str, path: str, folder: int) -> bytes:
+    def read(self, name: str, path: str, folder: int) -> None:
+        """Take the file of a name in a folder, `path` in the layout."""
         where = f"{self.where}/{path}"
         if len(self.found) >= MAX_FILES:
             raise LayoutError(where, f"more than {MAX_FILES} files", "fewer")
-        with self.opened(name, os.O_NOFOLLOW | os.O_NONBLOCK, folder) as descriptor:
+        links = 0 if self.follow else os.O_NOFOLLOW
+        with self.opened(name, links | os.O_NONBLOCK, folder) as descriptor:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise LayoutError(where, "no regular file", "one", _SOURCE)
@@ -85,7 +122,7 @@ class _Reader:
         if len(data) != status.st_size:
             raise LayoutError(where, "a file that changes while it is read", "one at rest")
         self.left -= len(data)
-        return data
+        self.found[path] = data
 
     @contextmanager
     def opened(self, name: str, flags: int, folder: int | None) -> Iterator[int]:

@@ -8,13 +8,19 @@ nobody is refused.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from attestation import json_document
 from attestation.json_document import JsonObject
 from images.layout import descriptor as descriptors
-from images.layout.descriptor import INDEX_TYPE, MANIFEST_TYPE, Descriptor
+from images.layout.descriptor import (
+    DOCKER_INDEX_TYPE,
+    DOCKER_MANIFEST_TYPE,
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    Descriptor,
+)
 from images.layout.errors import LayoutError, reading
 from images.layout.files import BLOBS, INDEX_FILE, LAYOUT_FILE, blob_name, blobs_of
 
@@ -119,6 +125,25 @@ def parse(files: Mapping[str, bytes], where: str) -> Layout:
     return Layout(where, files, index, entries)
 
 
+def parse_part(files: Mapping[str, bytes], where: str, chosen: Callable[[Descriptor], bool]) -> Layout:
+    """
+    Return what a layout says that another tool has made, as far as it is chosen.
+
+    Every blob that is led to is held against what names it, as by `parse`.  Docker's names of types count as
+    OCI's; entries of other types are passed over, and so are blobs that nothing names.
+
+    Args:
+        files: By their names in it.
+        where: The layout's name, for messages.
+        chosen: Which manifests and indexes are followed.
+
+    Raises:
+        LayoutError: as `parse`, but for what is left over or of another type.
+    """
+    index, entries = _Walk(where, files, chosen=chosen, foreign=True).start()
+    return Layout(where, files, index, entries)
+
+
 def pruned(files: Mapping[str, bytes], where: str) -> dict[str, bytes]:
     """Return the files of a layout without the blobs that nothing names; raises LayoutError as `parse`."""
     walk = _Walk(where, files)
@@ -133,6 +158,8 @@ class _Walk:
     files: Mapping[str, bytes]
     seen: set[str] = field(default_factory=set)
     manifests: int = 0
+    chosen: Callable[[Descriptor], bool] = lambda _: True
+    foreign: bool = False
 
     def start(self) -> tuple[JsonObject, tuple[Manifest | Index, ...]]:
         with reading():
@@ -158,22 +185,29 @@ class _Walk:
             raise index.wrong("schemaVersion", index.members["schemaVersion"], "2")
         if depth > MAX_DEPTH:
             raise LayoutError(index.where, f"more than {MAX_DEPTH} indexes in one another", "fewer")
-        return tuple(self._entry(part, depth) for part in index.parts("manifests"))
+        found = (self._entry(part, depth) for part in index.parts("manifests"))
+        return tuple(entry for entry in found if entry is not None)
 
-    def _entry(self, part: JsonObject, depth: int) -> Manifest | Index:
+    def _entry(self, part: JsonObject, depth: int) -> Manifest | Index | None:
         self.manifests += 1
         if self.manifests > MAX_MANIFESTS:
             raise LayoutError(part.where, f"more than {MAX_MANIFESTS} manifests", "fewer")
         named = descriptors.read(part)
-        if named.media_type not in (MANIFEST_TYPE, INDEX_TYPE):
+        is_index = named.media_type == INDEX_TYPE or (self.foreign and named.media_type == DOCKER_INDEX_TYPE)
+        manifests = (MANIFEST_TYPE, DOCKER_MANIFEST_TYPE) if self.foreign else (MANIFEST_TYPE,)
+        if not is_index and named.media_type not in manifests:
+            if self.foreign:
+                return None
             want = f"{MANIFEST_TYPE} or {INDEX_TYPE}"
             raise LayoutError(f"{part.where}.mediaType", repr(named.media_type)[:90], want, _SOURCE)
+        if not self.chosen(named):
+            return None
         self.check(named, part.where)
         document = json_document.read(
             self.file(blob_name(named.digest)), f"{self.where}: {named.digest[:16]}"
         )
         _check_type(document, named)
-        if named.media_type == INDEX_TYPE:
+        if is_index:
             return Index(named, self.entries(document, depth + 1))
         return self._manifest(document, named)
 

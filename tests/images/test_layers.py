@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import struct
 import tarfile
 from collections.abc import Callable
 
 import pytest
-import zstandard
 from hypothesis import given, settings, strategies as st
 
 from images.errors import SourceError
@@ -47,8 +45,8 @@ def hardlink(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
     return member(name, kind=tarfile.LNKTYPE, target=target)
 
 
-def applied(*layers: bytes, limit: int = 1 << 20) -> Layers:
-    files = Layers("test", limit)
+def applied(*layers: bytes) -> Layers:
+    files = Layers("test")
     for number, one in enumerate(layers):
         files.apply(one, f"layer {number}")
     return files
@@ -177,35 +175,6 @@ def test_a_sparse_file_is_no_way_around_the_limit() -> None:
         applied(stream.getvalue())
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress], ids=["gzip", "zstd"])
-def test_decompression_ends_at_the_limit(pack: Callable[[bytes], bytes]) -> None:
-    bomb = pack(bytes(64 << 20))
-    assert len(bomb) < 1 << 17
-    with pytest.raises(SourceError, match="more than 1048576 bytes unpacked"):
-        Layers("test", 1 << 20).unpacked(bomb, "layer")
-
-
-def test_the_limit_is_for_all_layers_together() -> None:
-    files = Layers("test", 5000)
-    files.unpacked(bytes(3000), "first")
-    with pytest.raises(SourceError, match="second: found more than 5000"):
-        files.unpacked(gzip.compress(bytes(3000)), "second")
-
-
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress], ids=["gzip", "zstd"])
-def test_what_is_packed_is_unpacked(pack: Callable[[bytes], bytes]) -> None:
-    data = layer(member("a", b"1"))
-    assert Layers("test").unpacked(
-        pack(data) + (pack(b"more") if pack is gzip.compress else b""), "x"
-    ) == data + (b"more" if pack is gzip.compress else b"")
-
-
-@pytest.mark.parametrize("cut", [2, 9, 15, 60])
-def test_a_gzip_stream_that_is_cut_off(cut: int) -> None:
-    with pytest.raises(SourceError):
-        Layers("test").unpacked(gzip.compress(layer(member("a", b"1")))[:cut], "x")
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     st.binary(max_size=1500)
@@ -216,9 +185,9 @@ def test_a_gzip_stream_that_is_cut_off(cut: int) -> None:
     )
 )
 def test_any_bytes_are_a_layer_or_an_error_of_ours(data: bytes) -> None:
-    files = Layers("test", 1 << 20)
+    files = Layers("test")
     try:
-        files.apply(files.unpacked(data, "layer"), "layer")
+        files.apply(data, "layer")
     except SourceError:
         return
     files.listing("/")

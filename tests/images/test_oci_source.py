@@ -53,6 +53,7 @@ class Layout:
 
     def finish(self) -> str:
         index = self.index if self.index is not None else {"manifests": [self.image()]}
+        index = {"schemaVersion": 2, **index} if isinstance(index, dict) else index
         (self.folder / "index.json").write_text(json.dumps(index))
         (self.folder / "oci-layout").write_text(json.dumps(self.version))
         return str(self.folder)
@@ -70,7 +71,7 @@ def test_an_honest_layout(layout: Layout) -> None:
 
 
 def test_an_index_in_an_index_and_other_architectures(layout: Layout) -> None:
-    inner = {"manifests": [layout.image("arm64"), layout.image("amd64")]}
+    inner = {"schemaVersion": 2, "manifests": [layout.image("arm64"), layout.image("amd64")]}
     layout.index = {"manifests": [layout.json(inner, INDEX)]}
     assert open_layout(layout.finish()).read("/etc/hello") == b"hello"
 
@@ -82,7 +83,7 @@ def several(layout: Layout) -> None:
 def deep(layout: Layout) -> None:
     inner = layout.image()
     for _ in range(5):
-        inner = layout.json({"manifests": [inner]}, INDEX)
+        inner = layout.json({"schemaVersion": 2, "manifests": [inner]}, INDEX)
     layout.index = {"manifests": [inner]}
 
 
@@ -112,20 +113,20 @@ def setting(path: str, value: object) -> Damage:
     ("damage", "said"),
     [
         (several, "2 images for amd64"),
-        (deep, "inside one another"),
+        (deep, "indexes in one another"),
         (other_layer, "as the configuration says"),
         (traversing, "leads out of the image"),
         (setting("version.imageLayoutVersion", "2.0.0"), "imageLayoutVersion"),
-        (setting("layer.size", 1), "as its descriptor says"),
-        (setting("layer.size", None), "as its descriptor says"),
-        (setting("layer.digest", "sha256:" + "0" * 64), "No such file"),
+        (setting("layer.size", 1), "bytes, want 1, as .*layers says"),
+        (setting("layer.size", None), "size: found nothing"),
+        (setting("layer.digest", "sha256:" + "0" * 64), "found no such file"),
         (setting("layer.digest", "sha256:../../index.json"), "64 hexadecimal digits"),
         (setting("layer.digest", "md5:1"), "64 hexadecimal digits"),
-        (setting("layer.digest", 7), "64 hexadecimal digits"),
+        (setting("layer.digest", 7), "digest: found 7"),
         (setting("config.rootfs", []), "rootfs"),
         (setting("config.rootfs", {"diff_ids": []}), "0 layers"),
         (setting("manifest.layers", "x"), "layers"),
-        (setting("manifest.layers", ["x"]), "64 hexadecimal digits"),
+        (setting("manifest.layers", ["x"]), "want a JSON object"),
     ],
 )  # fmt: skip
 def test_what_is_no_image(layout: Layout, damage: Damage, said: str) -> None:
@@ -151,7 +152,7 @@ def test_a_bomb_is_refused_at_the_limit(layout: Layout) -> None:
 
 
 def test_a_place_that_is_no_layout(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="a file of an OCI layout"):
+    with pytest.raises(SourceError, match="oci-layout: found no such file"):
         open_layout(str(tmp_path))
 
 
