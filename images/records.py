@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from images.content import Content
 from images.image import MANIFEST, Image
+from images.ownership import Ownership, PackageVersion
 from images.packages.inventory import inventory, shim_package, with_made
-from images.packages.package import ImageFile, Inventory
+from images.packages.package import ImageFile, Inventory, Package
 from images.packages.scannable import scanner_files
 from images.sbom.documents import documents, exploitability
 from images.sbom.subject import Subject
@@ -38,22 +40,37 @@ class Documented:
     left_out: tuple[str, ...]
 
 
-def with_records(
-    entries: Iterable[Entry], files: FileSource, tool_version: str
-) -> tuple[tuple[Entry, ...], Inventory]:
+def owners_of(entries: Iterable[Entry], files: FileSource, tool_version: str) -> Inventory:
     """
-    Return the entries with files by which scanners find their packages, and what the entries belong to.
+    Return whose the entries are that were taken from `files`.
 
     Raises:
         PackageError: a database of packages is damaged.
     """
-    given = tuple(entries)
-    found = inventory(
-        (_file(entry, entry.name) for entry in _regular(given)), files, shim_package(tool_version)
-    )
+    taken = (_file(entry, os.fsdecode(entry.path)) for entry in _regular(entries))
+    return inventory(taken, files, shim_package(tool_version))
+
+
+def for_scanners(found: Inventory) -> tuple[Entry, ...]:
+    """Return the files by which scanners find the packages of an image."""
     why = Reason("scanners", "", "says which packages the files of the image belong to")
-    made = (Entry.file(path.encode(), Content.of(data), why) for path, data in scanner_files(found))
-    return (*given, *made), found
+    return tuple(Entry.file(path.encode(), Content.of(data), why) for path, data in scanner_files(found))
+
+
+def ownership_of(found: Inventory) -> Ownership:
+    """Return what a manifest says of an inventory, but of what the shim makes for every image."""
+    return Ownership(
+        {owned.file.path: _versions(owned.owners) for owned in found.files if owned.owners},
+        frozenset(owned.file.path for owned in found.files if owned.altered),
+        {owned.file.path: _versions(owned.built_in) for owned in found.files if owned.built_in},
+    )
+
+
+def _versions(packages: Iterable[Package]) -> tuple[PackageVersion, ...]:
+    return tuple(
+        PackageVersion(str(one.ecosystem), one.name, one.version, one.arch, one.distribution, one.release)
+        for one in packages
+    )
 
 
 def documented(
@@ -68,7 +85,7 @@ def documented(
 
     Args:
         image: The image.
-        found: What its files belong to, but those that were made for it, from `with_records`.
+        found: What its files belong to, but those that were made for it, from `owners_of`.
         tool_version: Of the shim, to which those belong.
         records: Files of OSV records by name; none for no such document.
         path: What of the program can run; None if nobody looked.
