@@ -17,6 +17,7 @@ from typing import Any
 from attestation import reference_values
 from attestation.reference_values import Entry, ReferenceValueError
 from images import manifest as manifests
+from images.compress import Compression
 from images.errors import ManifestError
 from images.manifest import MAX_BYTES, Manifest
 from shim.canonical import canonical_bytes
@@ -174,6 +175,10 @@ def _written(value: Mapping[str, Any], where: str) -> Written:
         one.name not in ("kernel", "stub", "firmware") for one in written.boot
     ):
         raise ValueError(written.form)
+    if written.compression not in tuple(Compression) or any(
+        type(one.named) is not bool for one in written.boot
+    ):
+        raise ValueError(written.compression)
     if type(written.size) is not int or (written.level is not None and type(written.level) is not int):
         raise TypeError(written.size)
     return written

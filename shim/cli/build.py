@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 
 from shim.cli.build_boot import FORMATS as BOOTABLE, BootOptions, boot_options
+from shim.cli.build_provenance import ProvenanceOptions, provenance_options
 from shim.cli.build_request import Asked, content_options, recorded
+from shim.cli.build_sbom import SaidOptions, said_options, warnings
 from shim.cli.main import say
 from shim.errors import IncompleteProfileError
 
@@ -54,6 +56,8 @@ COMPRESSIONS = ("gzip", "zstd", "none")
     help="Write the manifest, and how the image was written: what `shim rebuild` needs.",
 )
 @boot_options
+@provenance_options
+@said_options
 @content_options
 @click.pass_context
 def command(  # noqa: PLR0913  # one parameter for each option
@@ -73,6 +77,8 @@ def command(  # noqa: PLR0913  # one parameter for each option
     buildinfo: Path | None,
     asked: Asked,
     boot: BootOptions,
+    provenance: ProvenanceOptions,
+    said: SaidOptions,
 ) -> int:
     """
     Make an image of PROGRAM with ARGUMENTS, and of every file that it can use, nothing else.
@@ -90,15 +96,17 @@ def command(  # noqa: PLR0913  # one parameter for each option
     from shim.cli.build_products import Products
 
     boot.check(form)
+    provenance.check(form)
     if vulns and sbom is None:
         raise click.UsageError("found --vulns, want --sbom DIR beside it")
+    about = said.said(documented=sbom is not None)
     if output is None and explain is None and why_not is None:
         raise click.UsageError("found no place to write to, want -o PATH, --explain FILE or --why-not FILE")
     signal.signal(signal.SIGTERM, _interrupted)
     created = creation_time(os.environ)
     settings = RuntimeSettings(_labels(label), _user(user))
     written = Output(form, Compression(compress), level, settings, tag, boot)
-    products = Products(sbom, boot.reference_values, buildinfo)
+    products = Products(sbom, boot.reference_values, buildinfo, provenance)
     try:
         made = asked.build()
         built = made.image(asked.program, asked.arguments, created, recorded(context))
@@ -112,9 +120,11 @@ def command(  # noqa: PLR0913  # one parameter for each option
         return code
     for finding in made.findings:
         say(finding)
-    documents = None if sbom is None else made.documents(built, records_of(vulns))
+    documents = None if sbom is None else made.documents(built, records_of(vulns), about)
     for line in products.write(built, written.packed(built), Path(output), documents):
         click.echo(line)
+    for line in warnings(() if documents is None else documents.missing):
+        say(line)
     return code
 
 

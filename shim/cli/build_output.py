@@ -206,8 +206,6 @@ def write_documents(folder: Path, described: Documented) -> Iterator[str]:
     for name, data in described.files.items():
         write_file(folder / name, data)
     yield f"{folder}: {', '.join(described.files)}, {described.packages} packages"
-    for line in described.missing:
-        yield f"not known to anybody: {line}"
     for line in described.left_out:
         yield f"nothing stated: {line}"
 

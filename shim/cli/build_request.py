@@ -118,7 +118,7 @@ def recorded(context: click.Context) -> tuple[str, ...]:
         flag = getattr(parameter, "flag_value", None)
         if isinstance(parameter, click.Argument) or name in found:
             continue
-        if value in (None, (), False, parameter.default):
+        if value is None or value is False or value in ((), parameter.default):  # 0 is a user's, and a port
             continue
         if isinstance(flag, str) and flag != value:  # one of several names for the same
             continue
@@ -155,4 +155,4 @@ def asked_again(command: Sequence[str], where: str) -> Asked:
             return asked
     except click.ClickException as error:
         want = "options that this version of shim build records"
-        raise RequestError(f"{where}: request", error.format_message(), want) from error
+        raise RequestError(f"{where}: request", error.format_message().rstrip("."), want) from error

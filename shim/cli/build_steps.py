@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from images.closure import FileSet, Selection
     from images.image import Image
     from images.packages.package import Inventory
-    from images.records import Documented
+    from images.records import Documented, Said
     from images.tree import Entry
     from shim.cli.build_inputs import Origin, Program
     from shim.profile.footprint import Footprint
@@ -122,7 +122,7 @@ class Build:
         )
         return image_of(self._entries, launcher, self._plan(profile, argv), making)
 
-    def documents(self, built: Image, records: Mapping[str, bytes]) -> Documented:
+    def documents(self, built: Image, records: Mapping[str, bytes], said: Said) -> Documented:
         """
         Return what is in the image and whose it is, and what records of vulnerabilities mean for it.
 
@@ -144,7 +144,7 @@ class Build:
             )
         if self.inventory is None:
             raise ValueError("documents of a build that is not scannable")
-        return documented(built, self.inventory, shim.__version__, records, path)
+        return documented(built, self.inventory, shim.__version__, records, path, said)
 
     def launched_profile(self) -> Profile:
         """Return the profile that the plan has: the one of the machine code, or the one that was given."""

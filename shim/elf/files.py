@@ -159,7 +159,7 @@ class RootedFiles:
             return None
 
     def _place(self, path: str) -> bytes:
-        """Return a path for the kernel: text of UTF-8, as databases have it, means the same in every locale."""
+        """Return a path for the kernel; text of UTF-8, as databases have it, is the same in every locale."""
         return (self._root + path).encode("utf-8", "surrogateescape")
 
 
