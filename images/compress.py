@@ -6,6 +6,7 @@ One thread, fixed levels, no time and no name in the headers.
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +25,8 @@ class Compression(StrEnum):
 
 # Level if none is given, and the best one.
 _LEVELS = MappingProxyType({Compression.NONE: (0, 0), Compression.GZIP: (6, 9), Compression.ZSTD: (12, 22)})
+
+_LEVEL = re.compile(r" level ([0-9]{1,2})\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +74,9 @@ def compress(data: bytes, compression: Compression, level: int | None = None) ->
     version = ".".join(str(part) for part in zstandard.ZSTD_VERSION)
     packed = zstandard.ZstdCompressor(level=level, threads=0).compress(data)
     return Compressed(packed, f"zstd {version} level {level}")
+
+
+def level_of(compressor: str) -> int | None:
+    """Return the level that a compressor's name ends with; None where it says none."""
+    match = _LEVEL.search(compressor)
+    return None if match is None else int(match[1])

@@ -8,12 +8,15 @@ runtime; where a runtime does not let the launcher do its work, the program does
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from images.allowed import bare
 from images.content import Content
 from images.errors import ImageSpecError
 from images.manifest import Input, Manifest, dumps, items_of
+from images.ownership import Ownership
 from images.tree import Entry, Reason, Tree
+from shim.profile.profile import Phase
 
 FOLDER = "/shim"
 LAUNCHER, PLAN, MANIFEST = f"{FOLDER}/launch", f"{FOLDER}/plan", f"{FOLDER}/manifest.json"
@@ -54,20 +57,26 @@ class Making:
     Attributes:
         program: Path of the program in the image.
         arguments: Its argument vector.
+        given: The program as the user named it.
         request: The options of `shim build`, without those that say where and in which format it is written.
         inputs: What went in.
         created: Seconds since 1970.
         tool_version: Of the shim.
         arch: As profiles call it.
+        phases: What the program may call.
+        ownership: Whose the files are.
     """
 
     program: str
     arguments: tuple[str, ...]
+    given: str
     request: tuple[str, ...]
     inputs: tuple[Input, ...]
     created: int
     tool_version: str
     arch: str
+    phases: tuple[Phase, ...] = ()
+    ownership: Ownership = field(default_factory=Ownership)
 
 
 def image_of(
@@ -113,12 +122,15 @@ def image_of(
     manifest = Manifest(
         program,
         making.arguments,
+        making.given,
         making.request,
         making.inputs,
+        making.arch,
+        bare(making.phases),
         Content.of(plan).sha256,
         making.created,
         making.tool_version,
-        items_of(tree),
+        items_of(tree, making.ownership),
     )
     text = Entry.file(
         MANIFEST.encode(), Content.of(dumps(manifest)), Reason("shim", "", "this list and its reasons")

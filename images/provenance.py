@@ -8,23 +8,28 @@ Source:
 
 from __future__ import annotations
 
-import json
+import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from attestation.json_document import JsonObject
+from images.buildinfo import Written
+from images.image import MAX_TIME
 from images.layout.errors import reading
+from images.manifest import Manifest
+from images.ownership import PackageVersion
+from images.packages.errors import MissingLibraryError
 from images.signature import statement
 from images.signature.errors import SignatureFormatError
 from images.signature.statement import Statement, Subject
+from images.tree import Kind
 from shim.canonical import JsonValue
 
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:tee-shim:build:v1"
-MANIFEST = "shim/manifest.json"
-MAX_MANIFEST, MAX_INPUTS = 256 << 20, 100_000
+# Rules by which files come into an image that are made for it.
+_MADE = frozenset({"shim", "scanners", "loader"})
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -36,12 +41,14 @@ class Input:
     Attributes:
         uri: What it is and where it comes from, or "".
         sha256: Its digest, 64 hexadecimal digits, or "" for what has none, such as a running system.
-        name: What it was used as.
+        name: What it was used as; of a file its path.
+        packages: Package URLs of what installed it, as it is.
     """
 
     uri: str
     sha256: str
     name: str = ""
+    packages: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.name, self.uri, self.sha256 and f"sha256:{self.sha256}")))
@@ -54,10 +61,12 @@ class Build:
 
     Attributes:
         builder: The URI of who ran the build; whoever signs vouches for it.
-        build_type: The URI that says what the parameters mean.
         command: The command and its options, as the user gave them.
         inputs: All that went in.
         tool_version: Of the shim.
+        build_type: The URI that says what the parameters mean.
+        created: SOURCE_DATE_EPOCH, or what stands for it; None where nobody says.
+        compressor: Its name and version, "" for none.
     """
 
     builder: str
@@ -65,14 +74,19 @@ class Build:
     inputs: tuple[Input, ...]
     tool_version: str
     build_type: str = BUILD_TYPE
+    created: int | None = None
+    compressor: str = ""
 
 
 def write(subjects: Sequence[Subject], build: Build) -> bytes:
     """Return the canonical JSON of the statement that these images were made so."""
+    internal: dict[str, JsonValue] = {"toolVersion": build.tool_version}
+    internal |= {"sourceDateEpoch": build.created} if build.created is not None else {}
+    internal |= {"compressor": build.compressor} if build.compressor else {}
     definition: dict[str, JsonValue] = {
         "buildType": build.build_type,
         "externalParameters": {"command": list(build.command)},
-        "internalParameters": {"toolVersion": build.tool_version},
+        "internalParameters": internal,
         "resolvedDependencies": [_descriptor(one) for one in build.inputs],
     }
     details: dict[str, JsonValue] = {
@@ -84,6 +98,7 @@ def write(subjects: Sequence[Subject], build: Build) -> bytes:
 def _descriptor(one: Input) -> JsonValue:
     value: dict[str, JsonValue] = {"name": one.name} if one.name else {}
     value |= {"uri": one.uri} if one.uri else {}
+    value |= {"annotations": {"packages": list(one.packages)}} if one.packages else {}
     return value | ({"digest": {"sha256": one.sha256}} if one.sha256 else {})
 
 
@@ -105,13 +120,18 @@ def read(said: Statement, where: str) -> Build:
         inputs: tuple[Input, ...] = ()
         if "resolvedDependencies" in definition:
             inputs = tuple(_read_input(part) for part in definition.parts("resolvedDependencies"))
-        build_type = definition.text("buildType")
+        build_type, builder = definition.text("buildType"), details.part("builder").text("id")
+        if build_type != BUILD_TYPE:
+            return Build(builder, (), inputs, "", build_type)
+        internal = definition.part("internalParameters")
         return Build(
-            details.part("builder").text("id"),
-            given.texts("command") if build_type == BUILD_TYPE else (),
+            builder,
+            given.texts("command"),
             inputs,
-            definition.part("internalParameters").text("toolVersion") if build_type == BUILD_TYPE else "",
+            internal.text("toolVersion"),
             build_type,
+            internal.number("sourceDateEpoch", MAX_TIME) if "sourceDateEpoch" in internal else None,
+            internal.text("compressor") if "compressor" in internal else "",
         )
 
 
@@ -121,44 +141,75 @@ def _read_input(part: JsonObject) -> Input:
     sha256 = digest.text("sha256") if "sha256" in digest else ""
     if (sha256 and not _SHA256.fullmatch(sha256)) or not (uri or sha256):
         raise part.wrong("digest", dict(digest.members), "a SHA-256, or a uri")
-    return Input(uri, sha256, part.text("name") if "name" in part else "")
+    # What others note is theirs: only text in a list is read.
+    noted = part.members.get("annotations")
+    packages = noted.get("packages") if isinstance(noted, dict) else None
+    named = packages if isinstance(packages, list) else []
+    urls = tuple(one for one in named if isinstance(one, str))
+    return Input(uri, sha256, part.text("name") if "name" in part else "", urls)
 
 
-def build_of(manifest: bytes, builder: str, where: str) -> Build:
+def build_of(manifest: Manifest, written: Written, builder: str) -> Build:
     """
-    Return how an image was made, as the manifest of `shim build` inside of it says.
+    Return how an image was made: the one account of it, whoever signs it and when.
+
+    Every file that was taken is an input, with the packages that it came with unchanged; so are kernel, stub
+    and firmware of an image that boots.  What is made for every image is not.
 
     Args:
-        manifest: The file `/shim/manifest.json` of the image.
+        manifest: Of the image, as `shim build` puts it inside.
+        written: How it was written.
         builder: The URI of who ran the build.
-        where: The manifest's name, for messages.
 
     Raises:
-        SignatureFormatError: no such manifest.
+        MissingLibraryError: no library for package URLs.
     """
-    if len(manifest) > MAX_MANIFEST:
-        raise SignatureFormatError(where, f"{len(manifest)} bytes", f"at most {MAX_MANIFEST} bytes")
-    try:
-        value: Mapping[str, Any] = json.loads(manifest)
-        inputs = tuple(_manifest_input(one) for one in value["inputs"])
-        command = (
-            "shim",
-            "build",
-            *map(str, value["request"]),
-            str(value["program"]),
-            *map(str, value["arguments"]),
-        )
-        return Build(builder, command, inputs, str(value["tool_version"]))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise SignatureFormatError(where, "no manifest of shim build", "one, or --provenance FILE") from error
-
-
-def _manifest_input(one: Mapping[str, Any]) -> Input:
-    sha256, name = str(one["sha256"]), str(one["name"])
-    if sha256 and not _SHA256.fullmatch(sha256):
-        raise ValueError("a digest that is none")
-    detail = "".join(
-        letter if letter.isalnum() or letter in "-._~/" else f"%{ord(letter):02X}"
-        for letter in str(one["detail"])
+    boot = tuple(Input(_urn(one.name, one.path), one.sha256, one.name) for one in written.boot)
+    files = tuple(
+        Input(_urn("file", item.path), item.sha256, item.path, () if item.altered else _urls(item.packages))
+        for item in manifest.items
+        if item.kind is Kind.FILE and item.reason.rule not in _MADE
     )
-    return Input(f"urn:tee-shim:{name}" + (f":{detail}" if detail else ""), sha256, name)
+    named = tuple(Input(_urn(one.name, one.detail), one.sha256, one.name) for one in manifest.inputs)
+    return Build(
+        builder,
+        ("shim", "build", *written.options, *manifest.command),
+        (*named, *boot, *files),
+        manifest.tool_version,
+        created=manifest.created,
+        compressor=written.compressor,
+    )
+
+
+def statement_of(manifest: Manifest, written: Written, builder: str) -> bytes:
+    """
+    Return the statement that an image was made so, the same bytes for the same image.
+
+    Raises:
+        MissingLibraryError: as `build_of`.
+    """
+    name = written.tag or posixpath.basename(manifest.program)
+    return write((Subject(name, written.sha256, {}),), build_of(manifest, written, builder))
+
+
+def _urls(packages: Sequence[PackageVersion]) -> tuple[str, ...]:
+    if not packages:
+        return ()
+    try:
+        from images.sbom.purl import url_of  # noqa: PLC0415  # what an extra brings
+    except ModuleNotFoundError as error:
+        want = "it: pip install 'tee-shim[sign]'"
+        raise MissingLibraryError(str(error.name), "not installed", want) from error
+    return tuple(map(url_of, packages))
+
+
+def _urn(name: str, detail: str) -> str:
+    quoted = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "-._~/") else _percent(letter)
+        for letter in detail
+    )
+    return f"urn:tee-shim:{name}" + (f":{quoted}" if quoted else "")
+
+
+def _percent(letter: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -47,6 +48,17 @@ class SparseImage:
             for start, piece in _pieces(data):
                 file.seek(offset + start)
                 file.write(piece)
+
+    @property
+    def sha256(self) -> str:
+        """Of the whole of it, 64 hexadecimal digits."""
+        digest, end, zeros = hashlib.sha256(), 0, bytes(_HOLE)
+        for offset, data in (*self.extents, (self.size, b"")):
+            for start in range(end, offset, _HOLE):
+                digest.update(zeros[: offset - start])
+            digest.update(data)
+            end = offset + len(data)
+        return digest.hexdigest()
 
     def to_bytes(self) -> bytes:
         """Return the whole of it."""

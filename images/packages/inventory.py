@@ -46,7 +46,7 @@ def inventory(image: Iterable[ImageFile], files: FileSource, tool: Package) -> I
     """
     image = sorted(image, key=lambda file: file.path)
     release = distribution(files)
-    canonical = {file.path: files.canonical(file.origin) for file in image if file.origin}
+    canonical = {file.path: _as_utf8(files.canonical(file.origin)) for file in image if file.origin}
     paths = Paths(files, canonical.values())
     claims: dict[str, list[Claim]] = {}
     for path, claim in (*dpkg_claims(paths, release), *apk_claims(paths, release)):
@@ -55,6 +55,11 @@ def inventory(image: Iterable[ImageFile], files: FileSource, tool: Package) -> I
     owned = [_owned(file, claims.get(canonical.get(file.path, ""), ()), tool, licensed) for file in image]
     packages = tuple(sorted({package for file in owned for package in (*file.owners, *file.built_in)}))
     return Inventory(tuple(owned), packages, _links(packages), release)
+
+
+def _as_utf8(path: str) -> str:
+    """Return a path as databases have it, whatever the locale makes of its bytes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def with_made(found: Inventory, made: Iterable[ImageFile], tool: Package) -> Inventory:

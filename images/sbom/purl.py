@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from packageurl import PackageURL
 
+from images.ownership import PackageVersion
 from images.packages.package import Ecosystem, Package
 
 SOURCE = "package-url specification, types deb, apk, golang, cargo and generic"
@@ -34,3 +35,9 @@ def package_url(package: Package) -> str:
         version = f"v{version}"
     url = PackageURL(str(package.ecosystem), namespace or None, name, version or None, qualifiers or None)
     return str(url.to_string())
+
+
+def url_of(one: PackageVersion) -> str:
+    """Return the package URL of a package of which a manifest has name and version."""
+    ecosystem = Ecosystem(one.ecosystem)
+    return package_url(Package(ecosystem, one.name, one.version, one.arch, one.distribution, one.release))

@@ -56,13 +56,18 @@ class Signing:
     version: int | None = None
 
 
-def attached(layout: Layout, attachments: Sequence[tuple[Descriptor, Attachment]]) -> Layout:
+def attached(
+    layout: Layout,
+    attachments: Sequence[tuple[Descriptor, Attachment]],
+    instead: frozenset[str] = frozenset(),
+) -> Layout:
     """
     Return a layout with things attached to its images; what is there already stays as it is, once.
 
     Args:
         layout: Whatever it was signed with says less than it holds now.
         attachments: Each with the image that it belongs to.
+        instead: Digests of manifests of attachments that these take the place of.
 
     Raises:
         LayoutError: as `images.layout.contents.contents_of`.
@@ -71,7 +76,8 @@ def attached(layout: Layout, attachments: Sequence[tuple[Descriptor, Attachment]
         OCI image-spec 1.1, manifest.md, "Guidelines for Artifact Usage".
     """
     found = layout_contents.contents_of(layout)
-    others, files = list(found.others), dict(layout.files)
+    gone = {f"sha256:{digest}" for digest in instead}
+    others, files = [one for one in found.others if one["digest"] not in gone], dict(layout.files)
     known = {one.descriptor.digest for one in found.attachments}
     for subject, attachment in attachments:
         part = Part(attachment.artifact_type, attachment.data)
@@ -81,7 +87,24 @@ def attached(layout: Layout, attachments: Sequence[tuple[Descriptor, Attachment]
             others.append(artifact.entry())
             files |= artifact.files()
     files[INDEX_FILE] = layout_contents.index_bytes(layout.index.members, others, found.signatures)
-    return parse(files, layout.where)
+    return parse(pruned(files, layout.where), layout.where) if gone else parse(files, layout.where)
+
+
+def unsigned_in(layout: Layout, subject: Descriptor, said: bytes) -> frozenset[str]:
+    """
+    Return the digests of the manifests that attach this statement to an image without a signature.
+
+    Raises:
+        LayoutError: as `images.layout.contents.contents_of`.
+    """
+    return frozenset(
+        one.descriptor.digest
+        for one in layout_contents.contents_of(layout).attachments
+        if one.artifact_type == statement.PAYLOAD_TYPE
+        and one.subject is not None
+        and one.subject.digest == subject.digest
+        and [layout.blob(part) for part in one.layers] == [said]
+    )
 
 
 def signed(layout: Layout, signing: Signing) -> Layout:
@@ -137,6 +160,17 @@ def enveloped(said: bytes, key: PrivateKey) -> bytes:
 def statement_attachment(said: bytes, predicate_type: str, key: PrivateKey) -> Attachment:
     """Return a statement, such as provenance, as cosign attaches it: in a bundle, signed by `key`."""
     return Attachment(bundle.MEDIA_TYPE, enveloped(said, key), shown_of(predicate_type))
+
+
+def unsigned_statement(said: bytes, predicate_type: str) -> Attachment:
+    """
+    Return a statement that nobody signed yet, as it is attached.
+
+    Source:
+        in-toto attestation framework 1.1, spec/v1/README.md; the annotation is that of BuildKit,
+        docs/attestations/attestation-storage.md.
+    """
+    return Attachment(statement.PAYLOAD_TYPE, said, (("in-toto.io/predicate-type", predicate_type),))
 
 
 def shown_of(predicate_type: str | None) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ from images.provenance import Build
 from images.signature import bundle, dsse
 from images.signature.dsse import Envelope
 from images.signature.errors import SignatureError, SignatureFormatError
-from images.signature.statement import Statement
+from images.signature.statement import PAYLOAD_TYPE, Statement
 from images.trust.claims import Detached, statement_by
 from images.trust.errors import ImageAppraisalError
 from images.trust.policy import ProvenanceRules
@@ -61,7 +61,9 @@ def accepted_provenance(  # what is judged, by which rules
                 return build, []
             against += wrong
     if not against:
-        none = ImageAppraisalError(f"{where}: provenance", "none", "one by a builder that the policy accepts")
+        unsigned = any(one.artifact_type == PAYLOAD_TYPE for one in attached)
+        found = "one that nobody signed" if unsigned else "none"
+        none = ImageAppraisalError(f"{where}: provenance", found, "one by a builder that the policy accepts")
         against.append(Refusal(Verdict.POLICY_MISMATCH, none))
     return None, against
 

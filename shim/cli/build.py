@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from shim.cli.build_boot import FORMATS as BOOTABLE, BootOptions, boot_options
-from shim.cli.build_machine import MachineOptions, machine_options, variables_of
-from shim.cli.derivation import Request, derivation_options
-from shim.cli.launching import LaunchOptions, appended_option, environment, launch_options
+from shim.cli.build_provenance import ProvenanceOptions, provenance_options
+from shim.cli.build_request import Asked, content_options, recorded
+from shim.cli.build_sbom import SaidOptions, said_options, warnings
 from shim.cli.main import say
 from shim.errors import IncompleteProfileError
 
@@ -21,28 +21,6 @@ STARTED_BY_OTHERS = ("oci", "rootfs")
 FORMATS = (*STARTED_BY_OTHERS, "initramfs", *BOOTABLE)
 # As `images.compress` has them, which is not loaded for --help.
 COMPRESSIONS = ("gzip", "zstd", "none")
-# What says where, in which format and from where, but not what an image is.
-_NOT_RECORDED = frozenset(
-    {
-        "output",
-        "form",
-        "compress",
-        "level",
-        "label",
-        "user",
-        "tag",
-        "explain",
-        "why_not",
-        "root",
-        "image",
-        "program",
-        "arguments",
-        "vulns",
-        "relying_party_key",
-        "kernel_modules",
-        *BootOptions.__slots__,
-    }
-)
 
 
 @click.command(
@@ -52,21 +30,6 @@ _NOT_RECORDED = frozenset(
 )
 @click.option("-o", "--output", metavar="PATH", help="Directory to write; for formats that boot a file.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="oci", show_default=True)
-@click.option("--from", "image", metavar="oci:DIR", help="Take all files from the image in an OCI layout.")
-@click.option(
-    "--include",
-    multiple=True,
-    metavar="PATH[:TARGET]",
-    help="Add a file or directory; with TARGET, one of this machine at another place; repeatable.",
-)
-@click.option(
-    "--exclude",
-    multiple=True,
-    metavar="PATTERN",
-    help="Leave out data and additions by path or shell pattern, with what is below; repeatable.",
-)
-@click.option("--directory", multiple=True, metavar="PATH", help="Add an empty directory; repeatable.")
-@click.option("--as", "place", metavar="PATH", help="Where the program is in the image.")
 @click.option("--compress", type=click.Choice(COMPRESSIONS), default="gzip", show_default=True)
 @click.option("--level", type=int, help="How well: 1 to 9 for gzip, 1 to 22 for zstd.")
 @click.option("--label", multiple=True, metavar="NAME=VALUE", help="Label of the OCI image; repeatable.")
@@ -87,22 +50,22 @@ _NOT_RECORDED = frozenset(
     metavar="FILE",
     help="With --sbom: OSV records; OpenVEX says what they mean for the image; repeatable.",
 )
-@appended_option
+@click.option(
+    "--buildinfo",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the manifest, and how the image was written: what `shim rebuild` needs.",
+)
 @boot_options
-@machine_options
-@derivation_options
-@launch_options
+@provenance_options
+@said_options
+@content_options
 @click.pass_context
 def command(  # noqa: PLR0913  # one parameter for each option
     context: click.Context,
     *,
     output: str | None,
     form: str,
-    image: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    directory: tuple[str, ...],
-    place: str | None,
     compress: str,
     level: int | None,
     label: tuple[str, ...],
@@ -112,16 +75,11 @@ def command(  # noqa: PLR0913  # one parameter for each option
     why_not: str | None,
     sbom: Path | None,
     vulns: tuple[Path, ...],
-    appended: str,
-    root: str,
-    modules: tuple[str, ...],
-    assume: tuple[str, ...],
-    no_assumptions: bool,
-    program: str,
-    arguments: tuple[str, ...],
-    options: LaunchOptions,
+    buildinfo: Path | None,
+    asked: Asked,
     boot: BootOptions,
-    machine: MachineOptions,
+    provenance: ProvenanceOptions,
+    said: SaidOptions,
 ) -> int:
     """
     Make an image of PROGRAM with ARGUMENTS, and of every file that it can use, nothing else.
@@ -132,66 +90,55 @@ def command(  # noqa: PLR0913  # one parameter for each option
 
     Exits with 3 if the profile is incomplete.
     """
-    from images import closure
     from images.compress import Compression
     from images.oci import RuntimeSettings
-    from shim.cli.build_guest import guest_of
-    from shim.cli.build_inputs import creation_time, directories, inclusion, origin_of, program_of
-    from shim.cli.build_output import Output, records_of, write_documents
-    from shim.cli.build_steps import Build
+    from shim.cli.build_inputs import creation_time
+    from shim.cli.build_output import Output, records_of
+    from shim.cli.build_products import Products
 
-    if appended == "allow" and form not in STARTED_BY_OTHERS:
+    if asked.appended == "allow" and form not in STARTED_BY_OTHERS:
         want = f"one of {', '.join(STARTED_BY_OTHERS)}: the first process of a machine is given none"
         raise click.UsageError(f"found --arguments allow for --format {form}, want {want}")
-    machine.check(form)
-    boot.check(form, has_machine=bool(machine.given))
+    asked.machine.check(form)
+    boot.check(form, has_machine=bool(asked.machine.given))
+    provenance.check(form)
     if vulns and sbom is None:
         raise click.UsageError("found --vulns, want --sbom DIR beside it")
+    about = said.said(documented=sbom is not None)
     if output is None and explain is None and why_not is None:
         raise click.UsageError("found no place to write to, want -o PATH, --explain FILE or --why-not FILE")
     signal.signal(signal.SIGTERM, _interrupted)
     created = creation_time(os.environ)
     settings = RuntimeSettings(_labels(label), _user(user))
     written = Output(form, Compression(compress), level, settings, tag, boot)
-    origin = origin_of(root, image)
-    found = program_of(program, origin, place)
-    selection = closure.Selection(
-        found.place,
-        variables_of(machine, environment(options.env, os.environ)),
-        tuple(inclusion(text, running=origin.running) for text in include),
-        exclude,
-        directories(directory),
-    )
-    asked = Request(origin.label, modules, assume, no_assumptions)
+    products = Products(sbom, boot.reference_values, buildinfo, provenance)
     try:
-        made = Build(
-            found,
-            origin,
-            selection,
-            asked,
-            options,
-            guest_of(machine, boot.kernel),
-            appendable=appended == "allow",
-        )
-        inventory = None if sbom is None else made.make_scannable()
-        built = made.image(arguments, created, _recorded(context))
+        made = asked.build(boot.kernel)
+        built = made.image(asked.program, asked.arguments, created, recorded(context))
     except IncompleteProfileError as error:
-        for line in error.unresolved:
-            say(f"{error.program}: incomplete profile: {line}")
-        say("nothing was written; --allow-incomplete builds it all the same, and those calls are refused")
-        return EXIT_INCOMPLETE
+        return incomplete(
+            error,
+            "nothing was written; --allow-incomplete builds it all the same, and those calls are refused",
+        )
     code = made.answer(built, explain, why_not)
     if output is None:
         return code
-    for finding in (*made.files.findings, *made.guest.findings):
+    for finding in made.findings:
         say(finding)
-    described = None if inventory is None else made.documents(built, inventory, records_of(vulns))
-    for line in written.write(built, Path(output)):
+    documents = None if sbom is None else made.documents(built, records_of(vulns), about)
+    for line in products.write(built, written.packed(built), Path(output), documents):
         click.echo(line)
-    if sbom is not None and described is not None:
-        for line in write_documents(sbom, described):
-            click.echo(line)
+    for line in warnings(() if documents is None else documents.missing):
+        say(line)
     return code
+
+
+def incomplete(error: IncompleteProfileError, consequence: str) -> int:
+    """Say which calls a profile leaves open and what follows, and return the exit code of that."""
+    for line in error.unresolved:
+        say(f"{error.program}: incomplete profile: {line}")
+    say(consequence)
+    return EXIT_INCOMPLETE
 
 
 def _user(text: str) -> str:
@@ -209,24 +156,6 @@ def _labels(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
             raise click.BadParameter(f"found {text!r}, want NAME=VALUE", param_hint="--label")
         labels[name] = value
     return tuple(sorted(labels.items()))
-
-
-def _recorded(context: click.Context) -> tuple[str, ...]:
-    """Return the options that decide what is in the image, as the user gave them, in a fixed order."""
-    found: dict[str, list[str]] = {}
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        value = context.params.get(name)
-        flag = getattr(parameter, "flag_value", None)
-        if name in _NOT_RECORDED or name in found or value in (None, (), False, parameter.default):
-            continue
-        if isinstance(flag, str) and flag != value:  # one of several names for the same
-            continue
-        option = max(parameter.opts, key=len)
-        # That documents were made decides what is in the image, where they were written does not.
-        given = (True,) if name == "sbom" else value if isinstance(value, tuple) else (value,)
-        found[name] = [text for one in given for text in ([option] if one is True else [option, str(one)])]
-    return tuple(text for texts in found.values() for text in texts)
 
 
 def _interrupted(_number: int, _frame: object) -> None:

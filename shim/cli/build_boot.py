@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from attestation.reference_values import Entry
     from images.bootable import Boot
+    from images.buildinfo import BootInput
     from images.image import Image
     from images.reference_values import NamedLaunch
 
@@ -97,9 +98,11 @@ def boot_options(command: Callable[..., int]) -> Callable[..., int]:
     return with_boot
 
 
-def boot_of(options: BootOptions, form: str, image: Image, initramfs: bytes) -> Boot:
+def boot_of(
+    options: BootOptions, form: str, image: Image, initramfs: bytes
+) -> tuple[Boot, tuple[BootInput, ...]]:
     """
-    Return what starts the image: the files that options name, and the command line.
+    Return what starts the image, and the files that it was made from, as the options name them.
 
     Raises:
         InputFileError: a file cannot be read.
@@ -108,17 +111,27 @@ def boot_of(options: BootOptions, form: str, image: Image, initramfs: bytes) -> 
     import shim
     from images import uki
     from images.bootable import Boot
+    from images.buildinfo import BootInput
     from images.command_line import command_line
-    from shim.cli.measure_input import MAXIMUM_IMAGE, read
+    from shim.canonical import sha256_hex
+    from shim.cli.measure_input import MAXIMUM_FIRMWARE, MAXIMUM_IMAGE, read
 
-    stub = b""
+    parts = {"kernel": (options.kernel, options.kernel, MAXIMUM_IMAGE)}
     if form in _NEEDING_STUB:
-        stub = read(options.stub or uki.found_stub(Path("/")), "stub", MAXIMUM_IMAGE)
-    kernel = b"" if options.kernel is None else read(options.kernel, "kernel", MAXIMUM_IMAGE)
-    label = f"{posixpath.basename(image.manifest.program)}, plan sha256:{image.manifest.plan}"
-    return Boot(
-        kernel, initramfs, command_line(options.cmdline), stub, label, image.created, shim.__version__
+        parts["stub"] = (options.stub or uki.found_stub(Path("/")), options.stub, MAXIMUM_IMAGE)
+    parts["firmware"] = (options.firmware, options.firmware, MAXIMUM_FIRMWARE)
+    data = {name: b"" if path is None else read(path, name, most) for name, (path, _, most) in parts.items()}
+    inputs = tuple(
+        BootInput(name, str(path), sha256_hex(data[name]), named is not None)
+        for name, (path, named, _) in parts.items()
+        if path is not None
     )
+    label = f"{posixpath.basename(image.manifest.program)}, plan sha256:{image.manifest.plan}"
+    line = command_line(options.cmdline)
+    boot = Boot(
+        data["kernel"], initramfs, line, data.get("stub", b""), label, image.created, shim.__version__
+    )
+    return boot, inputs
 
 
 def expected_of(options: BootOptions, boot: Boot, *, simulated: bool = False) -> tuple[Entry, ...]:

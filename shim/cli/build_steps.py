@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from images.closure import FileSet, Selection
     from images.image import Image
     from images.packages.package import Inventory
-    from images.records import Documented
+    from images.records import Documented, Said
     from images.tree import Entry
     from shim.cli.build_guest import Guest
     from shim.cli.build_inputs import Origin, Program
@@ -39,6 +39,7 @@ class Build:
         guest: Guest,
         *,
         appendable: bool = False,
+        scannable: bool = False,
     ) -> None:
         self._program = program
         self._origin = origin
@@ -49,7 +50,11 @@ class Build:
         self.guest = guest
         self.profile, self.footprint = self._analysed(request)
         self.files: FileSet = self._files()
+        self.unowned = ""
+        self.inventory = self._inventory(scannable=scannable)
         self._entries: tuple[Entry, ...] = tuple(self.files.entries)
+        if scannable:
+            self._make_scannable()
 
     def _analysed(self, request: Request) -> tuple[Profile, Footprint]:
         from shim.cli.profile_cache import cached_footprint, default_directory
@@ -68,37 +73,68 @@ class Build:
             self._program.data, self.profile, self.footprint, self._origin.source, here, self._selection
         )
 
-    def make_scannable(self) -> Inventory:
-        """Add what scanners look for to what will be in the image; return which packages that has."""
+    def _inventory(self, *, scannable: bool) -> Inventory | None:
+        """Return whose the files are; where that cannot be told and nobody asks, `unowned` says why."""
         import shim
-        from images.records import with_records
+        from images.packages.errors import PackageError
+        from images.records import owners_of
 
-        self._entries, found = with_records(self._entries, self._origin.source, shim.__version__)
-        return found
+        try:
+            return owners_of(self.files.entries, self._origin.source, shim.__version__)
+        except PackageError as error:
+            if scannable:
+                raise
+            self.unowned = str(error)
+            return None
 
-    def image(self, arguments: tuple[str, ...], created: int, request: tuple[str, ...]) -> Image:
-        """Return the image with these arguments of the program."""
+    def _make_scannable(self) -> None:
+        """Add what scanners look for to what will be in the image."""
+        from images.records import for_scanners
+
+        if self.inventory is not None:
+            self._entries = (*self._entries, *for_scanners(self.inventory))
+
+    def image(self, given: str, arguments: tuple[str, ...], created: int, request: tuple[str, ...]) -> Image:
+        """Return the image with these arguments of the program, which the user called `given`."""
         import shim
         from images.image import Making, image_of
         from images.manifest import Input
+        from images.ownership import Ownership
+        from images.records import ownership_of
         from shim.canonical import sha256_hex
         from shim.profile.codec import dumps
 
         argv = (self._program.place, *arguments)
         launcher = self.guest.launcher(Path(shim.__file__).parent / "launch")
-        profile = self._profile()
+        profile = self.launched_profile()
         inputs = (
             Input("program", profile.program.sha256, self._program.place),
             Input("profile", sha256_hex(dumps(profile)), f"{len(profile.objects)} objects"),
             Input("source", self._origin.digest, "an OCI image" if self._origin.digest else "a directory"),
             Input("launcher", sha256_hex(launcher.data), launcher.name),
         )
-        making = Making(self._program.place, argv, request, inputs, created, shim.__version__, profile.arch)
+        making = Making(
+            self._program.place,
+            argv,
+            given,
+            request,
+            inputs,
+            created,
+            shim.__version__,
+            profile.arch,
+            profile.phases,
+            Ownership() if self.inventory is None else ownership_of(self.inventory),
+        )
         entries = (*self._entries, *self.guest.directories())
         return image_of(entries, launcher.data, self._plan(profile, argv), making, self.guest.own_entries())
 
-    def documents(self, built: Image, found: Inventory, records: Mapping[str, bytes]) -> Documented:
-        """Return what is in the image and whose it is, and what records of vulnerabilities mean for it."""
+    def documents(self, built: Image, records: Mapping[str, bytes], said: Said) -> Documented:
+        """
+        Return what is in the image and whose it is, and what records of vulnerabilities mean for it.
+
+        Raises:
+            ValueError: the build is not scannable.
+        """
         import shim
         from images.records import documented
 
@@ -112,9 +148,12 @@ class Build:
                 files=self._origin.source,
                 modules=self._request.modules,
             )
-        return documented(built, found, shim.__version__, records, path)
+        if self.inventory is None:
+            raise ValueError("documents of a build that is not scannable")
+        return documented(built, self.inventory, shim.__version__, records, path, said)
 
-    def _profile(self) -> Profile:
+    def launched_profile(self) -> Profile:
+        """Return the profile that the plan has: the one of the machine code, or the one that was given."""
         if self._options.profile is None:
             return self.profile
         return given_profile(self._options.profile, self._program.data, self._program.place)
@@ -146,6 +185,12 @@ class Build:
             appendable=self._appendable,
         )
         return encode(self.guest.planned(plan))
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What a user should know, one line each."""
+        unowned = f"packages are not recorded: {self.unowned}" if self.unowned else ""
+        return (*self.files.findings, *self.guest.findings, *filter(None, (unowned,)))
 
     def answer(self, built: Image, explain: str | None, why_not: str | None) -> int:
         """Print why files are there or not; 1 if what was to be explained is not there."""

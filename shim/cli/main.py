@@ -26,6 +26,7 @@ COMMANDS = {
     "diff": ("shim.cli.diff", "What may this program do that it could not do before?"),
     "plan": ("shim.cli.plan", "Write the launch plan that shim-launch reads."),
     "build": ("shim.cli.build", "Make the smallest image that runs a program."),
+    "rebuild": ("shim.cli.rebuild", "Repeat a build from what it recorded: what differs?"),
     "outdated": ("shim.cli.outdated", "Are there newer versions of what is in an image?"),
     "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),
     "boot": ("shim.cli.boot", "Boot an image in a machine, appraise it, run its program."),

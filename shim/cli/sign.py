@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from shim.cli.signing_key import URI, passphrase_options, private_key
 
 if TYPE_CHECKING:
     from images.layout.graph import Index, Layout, Manifest
     from images.signature.keys import PrivateKey
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-MAX_PASSPHRASE = 4096
 
 
 @click.command("sign")
@@ -28,8 +28,7 @@ MAX_PASSPHRASE = 4096
     type=_FILE,
     help="Who signs: an Ed25519 or P-256 key in PEM, PKCS #8.",
 )
-@click.option("--passphrase-fd", type=int, metavar="N", help="Read its passphrase from a file descriptor.")
-@click.option("--passphrase-env", metavar="NAME", help="Take its passphrase from a variable.")
+@passphrase_options
 @click.option(
     "--identity",
     default="",
@@ -53,6 +52,7 @@ MAX_PASSPHRASE = 4096
 )
 @click.option(
     "--builder",
+    type=URI,
     metavar="URI",
     help="Attach provenance by this builder, from the manifest that shim build put into the image.",
 )
@@ -94,7 +94,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     from images.signature import signing
     from shim.cli.files import write_output
 
-    key = _private_key(key_path, passphrase_fd, passphrase_env)
+    key = private_key(key_path, passphrase_fd, passphrase_env)
     layout = graph.parse(files.read_files(layout_path), str(layout_path))
     if attach_paths or builder or statement_path:
         layout = _attached(layout, key, attach_paths, builder, statement_path, platform)
@@ -109,40 +109,6 @@ def command(  # noqa: PLR0913  # one parameter per option
         click.echo(f"sha256:{image.descriptor.digest} signed{named}{version} by {key.public.identifier}")
 
 
-def _private_key(path: Path, passphrase_fd: int | None, passphrase_env: str | None) -> PrivateKey:
-    from images.signature import keys
-    from shim.cli.trusting import read_key_file
-
-    if passphrase_fd is not None and passphrase_env is not None:
-        raise click.UsageError("--passphrase-fd and --passphrase-env name two passphrases, want one")
-    passphrase = None
-    if passphrase_env is not None:
-        if passphrase_env not in os.environ:
-            raise click.BadParameter(
-                f"found no variable {passphrase_env}, want one", param_hint="--passphrase-env"
-            )
-        passphrase = os.environb[os.fsencode(passphrase_env)]
-    elif passphrase_fd is not None:
-        passphrase = _from_descriptor(passphrase_fd)
-    return keys.read_private(read_key_file(path), str(path), passphrase)
-
-
-def _from_descriptor(number: int) -> bytes:
-    """Return the first line of what a descriptor gives, without its end."""
-    try:
-        with os.fdopen(number, "rb", closefd=False) as file:
-            line = file.readline(MAX_PASSPHRASE + 1)
-    except OSError as error:
-        raise click.BadParameter(
-            f"found {error.strerror}, want an open descriptor", param_hint="--passphrase-fd"
-        ) from error
-    if len(line) > MAX_PASSPHRASE:
-        raise click.BadParameter(
-            f"found more than {MAX_PASSPHRASE} bytes, want fewer", param_hint="--passphrase-fd"
-        )
-    return line.removesuffix(b"\n")
-
-
 def _attached(  # what may be attached
     layout: Layout,
     key: PrivateKey,
@@ -154,24 +120,21 @@ def _attached(  # what may be attached
     from images import provenance
     from images.signature import signing, statement
     from images.signature.attachments import MAX_ATTACHMENT, recognised
-    from images.signature.statement import Subject
     from shim.cli.trusting import read_document
 
     image = _chosen(layout, platform)
     found = [recognised(read_document(path, MAX_ATTACHMENT), str(path)) for path in paths]
+    instead: frozenset[str] = frozenset()
     if builder is not None:
-        build = provenance.build_of(
-            _manifest(layout, image), builder, f"{layout.where}: /{provenance.MANIFEST}"
-        )
-        subject = Subject(image.descriptor.reference, image.descriptor.digest, {})
-        said = provenance.write((subject,), build)
+        said = _provenance(layout, image, builder)
         found.append(signing.statement_attachment(said, provenance.PREDICATE_TYPE, key))
+        instead = signing.unsigned_in(layout, image.descriptor, said)
     if statement_path is not None:
         said = read_document(statement_path, MAX_ATTACHMENT)
         parsed = statement.parse(said, str(statement_path))
         statement.check_subject(parsed, image.descriptor.digest, str(statement_path))
         found.append(signing.statement_attachment(said, parsed.predicate_type, key))
-    return signing.attached(layout, [(image.descriptor, one) for one in found])
+    return signing.attached(layout, [(image.descriptor, one) for one in found], instead)
 
 
 def _chosen(layout: Layout, platform: str | None) -> Manifest | Index:
@@ -193,18 +156,20 @@ def _chosen(layout: Layout, platform: str | None) -> Manifest | Index:
     return named[platform]
 
 
-def _manifest(layout: Layout, image: Manifest | Index) -> bytes:
-    """Return the manifest that `shim build` put into an image."""
-    from images import provenance
+def _provenance(layout: Layout, image: Manifest | Index, builder: str) -> bytes:
+    """Return how an image was made, as the manifest that `shim build` put into it says."""
+    from images import manifest as manifests, provenance
+    from images.image import MANIFEST
     from images.layout.graph import Manifest
     from images.layout.layers import archives
     from images.layout.unpack import file_in
+    from images.layout_written import written_in
     from images.signature.errors import SignatureFormatError
 
-    data = None
+    data, where = None, f"{layout.where}: {MANIFEST}"
     if isinstance(image, Manifest):
-        data = file_in(archives(layout, image), provenance.MANIFEST, layout.where)
-    if data is None:
-        where = f"{layout.where}: /{provenance.MANIFEST}"
+        data = file_in(archives(layout, image), MANIFEST[1:], layout.where)
+    if data is None or not isinstance(image, Manifest):
         raise SignatureFormatError(where, "no such file", "an image of shim build, or --provenance FILE")
-    return data
+    manifest = manifests.loads(data, where)
+    return provenance.statement_of(manifest, written_in(layout, image), builder)

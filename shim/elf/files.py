@@ -89,7 +89,7 @@ class RootedFiles:
         Raises:
             BinaryError: the file is there and reading it fails, or its symbolic links have no end.
         """
-        place = self._root + self.canonical(path)
+        place = self._place(self.canonical(path))
         try:
             if not stat.S_ISREG(os.lstat(place).st_mode):
                 return None
@@ -126,10 +126,10 @@ class RootedFiles:
         place = self.canonical(path)
         if place not in self._listings:
             try:
-                names = os.listdir(self._root + place)  # noqa: PTH208  # as in read()
+                raw = os.listdir(self._place(place))  # noqa: PTH208  # as in read()
             except OSError:
-                names = []
-            self._listings[place] = tuple(sorted(names))
+                raw = []
+            self._listings[place] = tuple(sorted(map(os.fsdecode, raw)))
         return self._listings[place]
 
     def _directory(self, path: str) -> str:
@@ -154,9 +154,13 @@ class RootedFiles:
     def _link(self, path: str) -> str | None:
         """Return the target of the symbolic link at `path` below the root, or None for anything else."""
         try:
-            return os.readlink(self._root + path)  # noqa: PTH115  # as in read()
+            return os.fsdecode(os.readlink(self._place(path)))  # noqa: PTH115  # as in read()
         except OSError:
             return None
+
+    def _place(self, path: str) -> bytes:
+        """Return a path for the kernel; text of UTF-8, as databases have it, is the same in every locale."""
+        return (self._root + path).encode("utf-8", "surrogateescape")
 
 
 def without_links(path: str, link: Callable[[str], str | None], error: type[FoundWantError]) -> str:

@@ -52,21 +52,26 @@ def tar(files: Mapping[str, bytes | str]) -> bytes:
 def image_manifest() -> bytes:
     """Return what `shim build` says of an image inside of it."""
     value: dict[str, object] = {
-        "schema": 1,
+        "schema": 2,
         "program": "/bin/hello",
-        "arguments": ["hello"],
-        "request": ["--compress", "gzip"],
+        "arguments": ["/bin/hello", "world"],
+        "given": "hello",
+        "request": ["--env", "A=1"],
         "inputs": [
             {"name": "program", "sha256": "11" * 32, "detail": "/bin/hello"},
             {"name": "launcher", "sha256": "22" * 32, "detail": "shim-launch"},
             {"name": "source", "sha256": "", "detail": "a directory"},
         ],
+        "arch": "x86_64",
+        "phases": [],
         "plan": "33" * 32,
         "created": 315532800,
         "tool_version": "0.1.0",
+        "reasons": [],
+        "packages": [],
         "files": [],
     }
-    return json.dumps(value).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 FILES: Mapping[str, bytes | str] = {

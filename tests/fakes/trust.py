@@ -10,7 +10,8 @@ from typing import Any
 
 import tomlkit
 
-from images import provenance
+from images import manifest, provenance
+from images.buildinfo import Written
 from images.layout.contents import contents_of
 from images.layout.graph import Layout, parse
 from images.provenance import Build
@@ -81,7 +82,9 @@ def sign(  # what can be another in a test
     attachments = []
     for image in contents_of(layout).images:
         digest = image.descriptor.digest
-        made = build or provenance.build_of(layouts.image_manifest(), BUILDER, "manifest")
+        made = build or provenance.build_of(
+            manifest.loads(layouts.image_manifest(), "manifest"), Written("oci"), BUILDER
+        )
         said = provenance.write((Subject("", subject or digest, {}),), made)
         for one in (*(recognised(data, "sbom") for data in sboms),
                     signing.statement_attachment(said, provenance.PREDICATE_TYPE, builder)):  # fmt: skip

@@ -25,8 +25,10 @@ from images.manifest import Input, loads
 from images.oci import OciImage, RuntimeSettings, layout, oci_image
 from images.oci_source import open_layout
 from images.output import write_files
+from images.ownership import Ownership, PackageVersion
 from images.tar import tar_bytes
 from images.tree import Entry, Kind, Tree
+from shim.profile.profile import ArgumentCondition, Phase, SyscallRule
 from tests.images.trees import WHY, directory, file, link
 from tests.shim.conftest import need
 
@@ -45,11 +47,21 @@ TREE = Tree.of(
 MAKING = Making(
     "/bin/program",
     ("/bin/program", "x"),
+    "bin/program",
     ("--env", "A=1"),
     (Input("program", "0" * 64),),
     TIME,
     "1",
     "x86_64",
+    (
+        Phase("startup", None, (SyscallRule(0, "read", (), (), ("main",)),)),
+        Phase("main", 7, (SyscallRule(41, "socket", ((ArgumentCondition(0, "eq", 1 << 63),), ())),)),
+    ),
+    Ownership(
+        {"/bin/program": (PackageVersion("deb", "program", "1-2", "amd64", "debian", "12"),)},
+        frozenset({"/bin/program"}),
+        {"/bin/program": (PackageVersion("golang", "example.com/x", "1.0"),)},
+    ),
 )
 
 

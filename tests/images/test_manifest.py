@@ -35,7 +35,19 @@ def changed(change: str, value: object) -> bytes:
 @pytest.mark.parametrize(
     ("change", "value"),
     [
-        ("schema", 2),
+        ("schema", 1),
+        ("schema", 3),
+        ("schema", True),
+        ("packages", {}),
+        ("packages", [{"name": 7}]),
+        ("packages", [{"colour": "x"}]),
+        ("phases", {}),
+        ("phases.0.syscalls", {"no_such_call": []}),
+        ("phases.1.syscalls", {"socket": [[["x", "eq", "0x1"]]]}),
+        ("phases.1.syscalls", {"socket": [[[0, "like", "0x1"]]]}),
+        ("phases.1.syscalls", {"socket": [[[0, "eq", 1]]]}),
+        ("arch", "vax"),
+        ("given", KeyError),
         ("schema", KeyError),
         ("files", {}),
         ("files", None),
@@ -57,7 +69,7 @@ def test_what_is_no_manifest(change: str, value: object) -> None:
         loads(changed(change, value), "it")
 
 
-@pytest.mark.parametrize("text", [TEXT + b"\n", b" " + TEXT, TEXT.replace(b'"schema":1', b'"schema": 1')])
+@pytest.mark.parametrize("text", [TEXT + b"\n", b" " + TEXT, TEXT.replace(b'"schema":2', b'"schema": 2')])
 def test_one_manifest_has_one_spelling(text: bytes) -> None:
     with pytest.raises(ManifestError, match="another spelling"):
         loads(text, "it")
@@ -67,3 +79,19 @@ def test_one_manifest_has_one_spelling(text: bytes) -> None:
 def test_a_manifest_that_is_cut_off(end: int) -> None:
     with pytest.raises(ManifestError):
         loads(TEXT[:end], "it")
+
+
+def test_one_of_a_newer_version_says_so() -> None:
+    with pytest.raises(ManifestError, match="schema: found 3, want at most 2: a newer tee-shim wrote it"):
+        loads(changed("schema", 3), "it")
+
+
+def test_packages_are_those_of_files_and_of_what_is_built_in() -> None:
+    found = loads(TEXT, "it")
+    assert [str(one) for one in found.packages] == ["program 1-2", "example.com/x 1.0"]
+    (program,) = [item for item in found.items if item.path == "/bin/program"]
+    assert ([one.name for one in program.packages], program.altered) == (["program"], True)
+
+
+def test_the_command_can_be_typed_again() -> None:
+    assert loads(TEXT, "it").command == ("--env", "A=1", "--", "bin/program", "x")

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import given, strategies as st
 from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
 from in_toto_attestation.v1.statement import Statement as TheirStatement
 from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 
 from images import provenance
+from images.buildinfo import BootInput, Written
+from images.manifest import Item, loads
+from images.ownership import PackageVersion
 from images.provenance import Build, Input
 from images.signature import statement
 from images.signature.errors import SignatureFormatError
 from images.signature.statement import Subject
+from images.tree import Kind, Reason
 from tests.fakes.layouts import image_manifest
 
 INPUTS = (
@@ -93,28 +97,56 @@ def test_inputs_that_are_none(dependencies: object) -> None:
         read(value)
 
 
+WRITTEN = Written("oci", "gzip", 6, "zlib 1.3 level 6", tag="latest", sha256=DIGEST)
+MADE = loads(image_manifest(), "manifest")
+
+
 def test_that_of_an_image_of_shim_build() -> None:
-    build = provenance.build_of(image_manifest(), "https://build.example/ci", "manifest")
-    assert build.command == ("shim", "build", "--compress", "gzip", "/bin/hello", "hello")
+    build = provenance.build_of(MADE, WRITTEN, "https://build.example/ci")
+    options = ("--format", "oci", "--compress", "gzip", "--level", "6", "--tag", "latest")
+    assert build.command == ("shim", "build", *options, "--env", "A=1", "--", "hello", "world")
     assert build.inputs == (
         Input("urn:tee-shim:program:/bin/hello", "11" * 32, "program"),
         Input("urn:tee-shim:launcher:shim-launch", "22" * 32, "launcher"),
         Input("urn:tee-shim:source:a%20directory", "", "source"),
     )
-    assert read(json.loads(provenance.write((Subject("app", DIGEST, {}),), build))) == build
+    assert (build.created, build.compressor) == (315532800, "zlib 1.3 level 6")
+    text = provenance.statement_of(MADE, WRITTEN, "https://build.example/ci")
+    assert read(json.loads(text)) == build
+    assert provenance.statement_of(MADE, WRITTEN, "https://build.example/ci") == text
+    TheirStatement.copy_from_pb(json_format.Parse(text, StatementMessage())).validate()
 
 
-@pytest.mark.parametrize("change", [{"inputs": 7}, {"inputs": [7]}, {"inputs": [{"name": "x", "sha256": "zz", "detail": ""}]},
-                                    {"request": 7}, {"program": None}])  # fmt: skip
-def test_manifests_that_are_none(change: Mapping[str, object]) -> None:
-    value = {**json.loads(image_manifest()), **change}
-    if change.get("program", "") is None:
-        del value["program"]
-    with pytest.raises(SignatureFormatError, match="no manifest of shim build"):
-        provenance.build_of(json.dumps(value).encode(), "a:b", "manifest")
+def test_every_file_that_was_taken_is_an_input_with_its_package() -> None:
+    package = PackageVersion("deb", "libc6", "2.36-9+b1", "amd64", "debian", "12")
+    items = (
+        Item("/lib/Ő c", Kind.FILE, 0o644, 1, "44" * 32, "", Reason("needed"), (package,)),
+        Item("/lib/d", Kind.FILE, 0o644, 1, "55" * 32, "", Reason("needed"), (package,), altered=True),
+        Item("/lib", Kind.DIRECTORY, 0o755, 0, "", "", Reason("directory")),
+        *(
+            Item(f"/{rule}", Kind.FILE, 0o644, 1, "66" * 32, "", Reason(rule))
+            for rule in ("shim", "scanners")
+        ),
+    )
+    boot = (BootInput("kernel", "/boot/vmlinuz", "77" * 32, named=True),)
+    written = replace(WRITTEN, form="uki", boot=boot, tag="")
+    build = provenance.build_of(replace(MADE, items=items), written, "a:b")
+    url = "pkg:deb/debian/libc6@2.36-9%2Bb1?arch=amd64&distro=debian-12"
+    assert build.inputs[3:] == (
+        Input("urn:tee-shim:kernel:/boot/vmlinuz", "77" * 32, "kernel"),
+        Input("urn:tee-shim:file:/lib/%C5%90%20c", "44" * 32, "/lib/Ő c", (url,)),
+        Input("urn:tee-shim:file:/lib/d", "55" * 32, "/lib/d"),
+    )
+    text = provenance.statement_of(replace(MADE, items=items), written, "a:b")
+    assert read(json.loads(text)) == build
+    assert json.loads(text)["subject"][0]["name"] == "hello"
+    found = json_format.Parse(json.dumps(json.loads(text)["predicate"]), Provenance())
+    (noted,) = [one for one in found.build_definition.resolved_dependencies if one.annotations]
+    assert json_format.MessageToDict(noted.annotations) == {"packages": [url]}
 
 
-@given(st.binary(max_size=200))
-def test_any_bytes_are_no_manifest(data: bytes) -> None:
-    with pytest.raises(SignatureFormatError):
-        provenance.build_of(data, "a:b", "manifest")
+@pytest.mark.parametrize("noted", [7, {"packages": 7}, {"packages": [7]}, {"x": [1]}])
+def test_what_others_note_of_their_inputs_is_theirs(noted: object) -> None:
+    value = json.loads(TEXT)
+    value["predicate"]["buildDefinition"]["resolvedDependencies"][0]["annotations"] = noted
+    assert read(value) == BUILD

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 Compile = Callable[..., bytes]
 Shim = Callable[..., subprocess.CompletedProcess[str]]
 
-COMMAND = ("-c", "from shim.cli.main import main; main()", "build")
+COMMAND = ("-c", "from shim.cli.main import main; main()")
 HELLO = """
 #include <stdio.h>
 int main(int count, char **texts)
@@ -46,9 +46,10 @@ def shim(tmp_path: Path, cache: Path) -> Shim:
         cwd: Path = tmp_path,
         env: dict[str, str] | None = None,
         prefix: tuple[str, ...] = (),
+        command: str = "build",
         **options: object,
     ) -> subprocess.CompletedProcess[str]:
-        command = [*prefix, sys.executable, *COMMAND, *map(str, arguments)]
+        line = [*prefix, sys.executable, *COMMAND, command, *map(str, arguments)]
         variables = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
@@ -56,7 +57,7 @@ def shim(tmp_path: Path, cache: Path) -> Shim:
             "PYTHONPATH": str(ROOT),
         }
         done = subprocess.run(
-            command,
+            line,
             capture_output=True,
             text=True,
             env=variables | (env or {}),
