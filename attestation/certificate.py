@@ -46,6 +46,7 @@ _RSA: Mapping[str, hashes.HashAlgorithm] = {
     SignatureAlgorithmOID.RSA_WITH_SHA512.dotted_string: hashes.SHA512(),
 }
 _LEAST_RSA = 2048
+_NAMES_ISSUERS = bytes.fromhex("0603551d1d")  # the identifier of CertificateIssuer, as DER has it anywhere
 _PSS_SHA384 = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
 
 
@@ -94,14 +95,18 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """What one certificate revocation list says; `revoked` are pairs of issuer name and serial number."""
+    """What one certificate revocation list says; `revoked` are serial numbers by the name of their issuer."""
 
     issuer: x509.Name
     this_update: datetime
     next_update: datetime
     signed: Signed
-    revoked: frozenset[tuple[x509.Name, int]]
+    revoked: Mapping[x509.Name, frozenset[int]]
     unknown_critical: tuple[str, ...]
+
+    def names(self, issuer: x509.Name, serial: int) -> bool:
+        """Whether the certificate of this issuer with this serial number is on the list."""
+        return serial in self.revoked.get(issuer, frozenset())
 
 
 def read_certificate(der: bytes, where: str = "certificate") -> Certificate:
@@ -246,23 +251,30 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
 def _revocation_list(crl: x509.CertificateRevocationList, where: str) -> RevocationList:
     if crl.next_update_utc is None:
         raise EvidenceFormatError(where, "nextUpdate", "nothing", "a time", "RFC 5280, section 5.1.2.5")
-    revoked = set()
-    issuer = crl.issuer
-    for entry in crl:
-        # An entry without an issuer of its own belongs to the issuer of the entry before (RFC 5280, 5.3.3).
-        issuer = _entry_issuer(entry) or issuer
-        revoked.add((issuer, entry.serial_number))
     return RevocationList(
         issuer=crl.issuer,
         this_update=crl.last_update_utc,
         next_update=crl.next_update_utc,
         signed=Signed(crl.tbs_certlist_bytes, crl.signature, crl.signature_algorithm_oid.dotted_string),
-        revoked=frozenset(revoked),
+        revoked=_revoked(crl),
         unknown_critical=(
             *_unknown_critical(crl.extensions, _KNOWN_CRITICAL_IN_CRL),
             *(extension.oid.dotted_string for extension in crl.extensions if _covers_some(extension.value)),
         ),
     )
+
+
+def _revoked(crl: x509.CertificateRevocationList) -> Mapping[x509.Name, frozenset[int]]:
+    # Reading the extensions of every entry takes longer than all else, and most lists name no issuers.
+    if _NAMES_ISSUERS not in crl.tbs_certlist_bytes:
+        return {crl.issuer: frozenset(entry.serial_number for entry in crl)}
+    found: dict[x509.Name, set[int]] = {}
+    issuer = crl.issuer
+    for entry in crl:
+        # An entry without an issuer of its own belongs to the issuer of the entry before (RFC 5280, 5.3.3).
+        issuer = _entry_issuer(entry) or issuer
+        found.setdefault(issuer, set()).add(entry.serial_number)
+    return {name: frozenset(serials) for name, serials in found.items()}
 
 
 def _covers_some(value: x509.ExtensionType) -> bool:
