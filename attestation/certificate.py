@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID, NameOID, SignatureAlgorithmOID
 
+from attestation.der import first_inside
 from attestation.errors import EvidenceFormatError, SignatureError
 
 # What the X.509 library raises for bytes that are no certificate, or one with parts that it cannot read.
@@ -140,7 +141,7 @@ def read_revocation_list(der: bytes, where: str = "revocation list") -> Revocati
         Its signature, its validity.
     """
     try:
-        return _revocation_list(x509.load_der_x509_crl(der), where)
+        return _revocation_list(x509.load_der_x509_crl(der), der, where)
     except _UNREADABLE as error:
         found, source = _first_line(error), "RFC 5280, section 5.1"
         raise EvidenceFormatError(where, "", found, "an X.509 revocation list", source) from error
@@ -233,7 +234,7 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         signed=Signed(
-            certificate.tbs_certificate_bytes,
+            first_inside(der, "certificate"),
             certificate.signature,
             certificate.signature_algorithm_oid.dotted_string,
         ),
@@ -248,15 +249,16 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
     )
 
 
-def _revocation_list(crl: x509.CertificateRevocationList, where: str) -> RevocationList:
+def _revocation_list(crl: x509.CertificateRevocationList, der: bytes, where: str) -> RevocationList:
     if crl.next_update_utc is None:
         raise EvidenceFormatError(where, "nextUpdate", "nothing", "a time", "RFC 5280, section 5.1.2.5")
+    issuer = crl.issuer  # made anew at each call
     return RevocationList(
-        issuer=crl.issuer,
+        issuer=issuer,
         this_update=crl.last_update_utc,
         next_update=crl.next_update_utc,
-        signed=Signed(crl.tbs_certlist_bytes, crl.signature, crl.signature_algorithm_oid.dotted_string),
-        revoked=_revoked(crl),
+        signed=Signed(first_inside(der, where), crl.signature, crl.signature_algorithm_oid.dotted_string),
+        revoked=_revoked(crl, issuer, der),
         unknown_critical=(
             *_unknown_critical(crl.extensions, _KNOWN_CRITICAL_IN_CRL),
             *(extension.oid.dotted_string for extension in crl.extensions if _covers_some(extension.value)),
@@ -264,12 +266,13 @@ def _revocation_list(crl: x509.CertificateRevocationList, where: str) -> Revocat
     )
 
 
-def _revoked(crl: x509.CertificateRevocationList) -> Mapping[x509.Name, frozenset[int]]:
+def _revoked(
+    crl: x509.CertificateRevocationList, issuer: x509.Name, der: bytes
+) -> Mapping[x509.Name, frozenset[int]]:
     # Reading the extensions of every entry takes longer than all else, and most lists name no issuers.
-    if _NAMES_ISSUERS not in crl.tbs_certlist_bytes:
-        return {crl.issuer: frozenset(entry.serial_number for entry in crl)}
+    if _NAMES_ISSUERS not in der:
+        return {issuer: frozenset(entry.serial_number for entry in crl)}
     found: dict[x509.Name, set[int]] = {}
-    issuer = crl.issuer
     for entry in crl:
         # An entry without an issuer of its own belongs to the issuer of the entry before (RFC 5280, 5.3.3).
         issuer = _entry_issuer(entry) or issuer
