@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID, NameOID, SignatureAlgorithmOID
 
+from attestation.der import first_inside
 from attestation.errors import EvidenceFormatError, SignatureError
 
 # What the X.509 library raises for bytes that are no certificate, or one with parts that it cannot read.
@@ -46,6 +47,7 @@ _RSA: Mapping[str, hashes.HashAlgorithm] = {
     SignatureAlgorithmOID.RSA_WITH_SHA512.dotted_string: hashes.SHA512(),
 }
 _LEAST_RSA = 2048
+_NAMES_ISSUERS = bytes.fromhex("0603551d1d")  # the identifier of CertificateIssuer, as DER has it anywhere
 _PSS_SHA384 = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
 
 
@@ -98,14 +100,18 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """What one certificate revocation list says; `revoked` are pairs of issuer name and serial number."""
+    """What one certificate revocation list says; `revoked` are serial numbers by the name of their issuer."""
 
     issuer: x509.Name
     this_update: datetime
     next_update: datetime
     signed: Signed
-    revoked: frozenset[tuple[x509.Name, int]]
+    revoked: Mapping[x509.Name, frozenset[int]]
     unknown_critical: tuple[str, ...]
+
+    def names(self, issuer: x509.Name, serial: int) -> bool:
+        """Whether the certificate of this issuer with this serial number is on the list."""
+        return serial in self.revoked.get(issuer, frozenset())
 
 
 def read_certificate(der: bytes, where: str = "certificate") -> Certificate:
@@ -139,7 +145,7 @@ def read_revocation_list(der: bytes, where: str = "revocation list") -> Revocati
         Its signature, its validity.
     """
     try:
-        return _revocation_list(x509.load_der_x509_crl(der), where)
+        return _revocation_list(x509.load_der_x509_crl(der), der, where)
     except _UNREADABLE as error:
         found, source = _first_line(error), "RFC 5280, section 5.1"
         raise EvidenceFormatError(where, "", found, "an X.509 revocation list", source) from error
@@ -235,7 +241,7 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         signed=Signed(
-            certificate.tbs_certificate_bytes,
+            first_inside(der, "certificate"),
             certificate.signature,
             certificate.signature_algorithm_oid.dotted_string,
         ),
@@ -252,26 +258,35 @@ def _certificate(certificate: x509.Certificate, der: bytes) -> Certificate:
     )
 
 
-def _revocation_list(crl: x509.CertificateRevocationList, where: str) -> RevocationList:
+def _revocation_list(crl: x509.CertificateRevocationList, der: bytes, where: str) -> RevocationList:
     if crl.next_update_utc is None:
         raise EvidenceFormatError(where, "nextUpdate", "nothing", "a time", "RFC 5280, section 5.1.2.5")
-    revoked = set()
-    issuer = crl.issuer
-    for entry in crl:
-        # An entry without an issuer of its own belongs to the issuer of the entry before (RFC 5280, 5.3.3).
-        issuer = _entry_issuer(entry) or issuer
-        revoked.add((issuer, entry.serial_number))
+    issuer = crl.issuer  # made anew at each call
     return RevocationList(
-        issuer=crl.issuer,
+        issuer=issuer,
         this_update=crl.last_update_utc,
         next_update=crl.next_update_utc,
-        signed=Signed(crl.tbs_certlist_bytes, crl.signature, crl.signature_algorithm_oid.dotted_string),
-        revoked=frozenset(revoked),
+        signed=Signed(first_inside(der, where), crl.signature, crl.signature_algorithm_oid.dotted_string),
+        revoked=_revoked(crl, issuer, der),
         unknown_critical=(
             *_unknown_critical(crl.extensions, _KNOWN_CRITICAL_IN_CRL),
             *(extension.oid.dotted_string for extension in crl.extensions if _covers_some(extension.value)),
         ),
     )
+
+
+def _revoked(
+    crl: x509.CertificateRevocationList, issuer: x509.Name, der: bytes
+) -> Mapping[x509.Name, frozenset[int]]:
+    # Reading the extensions of every entry takes longer than all else, and most lists name no issuers.
+    if _NAMES_ISSUERS not in der:
+        return {issuer: frozenset(entry.serial_number for entry in crl)}
+    found: dict[x509.Name, set[int]] = {}
+    for entry in crl:
+        # An entry without an issuer of its own belongs to the issuer of the entry before (RFC 5280, 5.3.3).
+        issuer = _entry_issuer(entry) or issuer
+        found.setdefault(issuer, set()).add(entry.serial_number)
+    return {name: frozenset(serials) for name, serials in found.items()}
 
 
 def _covers_some(value: x509.ExtensionType) -> bool:

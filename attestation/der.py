@@ -39,7 +39,7 @@ def split(data: bytes, where: str) -> tuple[bytes, ...]:
             if not data[at:].strip(_PADDING):
                 break
             raise EvidenceFormatError(where, "DER", f"tag 0x{data[at]:02x}", "a SEQUENCE", _SOURCE)
-        end = _end(data, at, where)
+        end = _bounds(data, at, where)[1]
         structures.append(data[at:end])
         at = end
     return tuple(structures)
@@ -67,6 +67,18 @@ def begins_with_explicit_version(structure: bytes, where: str) -> bool:
     return inner[:1] == bytes([_EXPLICIT_0])
 
 
+def first_inside(structure: bytes, where: str) -> bytes:
+    """
+    Return the first element inside the first element of `structure`, as it stands: what a signature covers.
+
+    Raises:
+        EvidenceFormatError: an element that ends beyond the data.
+    """
+    begin, _ = _bounds(structure, 0, where)
+    _, end = _bounds(structure, begin, where)
+    return structure[begin:end]
+
+
 def elements(data: bytes, where: str) -> Iterator[tuple[int, bytes]]:
     """
     Yield (tag, contents) of the elements that `data` consists of, one after the other.
@@ -76,33 +88,18 @@ def elements(data: bytes, where: str) -> Iterator[tuple[int, bytes]]:
     """
     at = 0
     while at < len(data):
-        header, _ = _header(data[at : at + _LONGEST_HEADER], where)
-        end = _end(data, at, where)
-        yield data[at], data[at + header : end]
+        begin, end = _bounds(data, at, where)
+        yield data[at], data[begin:end]
         at = end
 
 
-def _end(data: bytes, at: int, where: str) -> int:
-    """Return where the element at `at` ends, inside the data."""
+def _bounds(data: bytes, at: int, where: str) -> tuple[int, int]:
+    """Return where the contents of the element at `at` begin and end, inside the data."""
     header, length = _header(data[at : at + _LONGEST_HEADER], where)
     end = at + header + length
     if end > len(data):
         raise EvidenceFormatError(where, "DER", f"{len(data) - at} bytes", f"{end - at} bytes", _SOURCE)
-    return end
-
-
-def object_identifier(contents: bytes) -> str:
-    """Return the dotted form of the contents of an OBJECT IDENTIFIER, "" if they are none."""
-    if not contents or contents[-1] & _LONG_FORM:
-        return ""
-    arcs, value = [], 0
-    for byte in contents:
-        value = value << 7 | byte & 0x7F
-        if not byte & _LONG_FORM:
-            arcs.append(value)
-            value = 0
-    first = min(arcs[0] // 40, 2)
-    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+    return at + header, end
 
 
 def small_integer(data: bytes) -> int | None:

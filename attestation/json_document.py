@@ -122,12 +122,12 @@ class JsonObject:
 
     def parts(self, name: str) -> Iterator[JsonObject]:
         """Yield the objects of an array."""
-        for place, value in enumerate(self._array(name)):
+        for place, value in enumerate(self.array(name)):
             yield _object(value, f"{self.where}.{name}[{place}]")
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return the strings of an array; none where it is missing."""
-        values = self._array(name) if name in self else ()
+        values = self.array(name) if name in self else ()
         if not all(isinstance(value, str) for value in values):
             raise self.wrong(name, values, "an array of strings")
         return tuple(str(value) for value in values)
@@ -137,7 +137,8 @@ class JsonObject:
         shown = "nothing" if found is None else repr(found)[:80]
         return EvidenceFormatError(self.where, name, shown, want)
 
-    def _array(self, name: str) -> Sequence[object]:
+    def array(self, name: str) -> Sequence[object]:
+        """Return an array, whatever is in it."""
         value = self.members.get(name)
         if not isinstance(value, list):
             raise self.wrong(name, value, "an array")

@@ -21,6 +21,19 @@ from attestation.errors import (
 from attestation.path import Check, check_authority, check_critical, check_lengths
 
 Accept = Callable[[Sequence[Certificate]], None]
+# SHA-256 of vendors' root certificates, DER.  That the key of each made its own signature depends on nothing
+# else: it was checked once, and a test still does.
+SELF_SIGNED = frozenset(
+    map(
+        bytes.fromhex,
+        (
+            "69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd",  # ARK-Milan
+            "4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1",  # ARK-Genoa
+            "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a",  # ARK-Turin
+            "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3",  # Intel SGX Root CA
+        ),
+    )
+)
 _LONGEST = 8
 _MOST_TRIED = 1024
 
@@ -147,6 +160,8 @@ class _Search:
 
     def _is_root(self, one: Certificate) -> bool:
         """Whether its own key signed it: who changes keys signs the new one with the old, in one name."""
+        if one.sha256 in SELF_SIGNED:
+            return True
         if one.subject != one.issuer:
             return False
         try:

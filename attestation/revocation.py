@@ -128,7 +128,7 @@ def _is_signed(one: RevocationList, issuer: Certificate, verify: Check) -> bool:
 
 
 def _is_on(certificate: Certificate, one: RevocationList) -> bool:
-    return (certificate.issuer, certificate.serial) in one.revoked
+    return one.names(certificate.issuer, certificate.serial)
 
 
 def _check_list(certificates: Sequence[Certificate], one: RevocationList, is_on: IsOn) -> None:

@@ -92,7 +92,7 @@ class Trail:
         """Remember which revocation lists were looked at, and that none was where none was asked for."""
         found = [one for one in lists if one is not None]
         for one in found:
-            said = f"of {one.this_update:%Y-%m-%d}, {len(one.revoked)} serial numbers"
+            said = f"of {one.this_update:%Y-%m-%d}, {sum(map(len, one.revoked.values()))} serial numbers"
             self.held(
                 f"revocation list of {one.issuer.rfc4514_string()}", said, "none of the chain on it", source
             )

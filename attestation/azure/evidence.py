@@ -65,6 +65,8 @@ def parse(data: bytes) -> Evidence:
         raise EvidenceFormatError("quote", "pcrSelect", attest.bank, _BANK, tpm.SOURCE)
     signature = parse_with_or_without_head(signed.octets("signature"))
     quote = tpm.complete(attest, signature, dict(enumerate(registers)))
+    if hcl.tee == "snp" and "td_quote" in parts:
+        raise parts.wrong("td_quote", "one", "none beside a report of SEV-SNP, which needs no other")
     hardware = snp.parse(hcl.hardware) if hcl.tee == "snp" else intel.parse(parts.octets("td_quote"))
     return Evidence(hcl, quote, hardware, hashlib.sha256(data).digest())
 

@@ -16,14 +16,17 @@ from attestation.errors import EvidenceFormatError
 SOURCE = 'Intel SGX PCK Certificate and CRL Profile Specification, rev. 1.5, section 1.3.5, "SGX Extensions"'
 COMMON_NAME = "Intel SGX PCK Certificate"
 _SGX = "1.2.840.113741.1.13.1"
-_PPID, _TCB, _PCE_ID, _FMSPC, _TYPE = (f"{_SGX}.{number}" for number in range(1, 6))
-_INSTANCE, _CONFIGURATION = f"{_SGX}.6", f"{_SGX}.7"
-_COMPONENTS = tuple(f"{_TCB}.{number}" for number in range(1, 17))
-_PCE_SVN, _CPU_SVN = f"{_TCB}.17", f"{_TCB}.18"
+# The identifiers inside it as DER has them: each is that of the whole, and one or two numbers more.
+_WHOLE = bytes.fromhex("2a864886f84d010d01")
+_PPID, _TCB, _PCE_ID, _FMSPC, _TYPE, _INSTANCE, _CONFIGURATION = (
+    _WHOLE + bytes([number]) for number in range(1, 8)
+)
+_COMPONENTS = tuple(_TCB + bytes([number]) for number in range(1, 17))
+_PCE_SVN, _CPU_SVN = _TCB + bytes([17]), _TCB + bytes([18])
 _FLAGS = {
-    "dynamic_platform": f"{_CONFIGURATION}.1",
-    "cached_keys": f"{_CONFIGURATION}.2",
-    "smt": f"{_CONFIGURATION}.3",
+    "dynamic_platform": _CONFIGURATION + b"\1",
+    "cached_keys": _CONFIGURATION + b"\2",
+    "smt": _CONFIGURATION + b"\3",
 }
 SGX_TYPES = {0: "Standard", 1: "Scalable", 2: "Scalable with integrity"}
 
@@ -102,22 +105,22 @@ def read_extensions(certificate: Certificate) -> PckExtensions:
     )
 
 
-def _fields(sequence: bytes) -> dict[str, tuple[int, bytes]]:
-    """Return the values, with their tags, of a SEQUENCE OF SEQUENCE of object identifier and value."""
-    found: dict[str, tuple[int, bytes]] = {}
+def _fields(sequence: bytes) -> dict[bytes, tuple[int, bytes]]:
+    """Return the values with their tags, by identifier, of a SEQUENCE OF SEQUENCE of both."""
+    found: dict[bytes, tuple[int, bytes]] = {}
     for tag, contents in der.elements(sequence, COMMON_NAME):
         pair = list(der.elements(contents, COMMON_NAME)) if tag == der.SEQUENCE else []
         if len(pair) != 2 or pair[0][0] != der.OBJECT_IDENTIFIER:
             raise _wrong("SGX extension", contents[:8].hex(), "pairs of identifier and value")
-        oid = der.object_identifier(pair[0][1])
+        (_, oid), value = pair
         if oid in found:
-            raise _wrong("SGX extension", f"two of {oid}", "each once")
-        found[oid] = pair[1]
+            raise _wrong("SGX extension", f"two of {oid.hex()}", "each once")
+        found[oid] = value
     return found
 
 
 def _contents(
-    fields: Mapping[str, tuple[int, bytes]], oid: str, tag: int, name: str, *, optional: bool = False
+    fields: Mapping[bytes, tuple[int, bytes]], oid: bytes, tag: int, name: str, *, optional: bool = False
 ) -> bytes:
     if optional and oid not in fields:
         return b""
@@ -127,7 +130,7 @@ def _contents(
     return contents
 
 
-def _octets(fields: Mapping[str, tuple[int, bytes]], oid: str, size: int, name: str) -> bytes:
+def _octets(fields: Mapping[bytes, tuple[int, bytes]], oid: bytes, size: int, name: str) -> bytes:
     contents = _contents(fields, oid, der.OCTET_STRING, name)
     if len(contents) != size:
         raise _wrong(name, f"{len(contents)} bytes", f"{size} bytes")

@@ -183,10 +183,11 @@ def _enclave_levels(document: JsonObject) -> Iterator[Level]:
 
 
 def _svns(tcb: JsonObject, name: str) -> tuple[int, ...]:
-    svns = tuple(part.number("svn", 255) for part in tcb.parts(name))
-    if len(svns) != 16:
-        raise tcb.wrong(name, f"{len(svns)} components", "16")
-    return svns
+    found = tcb.array(name)
+    svns = [one.get("svn", -1) if isinstance(one, dict) else -1 for one in found]
+    if len(svns) != 16 or not all(type(svn) is int and 0 <= svn <= 255 for svn in svns):
+        raise tcb.wrong(name, found, "16 components, each with a svn of 0 to 255")
+    return tuple(svns)
 
 
 def _level(part: JsonObject, components: tuple[int, ...], tdx: tuple[int, ...], pce_svn: int) -> Level:

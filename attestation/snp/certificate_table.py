@@ -38,9 +38,11 @@ class Entry:
 
 def looks_like_one(data: bytes) -> bool:
     """Whether `data` begins with the header of a known certificate, is empty, or has one behind others."""
-    if data[:16] in KINDS or data[:_HEADER_SIZE] == _TERMINATOR:
+    header = data[:_HEADER_SIZE]
+    if header[:16] in KINDS or header == _TERMINATOR:
         return True
     try:
+        _entry(data, header.ljust(_HEADER_SIZE, b"\xff"), _HEADER_SIZE)  # text ends here: it would be huge
         return any(entry.kind is not None for entry in parse(data))
     except EvidenceFormatError:
         return False

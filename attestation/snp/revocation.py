@@ -46,4 +46,4 @@ def check(chain: Chain, lists: Iterable[bytes], now: datetime, cache: Cache) -> 
 def _is_on(certificate: Certificate, crl: RevocationList) -> bool:
     """AMD's lists have been seen to name the signing keys of a cloud without naming their issuer."""
     issuers = {certificate.issuer, crl.issuer}
-    return bool(certificate.serial) and any((one, certificate.serial) in crl.revoked for one in issuers)
+    return bool(certificate.serial) and any(crl.names(one, certificate.serial) for one in issuers)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from attestation import cache as caches, der
 from attestation.endorsements import Endorsements
@@ -110,3 +111,15 @@ def test_structure_that_does_not_end_is_malformed(data: bytes) -> None:
         der.split(data, "file")
     with pytest.raises(EvidenceFormatError):
         der.begins_with_explicit_version(data[:3], "file")
+
+
+@pytest.mark.parametrize("encoded", [ASK, ARK, Amd().crl([5, 6])])
+def test_what_is_signed_is_taken_as_it_stands(encoded: bytes) -> None:
+    if encoded in {ASK, ARK}:
+        want = x509.load_der_x509_certificate(encoded).tbs_certificate_bytes
+    else:
+        want = x509.load_der_x509_crl(encoded).tbs_certlist_bytes
+    assert der.first_inside(encoded, "a test") == want
+    for size in range(len(want)):
+        with pytest.raises(EvidenceFormatError):
+            der.first_inside(encoded[:size], "a test")

@@ -9,16 +9,18 @@ from datetime import timedelta
 import pytest
 
 from attestation.cache import Cache
-from attestation.certificate import Certificate, read_certificate
+from attestation.certificate import Certificate, check_ecdsa, check_rsa_pss_sha384, read_certificate
 from attestation.endorsements import Endorsements
 from attestation.errors import MissingEndorsementError, NotAuthenticError, SignatureError
+from attestation.files import read_endorsements
 from attestation.intel import evidence as quotes
 from attestation.intel.authenticate import authenticate as authenticate_quote
 from attestation.nvidia import evidence as answers
 from attestation.nvidia.authenticate import authenticate as authenticate_answer
-from attestation.path_building import best_first, chain
+from attestation.path_building import SELF_SIGNED, best_first, chain
 from attestation.snp import evidence as reports
 from attestation.snp.authenticate import authenticate as authenticate_report
+from tests import vectors
 from tests.fakes import amd, aws, intel, nvidia
 from tests.fakes.aws import MADE, NOW, certificate, key
 from tests.fakes.intel import Intel
@@ -139,6 +141,22 @@ def test_there_is_an_end_to_trying() -> None:
     with pytest.raises(NotAuthenticError) as caught:
         build(certificate("leaf", "one"), *circle)
     assert (caught.value.where, caught.value.found) == ("chain", "more than 1024 ways to a root")
+
+
+ROOT_FILES = sorted((vectors.ROOT / "roots").glob("*/*"))
+
+
+@pytest.mark.skipif(not ROOT_FILES, reason=vectors.ABSENT)
+def test_the_roots_that_are_known_to_sign_themselves_do() -> None:
+    supplied = read_endorsements(ROOT_FILES).certificates
+    known = [one for one in map(read_certificate, supplied) if one.sha256 in SELF_SIGNED]
+    assert {one.sha256 for one in known} == SELF_SIGNED
+    for one in known:
+        assert one.subject == one.issuer
+        check = check_ecdsa if one.common_name.startswith("Intel") else check_rsa_pss_sha384
+        check(one.signed, one.public_key, one.common_name)
+        with pytest.raises(SignatureError):
+            check(replace(one.signed, data=one.signed.data + b"\0"), one.public_key, one.common_name)
 
 
 def judge_report(*more: bytes) -> str:

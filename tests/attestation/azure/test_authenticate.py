@@ -149,6 +149,13 @@ def test_evidence_of_another_form(name: str) -> None:
         judge(MALFORMED[name])
 
 
+def test_a_quote_of_a_trust_domain_beside_sev_snp_is_not_passed_over() -> None:
+    parts = {**Azure().parts(), "td_quote": Azure(tee="tdx").parts()["td_quote"]}
+    with pytest.raises(EvidenceFormatError) as caught:
+        evidence.parse(json.dumps(parts).encode())
+    assert caught.value.where == "evidence.td_quote"
+
+
 @pytest.mark.parametrize("part", ["hcl_report", "tpm_quote", "td_quote"])
 @pytest.mark.parametrize("value", [None, 1, "zz", [], {}])
 def test_parts_that_are_none(part: str, value: object) -> None:

@@ -623,7 +623,7 @@ COSTLY = {
 
 @pytest.mark.parametrize("name", COSTLY)
 def test_endorsements_that_cost_much_elsewhere(name: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(EvidenceFormatError):
         endorsements.parse(COSTLY[name])
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
