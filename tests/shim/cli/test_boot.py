@@ -291,7 +291,9 @@ def test_a_machine_that_ends_without_its_launchers_word(place: Place) -> None:
 
 def test_an_image_without_a_channel_is_seen_on_its_console(place: Place) -> None:
     said = "[    1.2] kernel\r\nhello\r\nshim: a note\r\nno end of a line"
-    place.guest = Guest(console=said + "\r\nshim: exit code 3: signal 2 ended the program\r\n", behaviour="silent end")
+    place.guest = Guest(
+        console=said + "\r\nshim: exit code 3: signal 2 ended the program\r\n", behaviour="silent end"
+    )
     code, out, errors = place("-q", "--by", "tcg", "--console", str(place.folder / "kept"), "image")
     assert (code, out) == (3, "hello\nno end of a line\n")
     assert errors.splitlines() == [
