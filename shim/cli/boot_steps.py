@@ -148,7 +148,8 @@ def _attempt(ready: Ready) -> int | None:
             monotonic=time.monotonic,
             life_seconds=LIFE_SECONDS if is_kvm and who is not None else None,
         )
-    if is_kvm and not ended.was_alive and not ended.timed_out and ended.signal is None:
+    did_not_start = not ended.was_alive and ended.qemu_status != 0
+    if is_kvm and did_not_start and not ended.timed_out and ended.signal is None:
         for line in ended.qemu_errors.splitlines()[-3:]:
             say(f"QEMU: {line}")
         return None
@@ -197,8 +198,8 @@ def _without_a_word(ended: Ended, console: Console) -> int:
         say(f"QEMU: {line}")
     for line in console.lines[-5:]:
         say(f"console: {line}")
-    how = "off" if ended.qemu_status == 0 else f"ended with status {ended.qemu_status}"
-    say(f"the machine is {how}, and its launcher did not say how the program ended")
+    how = "is off" if ended.qemu_status == 0 else f"ended with QEMU's status {ended.qemu_status}"
+    say(f"the machine {how}, and its launcher did not say how the program ended")
     return EXIT_REFUSED
 
 

@@ -44,7 +44,7 @@ def measure() -> dict[str, Any]:
             subprocess.run(command, cwd=work, check=True, capture_output=True)
         form = ("--format", "initramfs", "--compress", "none", "--kernel", str(booted))
         held = ("--relying-party-key", "key.pub", "--evidence", "simulated", "--secret", "file:/run/key")
-        values = ("--reference-values", "values", "-o", "image", "hello")
+        values = ("--reference-values", "values", "-o", "image", "./hello")
         subprocess.run([*_shim("build"), *form, *held, *values], cwd=work, check=True, capture_output=True)
         runs = [_boot(work, booted) for _ in range(BOOTS)]
     return {
