@@ -286,7 +286,9 @@ def test_a_machine_that_ends_without_its_launchers_word(place: Place) -> None:
     code, _, errors = place("--by", "tcg", "image")
     assert code == 125
     assert "console: oops" in errors
-    assert "the machine ended with QEMU's status 1, and its launcher did not say how the program ended" in errors
+    assert (
+        "the machine ended with QEMU's status 1, and its launcher did not say how the program ended" in errors
+    )
 
 
 def test_an_image_without_a_channel_is_seen_on_its_console(place: Place) -> None:
