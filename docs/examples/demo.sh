@@ -83,6 +83,7 @@ if ! command -v qemu-system-x86_64 >/dev/null || ! [ -r "$kernel" ]; then
 	echo "no QEMU or no kernel in /boot; left out: sudo apt install qemu-system-x86 linux-image-cloud-amd64"
 	exit 0
 fi
+case $program in /*) ;; *) program=$PWD/$program ;; esac
 cd "$work"
 ln -s "$kernel" kernel
 held="--format initramfs --kernel kernel --relying-party-key relying-party.pub --evidence simulated --secret file:/run/key"
@@ -105,7 +106,7 @@ echo "on this side: $(sha256sum <secret)"
 
 say "Another command line for the same image: nothing is released, and what is another is named."
 run shim boot -q --kernel kernel --key relying-party.key --secret secret --reference-values expected.json \
-	--cmdline debug machine
+	--cmdline nosmt machine
 want 125
 
 say "A program that is taken over in its machine: the call is refused, told to the relying party, and all is off."

@@ -17,7 +17,9 @@ from shim.cli.boot_wires import PIECE, Wire, Wires
 from shim.errors import ShimError
 
 CONNECT_SECONDS = 55.0  # a guest waits 60 s for its challenge (docs/protocol.md)
+OFF_SECONDS = 60.0  # for a machine whose relying party has hung up: it has said its last word, and goes off
 _ONE_TRY, _BETWEEN = 2.0, 0.5
+_WENT_AWAY, _UNTIL_EXIT = "the end of the connection", "it there until the machine is off"
 
 
 class RelayError(BootError):
@@ -135,6 +137,9 @@ class Remote:
 
     def receive(self, data: bytes) -> None:
         """Take what the guest sent."""
+        if self.has_ended:
+            self._fail(_WENT_AWAY, _UNTIL_EXIT)
+            return
         if not self._has_answered:
             self._sent += data
             if len(self._sent) > PIECE:
@@ -153,6 +158,8 @@ class Remote:
 
     def tick(self) -> float:
         """Connect, if that is due."""
+        if self.has_ended and self._monotonic() > self._next:
+            self._fail(_WENT_AWAY, _UNTIL_EXIT)
         is_due = self._since is not None and self._far is None
         if not is_due or self.has_ended or self.failure is not None:
             return 3600.0
@@ -201,6 +208,7 @@ class Remote:
             self._guest.leads_to = None
         if self._has_answered:
             self.has_ended = True
+            self._next = self._monotonic() + OFF_SECONDS
         else:
             self._next = self._monotonic() + _BETWEEN
 

@@ -213,13 +213,14 @@ from shim.cli.boot_console import Console
 from shim.cli.boot_run import Setting, run
 from tests.shim.cli.test_boot_relay import IMAGE
 setting = Setting(program=sys.argv[1], image=IMAGE, base=())
-run(setting, Console(None, None), None, None, monotonic=time.monotonic,
-    started=lambda pid: print(pid, flush=True))
+pids = []
+console = Console(lambda *_: print(pids[0], flush=True), None)
+run(setting, console, None, None, monotonic=time.monotonic, started=pids.append)
 """
 
 
 def test_no_machine_outlives_us(tmp_path: Path, guest: Guest) -> None:
-    program = qemu.write(tmp_path / "qemu", replace(guest, behaviour="sleeps"))
+    program = qemu.write(tmp_path / "qemu", replace(guest, behaviour="sleeps", console="up\n"))
     ours = subprocess.Popen([sys.executable, "-c", ORPHAN, str(program)], stdout=subprocess.PIPE, text=True)
     assert ours.stdout is not None
     pid = int(ours.stdout.readline())
@@ -247,13 +248,14 @@ class Elsewhere:
         down: Callable[[bytes], list[bytes]] = lambda data: [data],
         *,
         drops: int = 0,
+        replies: int = 9,
         address: tuple[str, int] = ("127.0.0.1", 0),
     ) -> None:
         self.session = session()
         self.records: list[Record] = []
         self.failure: object = None
         self.seen = b""
-        self._up, self._down, self._drops = up, down, drops
+        self._up, self._down, self._drops, self._replies = up, down, drops, replies
         self._listener = socket.create_server(address)
         self.address = self._listener.getsockname()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -266,7 +268,7 @@ class Elsewhere:
         connected.settimeout(20)
         reader = FrameReader()
         with connected:
-            while self.session.exit is None and self.failure is None:
+            while self.session.exit is None and self.failure is None and self._replies:
                 data = connected.recv(65536)
                 if not data:
                     self._take(self.session.close(), connected)
@@ -280,12 +282,16 @@ class Elsewhere:
         self.records += turn.records  # type: ignore[attr-defined]
         self.failure = self.failure or turn.failure  # type: ignore[attr-defined]
         if turn.reply:  # type: ignore[attr-defined]
+            self._replies -= 1
             for piece in self._down(turn.reply):  # type: ignore[attr-defined]
                 connected.sendall(piece)
 
     def close(self) -> None:
-        self._listener.close()
+        """Nobody came back behind an answer: a guest answers one challenge."""
         self._thread.join(10)
+        self._listener.setblocking(False)
+        with self._listener, pytest.raises(BlockingIOError):
+            self._listener.accept()
 
 
 def remote(address: tuple[str, int], said: list[str] | None = None) -> Remote:
@@ -324,6 +330,22 @@ def test_a_relying_party_that_went_away_before_its_answer_is_asked_again(
     done = Booted(tmp_path, guest, remote(there.address))
     there.close()
     assert (there.failure, there.records, done.failure) == (None, TOLD, None)
+
+
+@pytest.mark.parametrize("replies", [1, 2])
+def test_a_relying_party_that_goes_away_behind_an_answer_ends_the_boot(
+    tmp_path: Path, guest: Guest, replies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guest answers one challenge; and what it says behind the release nobody would get."""
+    monkeypatch.setattr("shim.cli.boot_run._AFTER_FAILURE", 1.0)
+    monkeypatch.setattr("shim.cli.boot_party.OFF_SECONDS", 1.0)
+    there = Elsewhere(replies=replies)
+    done = Booted(tmp_path, guest, remote(there.address))
+    there.close()
+    assert isinstance(done.failure, RelayError)
+    assert "found the end of the connection, want it there until the machine is off" in str(done.failure)
+    assert not done.ended.timed_out
+    assert there.records == []
 
 
 def test_a_relying_party_that_never_comes_is_given_up(
