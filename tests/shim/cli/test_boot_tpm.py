@@ -40,7 +40,7 @@ from tests.fakes.channel import SECRET, SIGNING_KEY
 from tests.shim.cli.test_boot_machine import PROGRAM_SAYS, ROOT, Done, Images
 
 PACKAGES = "apt install ovmf swtpm swtpm-tools systemd-boot-efi"
-BOOT = ("boot", "--tpm", "--by", "tcg", "--timeout", "150", "--console", "console", "--key", "rp.key", "--secret", "secret")  # fmt: skip
+BOOT = ("boot", "--tpm", "--by", "tcg", "--timeout", "400", "--console", "console", "--key", "rp.key", "--secret", "secret")  # fmt: skip
 
 
 @dataclass(frozen=True)
