@@ -83,33 +83,36 @@ if ! command -v qemu-system-x86_64 >/dev/null || ! [ -r "$kernel" ]; then
 	echo "no QEMU or no kernel in /boot; left out: sudo apt install qemu-system-x86 linux-image-cloud-amd64"
 	exit 0
 fi
-held="--format initramfs --kernel $kernel --relying-party-key $work/relying-party.pub --evidence simulated"
+case $program in /*) ;; *) program=$PWD/$program ;; esac
+cd "$work"
+ln -s "$kernel" kernel
+held="--format initramfs --kernel kernel --relying-party-key relying-party.pub --evidence simulated --secret file:/run/key"
+build() { # the findings about files are the same as before
+	printf '$ shim build %s\n' "$*"
+	shim build "$@" >said 2>&1 || { cat said; exit 1; }
+	grep -E '^expected|plan sha256' said | cut -c1-160
+}
 
-say "A machine's image: its first process is the shim; its plan has the key of the relying party, and asks for a secret."
-openssl genpkey -algorithm ed25519 -out "$work/relying-party.key" 2>/dev/null
-openssl pkey -in "$work/relying-party.key" -pubout -out "$work/relying-party.pub"
-printf 'the key of the database' >"$work/secret"
-run shim build $held --secret file:/run/key --reference-values "$work/expected.json" -o "$work/machine" \
-	"$program" sha256sum /run/key >"$work/said"
-want 0
-grep -E 'expected|plan' "$work/said" | cut -c1-150
+say "A machine's image: its first process is the shim; its plan has the key of a relying party, and asks for a secret."
+openssl genpkey -algorithm ed25519 -out relying-party.key 2>/dev/null
+openssl pkey -in relying-party.key -pubout -out relying-party.pub
+printf 'the key of the database' >secret
+build $held --reference-values expected.json -o machine "$program" sha256sum /run/key
 
 say "It boots; its evidence is appraised; only then the key is released, sealed to it; its program has it, and says so."
-run shim boot --kernel "$kernel" --key "$work/relying-party.key" --secret "$work/secret" \
-	--reference-values "$work/expected.json" "$work/machine"
+run shim boot --kernel kernel --key relying-party.key --secret secret --reference-values expected.json machine
 want 0
-echo "on this side: $(sha256sum <"$work/secret")"
+echo "on this side: $(sha256sum <secret)"
 
 say "Another command line for the same image: nothing is released, and what is another is named."
-run shim boot -q --kernel "$kernel" --key "$work/relying-party.key" --secret "$work/secret" --cmdline debug \
-	--reference-values "$work/expected.json" "$work/machine"
+run shim boot -q --kernel kernel --key relying-party.key --secret secret --reference-values expected.json \
+	--cmdline nosmt machine
 want 125
 
 say "A program that is taken over in its machine: the call is refused, told to the relying party, and all is off."
 if [ -x "$work/injected" ]; then
-	run shim build $held --secret file:/run/key -o "$work/taken-over" "$work/injected" >/dev/null
-	want 0
-	run shim boot -q --kernel "$kernel" --key "$work/relying-party.key" --secret "$work/secret" "$work/taken-over"
+	build $held -o taken-over ./injected
+	run shim boot -q --kernel kernel --key relying-party.key --secret secret taken-over
 	want 159
 else
 	echo "musl-gcc is not installed; left out: sudo apt install musl-tools"

@@ -10,6 +10,11 @@ from typing import BinaryIO
 _END = re.compile(rb"shim: exit code (\d{1,3})(?:: (.{1,200}))?")
 _SEALED = b"shim: power off; how the program ended is sealed"
 _OF_KERNEL = re.compile(rb"\[ *\d+\.\d+\] ")
+_OURS = (b"shim: ", b'{"event":')
+# What a line of ours may look like before there is enough of it to tell.
+_BEGUN = re.compile(
+    rb"\[[ \d.]*\]?|" + b"|".join(re.escape(one[:size]) for one in _OURS for size in range(1, len(one)))
+)
 _LONGEST = 4096  # of a line that is looked at whole
 _KEPT = 200  # lines, for what is said when a machine does not come up
 
@@ -59,9 +64,10 @@ class Console:
             self._line.clear()
 
     def flush(self) -> None:
-        """Show a line that has begun: a question that waits for its answer."""
-        if self._line and not self._is_ours(bytes(self._line)):
-            self._part(bytes(self._line))
+        """Show a line that has begun, unless it may become one of ours: a question waits for its answer."""
+        line = bytes(self._line)
+        if line and not (_BEGUN.fullmatch(line) or self._is_ours(line)):
+            self._part(line)
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -95,4 +101,4 @@ class Console:
             self._shown = 0
 
     def _is_ours(self, line: bytes) -> bool:
-        return line.startswith((b"shim: ", b'{"event":')) or _OF_KERNEL.match(line) is not None
+        return line.startswith(_OURS) or _OF_KERNEL.match(line) is not None

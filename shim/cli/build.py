@@ -37,6 +37,8 @@ _NOT_RECORDED = frozenset(
         "program",
         "arguments",
         "vulns",
+        "relying_party_key",
+        "kernel_modules",
         *BootOptions.__slots__,
     }
 )
@@ -135,8 +137,8 @@ def command(  # noqa: PLR0913  # one parameter for each option
     from shim.cli.build_output import Output, records_of, write_documents
     from shim.cli.build_steps import Build
 
-    boot.check(form, has_machine=bool(machine.given))
     machine.check(form)
+    boot.check(form, has_machine=bool(machine.given))
     if vulns and sbom is None:
         raise click.UsageError("found --vulns, want --sbom DIR beside it")
     if output is None and explain is None and why_not is None:

@@ -401,8 +401,9 @@ def test_readers_under_sanitizers(native_build: Callable[[str], Path]) -> None:
         assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_mutations_under_sanitizers(native_build: Callable[[str], Path]) -> None:
-    command = [str(native_build("sanitize") / "read-sanitized"), "--mutate", "1"]
+@pytest.mark.parametrize("reader", ["read-sanitized", "dhcp-sanitized"])
+def test_mutations_under_sanitizers(native_build: Callable[[str], Path], reader: str) -> None:
+    command = [str(native_build("sanitize") / reader), "--mutate", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout.split()[0]) > 1000
