@@ -122,7 +122,9 @@ void connect_end(const struct plan *plan, int fd, unsigned seconds)
 
 	if (load32_le(plan->channel) != PLAN_VIRTIO) {
 		sys2(SYS_shutdown, fd, 1 /* SHUT_WR */);
-		while (channel_read(fd, &byte, 1, deadline, &nobody_cares) == 0)
+		while (channel_now() < deadline &&
+		       channel_read(fd, &byte, 1, deadline,
+				    &nobody_cares) == 0)
 			continue;
 	}
 	sys_close(fd);

@@ -153,9 +153,10 @@ int network_raise(const uint8_t *network, struct guest_fault *fault)
 					"the interface up");
 	else if (load32_le(network) == PLAN_DHCP)
 		outcome = dhcp_ask(&interface, &lease, fault);
-	take_plan(&lease, network);
-	if (outcome == 0)
+	if (outcome == 0) {
+		take_plan(&lease, network);
 		outcome = configure((int)fd, &interface, &lease, fault);
+	}
 	sys_close((int)fd);
 	return outcome;
 }

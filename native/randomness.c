@@ -3,6 +3,7 @@
  * clocks, devices that are its own) is worth nothing against it: in a machine of
  * its the processor's RDRAND is all that counts.
  */
+#define _GNU_SOURCE /* explicit_bzero */
 #include <string.h>
 
 #include "arch.h"
@@ -24,21 +25,36 @@ static int processor_words(uint64_t words[WORDS])
 	return 0;
 }
 
+/* Into the kernel's pool, on top of what it has: it cannot get worse by that.
+ * Where the image has no /dev there is no such file. */
+static void mix_in(const uint64_t words[WORDS])
+{
+	long fd = sys_open("/dev/urandom", 02000001 /* O_WRONLY | O_CLOEXEC */);
+
+	if (fd < 0)
+		return;
+	(void)!sys_write((int)fd, words, WORDS * sizeof(words[0]));
+	sys_close((int)fd);
+}
+
 int randomness_require(const struct plan *plan, struct guest_fault *fault)
 {
 	enum { NON_BLOCKING = 1, AGAIN = -11 };
 	uint64_t words[WORDS] = { 0 };
 	uint8_t byte;
-	int is_real = plan->channel != NULL &&
-		      load32_le(plan->channel + 4) != PLAN_SIMULATED;
 
-	if (processor_words(words) != 0 && is_real)
+	if (plan->channel == NULL)
+		return 0; /* no keys are made */
+	if (processor_words(words) == 0)
+		mix_in(words);
+	else if (load32_le(plan->channel + 4) != PLAN_SIMULATED)
 		return guest_fault(fault, "randomness", "no RDRAND, or one that "
 				   "repeats itself", "one: all else the host can "
 				   "watch");
-	if (words[0] == 0)
+	else
 		say("randomness", "this processor has no RDRAND: what keys are "
 		    "made of the host can watch");
+	explicit_bzero(words, sizeof(words));
 	if (sys3(SYS_getrandom, (long)&byte, 1, NON_BLOCKING) != AGAIN)
 		return 0;
 	say("randomness", "not enough yet; waiting for the kernel");

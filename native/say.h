@@ -21,5 +21,4 @@ void say_lacks(const struct launch_result *result);
 void say_trouble(const struct launch_result *result);
 
 
-
 #endif

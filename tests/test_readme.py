@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import guest
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 SESSION = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -42,6 +44,7 @@ def test_session(document: str, session: str, tmp_path: Path) -> None:
     for tool in ("busybox", "musl-gcc"):
         if tool in session and shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
+    kernel = str(guest.kernel()) if "$KERNEL" in session else ""
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "shim"
     command.write_text(
@@ -53,6 +56,7 @@ def test_session(document: str, session: str, tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT),
         "HOME": str(tmp_path),
         "EXAMPLES": str(ROOT / "docs" / "examples"),
+        "KERNEL": kernel,
     }
     for line, want in steps(session):
         if "shim run -- " in line and any(

@@ -60,10 +60,10 @@ def _seconds(date: int, time: int) -> int:
 
 
 def _holds(raw: bytes, image: SparseImage) -> bool:
-    """Whether the bytes are those of the image, holes included."""
+    """Whether the bytes, as many as the image has, are those of the image, holes included."""
     end = 0
     for offset, data in (*image.extents, (image.size, b"")):
         if raw[end:offset].strip(b"\0") or raw[offset : offset + len(data)] != data:
             return False
         end = offset + len(data)
-    return len(raw) == image.size
+    return True

@@ -82,7 +82,7 @@ class Console:
     def _whole(self, line: bytes, shown: int, end: bytes = b"\n") -> None:
         self._kept.append(line[:_LONGEST].decode(errors="replace"))
         found = _END.fullmatch(line)
-        if found is not None:
+        if found is not None and int(found[1]) < 256:
             self.exit_code = int(found[1])
             self.reason = (found[2] or b"").decode(errors="replace")
         elif line == _SEALED:

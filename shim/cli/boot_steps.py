@@ -178,7 +178,8 @@ def _attempt(ready: Ready) -> int | None:
     if request.keep is not None and isinstance(party, Embedded) and party.session.said is not None:
         maker = b"" if ready.tpm is None else ready.tpm.certificates
         request.tell(f"kept: shim verify {boot_keep.write(request.keep, party.session, maker)}")
-    if is_kvm and not ended.was_alive and not ended.timed_out and ended.signal is None:
+    did_not_start = not ended.was_alive and ended.qemu_status != 0
+    if is_kvm and did_not_start and not ended.timed_out and ended.signal is None:
         for line in ended.qemu_errors.splitlines()[-3:]:
             say(f"QEMU: {line}")
         return None
@@ -237,8 +238,8 @@ def _without_a_word(ended: Ended, console: Console) -> int:
         say(f"QEMU: {line}")
     for line in console.lines[-5:]:
         say(f"console: {line}")
-    how = "off" if ended.qemu_status == 0 else f"ended with status {ended.qemu_status}"
-    say(f"the machine is {how}, and its launcher did not say how the program ended")
+    how = "is off" if ended.qemu_status == 0 else f"ended with QEMU's status {ended.qemu_status}"
+    say(f"the machine {how}, and its launcher did not say how the program ended")
     return EXIT_REFUSED
 
 

@@ -256,7 +256,7 @@ def test_a_unified_kernel_image_boots_from_firmware(images: Images) -> None:
     assert done.code == 7, (done.lines, images.console[-2000:])
     assert done.out.splitlines()[:4] == PROGRAM_SAYS
     damaged = bytearray((images.folder / "machine.vhd").read_bytes())
-    damaged[40 << 20] ^= 1
+    damaged[20 << 20] ^= 1
     (images.folder / "damaged.vhd").write_bytes(damaged)
     done = images.shim("boot", "--timeout", "150", "--key", "rp.key", "damaged.vhd")
     assert done.code == 125

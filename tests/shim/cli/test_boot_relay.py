@@ -213,13 +213,14 @@ from shim.cli.boot_console import Console
 from shim.cli.boot_run import Setting, run
 from tests.shim.cli.test_boot_relay import IMAGE
 setting = Setting(program=sys.argv[1], image=IMAGE, base=())
-run(setting, Console(None, None), None, None, monotonic=time.monotonic,
-    started=lambda pid: print(pid, flush=True))
+pids = []
+console = Console(lambda *_: print(pids[0], flush=True), None)
+run(setting, console, None, None, monotonic=time.monotonic, started=pids.append)
 """
 
 
 def test_no_machine_outlives_us(tmp_path: Path, guest: Guest) -> None:
-    program = qemu.write(tmp_path / "qemu", replace(guest, behaviour="sleeps"))
+    program = qemu.write(tmp_path / "qemu", replace(guest, behaviour="sleeps", console="up\n"))
     ours = subprocess.Popen([sys.executable, "-c", ORPHAN, str(program)], stdout=subprocess.PIPE, text=True)
     assert ours.stdout is not None
     pid = int(ours.stdout.readline())
@@ -284,8 +285,11 @@ class Elsewhere:
                 connected.sendall(piece)
 
     def close(self) -> None:
-        self._listener.close()
+        """Nobody came back behind an answer: a guest answers one challenge."""
         self._thread.join(10)
+        self._listener.setblocking(False)
+        with self._listener, pytest.raises(BlockingIOError):
+            self._listener.accept()
 
 
 def remote(address: tuple[str, int], said: list[str] | None = None) -> Remote:
