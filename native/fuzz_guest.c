@@ -37,12 +37,17 @@ struct host {
 	size_t size;
 	int fd;
 	int changed;	/* the release is not what the relying party made */
+	int opened;	/* how many credentials the guest was made to open */
 };
+
+static const uint8_t credential[] = { 0, 1, 'i', 0, 1, 's' };
+static const uint8_t proof_key[RELEASE_PROOF_KEY_SIZE] = "of a credential";
 
 static struct guest guest;
 static uint8_t room[FRAME_MAX_RELEASE];
 static uint8_t signing_key[crypto_sign_ed25519_SECRETKEYBYTES];
 static uint8_t relying_party[FRAME_KEY_SIZE];
+static uint8_t evidence_digest[FRAME_DIGEST_SIZE];	/* of what the guest sends */
 
 static uint8_t take(struct host *host)
 {
@@ -71,6 +76,8 @@ static void say_frames(struct host *host)
 
 		frame.size = (uint32_t)take(host) << (how >> 6) * 4;
 		frame.size += how & 8 ? take(host) : 0;
+		if (frame.type == 0)
+			frame.type = FRAME_CREDENTIAL;
 		if (how & 16)
 			frame.size = how & 8 ? FRAME_NONCE_SIZE : 112;
 		frame_write_header(header, &frame);
@@ -122,6 +129,7 @@ static void seal_release(uint8_t body[RELEASE_SIZE],
 	crypto_hash_sha256_update(&hash, sizes, sizeof(sizes));
 	crypto_hash_sha256_update(&hash, (const uint8_t *)"evidence", 8);
 	crypto_hash_sha256_final(&hash, terms->evidence);
+	memcpy(evidence_digest, terms->evidence, sizeof(evidence_digest));
 	crypto_scalarmult_curve25519_base(body, ephemeral);
 	fuzz_require(crypto_scalarmult_curve25519(product, ephemeral,
 						  terms->public_key) == 0);
@@ -169,6 +177,48 @@ static void say_release(struct host *host, enum way way)
 	say(host, message, sizeof(message));
 }
 
+/* One that opens, where the input says so: then a proof of it has to come. */
+static void say_credential(const struct host *host)
+{
+	uint8_t header[FRAME_HEADER_SIZE];
+	struct frame frame = { FRAME_CREDENTIAL, sizeof(credential) };
+
+	frame_write_header(header, &frame);
+	say(host, header, sizeof(header));
+	say(host, credential, sizeof(credential));
+}
+
+static int activate(void *activator, const uint8_t *bytes, size_t size,
+		    uint8_t secret[RELEASE_PROOF_KEY_SIZE],
+		    struct guest_fault *fault)
+{
+	struct host *host = activator;
+
+	fuzz_require(size >= FRAME_MIN_CREDENTIAL &&
+		     size <= FRAME_MAX_CREDENTIAL && host->opened++ == 0);
+	if (size != sizeof(credential) || memcmp(bytes, credential, size) != 0)
+		return guest_fault(fault, "credential", "another", "ours");
+	memcpy(secret, proof_key, RELEASE_PROOF_KEY_SIZE);
+	return 0;
+}
+
+/* The last that the guest has said is the proof for these TERMS. */
+static void check_proof(const struct host *host,
+			const struct release_terms *terms)
+{
+	uint8_t said[2048];
+	uint8_t proof[FRAME_PROOF_SIZE];
+	ssize_t size = recv(host->fd, said, sizeof(said), MSG_DONTWAIT);
+
+	release_proof(proof, terms, proof_key);
+	fuzz_require(host->opened == 1 &&
+		     size > (ssize_t)sizeof(proof) + FRAME_HEADER_SIZE);
+	fuzz_require(memcmp(said + size - sizeof(proof), proof,
+			    sizeof(proof)) == 0);
+	fuzz_require(said[(size_t)size - sizeof(proof) - FRAME_HEADER_SIZE +
+			  5] == FRAME_PROOF);
+}
+
 static int contains_secret(const void *bytes, size_t size)
 {
 	const uint8_t *at = bytes;
@@ -206,9 +256,12 @@ static void check_records(struct guest_fault *fault, enum way way)
 
 static int converse(struct host *host, enum way way, struct guest_fault *fault)
 {
-	static const struct guest_evidence evidence = {
+	const struct guest_evidence evidence = {
 		.evidence = (const uint8_t *)"evidence", .evidence_size = 8,
+		.activate = activate, .activator = host,
 	};
+	struct release_terms terms;
+	int asks;
 	uint8_t report_data[FRAME_REPORT_DATA_SIZE];
 	const uint8_t *secret;
 	size_t size;
@@ -223,6 +276,10 @@ static int converse(struct host *host, enum way way, struct guest_fault *fault)
 		shutdown(host->fd, SHUT_WR);
 	if (guest_ask(&guest, report_data, fault) != 0)
 		return -1;
+	terms = guest.terms;
+	asks = way > ANSWER && take(host) % 2;
+	if (asks)
+		say_credential(host);
 	if (way == ANSWER)
 		say_frames(host);
 	else if (way > ANSWER)
@@ -233,6 +290,10 @@ static int converse(struct host *host, enum way way, struct guest_fault *fault)
 	fuzz_require(way >= CHANGE && size == SECRET_SIZE);
 	fuzz_require(memcmp(secret, SECRET, SECRET_SIZE) == 0);
 	memset(room, 0, RELEASE_SIZE); /* the secret is the caller's to wipe */
+	memcpy(terms.evidence, evidence_digest, sizeof(terms.evidence));
+	if (asks)
+		check_proof(host, &terms);
+	fuzz_require(host->opened == asks);
 	return 0;
 }
 
@@ -241,7 +302,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	static const uint8_t seed[crypto_sign_ed25519_SEEDBYTES] = "seed";
 	struct guest_settings settings = { .patience = { 1, 1, 1 } };
 	struct guest_fault fault;
-	struct host host = { bytes, size, -1, 0 };
+	struct host host = { bytes, size, -1, 0, 0 };
 	enum way way = (enum way)(take(&host) % WAYS);
 	int ends[2];
 	int error;

@@ -111,6 +111,9 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
     chain = _chain(evidence, endorsements, roots, digest, now, cache)
     said = evidence.endorsement
     endorsed = None if said is None else endorsement.authenticate(said, endorsements, now, cache)
+    if endorsed is not None:
+        named = f"{endorsed.manufacturer}, {endorsed.model}, {endorsed.version}"
+        trail.held("endorsement key", named, "the certified one, for credentials alone", endorsement.SOURCE)
     lists: list[RevocationList | None] = []
     for one in (chain, () if endorsed is None else endorsed.chain):
         trail.links(one, CHAIN)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtensionOID
 
 from attestation import bits, path_building
@@ -32,6 +33,7 @@ _REQUIRED = {
     "decrypt": True,
     "sign": False,
 }
+_RSA_SIZES = (2048, 3072, 4096)
 _EK = "2.23.133.8.1"  # tcg-kp-EKCertificate
 # Section 3.1.2: tcg-at-tpmManufacturer, tcg-at-tpmModel, tcg-at-tpmVersion.
 _NAMES = {"2.23.133.2.1": "manufacturer", "2.23.133.2.2": "model", "2.23.133.2.3": "version"}
@@ -118,10 +120,13 @@ def _check_key(key: PublicArea, leaf: Certificate) -> None:
     if digest != leaf.key_sha256:
         want = f"sha256:{leaf.key_sha256.hex()}, as certified"
         raise NotAuthenticError("endorsement key", f"sha256:{digest.hex()}", want, SOURCE)
-    found = bits.flags(key.attributes, ATTRIBUTES)
-    wrong = [name for name, wanted in _REQUIRED.items() if found[name] is not wanted]
+    if isinstance(key.key, rsa.RSAPublicKey) and key.key.key_size not in _RSA_SIZES:
+        found = f"RSA of {key.key.key_size} bits"
+        raise NotAuthenticError("endorsement key", found, "2048, 3072 or 4096 bits", SOURCE)
+    flags = bits.flags(key.attributes, ATTRIBUTES)
+    wrong = [name for name, wanted in _REQUIRED.items() if flags[name] is not wanted]
     if wrong:
-        shown = ", ".join(name if found[name] else f"not {name}" for name in wrong)
+        shown = ", ".join(name if flags[name] else f"not {name}" for name in wrong)
         want = ", ".join(name if wanted else f"not {name}" for name, wanted in _REQUIRED.items())
         raise NotAuthenticError("endorsement key", shown, want, KEY_SOURCE)
 

@@ -57,7 +57,8 @@ def show_result(result: AttestationResult, output: str, checks: Sequence[Check] 
 def show_authentic(tee: str, claimed: Claims, output: str, *, simulated: bool, lists_checked: bool) -> None:
     """Print claims that the hardware, or the simulation, made."""
     if output == "json":
-        named: JsonValue = "SIMULATED" if simulated else tee
+        software = "SOFTWARE TPM" if _is_software(claimed) else tee
+        named: JsonValue = "SIMULATED" if simulated else software
         outcome = {"tee": named, "simulated": simulated, "verdict": "authentic", "claims": claimed}
         click.echo(canonical_bytes(outcome))
         return

@@ -57,6 +57,9 @@ class Request:
         if self.url is not None and (given or self.arguments):
             named = ", ".join((*given, *(("arguments",) if self.arguments else ())))
             raise click.UsageError(f"found {named} beside --url, want none: the relying party has its own")
+        if self.url is not None and self.tpm:
+            want = "one: only who runs this boot knows the authority that is made for its TPM"
+            raise click.UsageError(f"found --tpm beside --url, want {want}")
         if self.policy is not None and self.reference_values is not None:
             raise click.UsageError(
                 "found --policy and --reference-values, want one: what says what is expected?"

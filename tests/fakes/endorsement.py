@@ -27,6 +27,7 @@ class Endorsed:
     """An endorsement key with its certificate; `curve` is None for RSA."""
 
     curve: str | None = None
+    bits: int = 2048
     key: str = "ek"
     certified: str = "ek"
     attributes: tuple[str, ...] = STORAGE
@@ -40,7 +41,7 @@ class Endorsed:
     padding: bytes = b""
 
     def private(self, name: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
-        return rsa_key(name) if self.curve is None else elliptic(name, self.curve)
+        return rsa_key(name, self.bits) if self.curve is None else elliptic(name, self.curve)
 
     def public(self) -> bytes:
         key = self.private(self.key).public_key()
@@ -48,8 +49,8 @@ class Endorsed:
         area = struct.pack(">HHIH", kind, 0x0B, sum(1 << BITS[one] for one in self.attributes), 0)
         area += struct.pack(">HHHH", 6, 128, 0x43, 0x10)
         if isinstance(key, rsa.RSAPublicKey):
-            modulus = key.public_numbers().n.to_bytes(256)
-            return area + struct.pack(">HI", 2048, 0) + sized(modulus)
+            modulus = key.public_numbers().n.to_bytes(self.bits // 8)
+            return area + struct.pack(">HI", self.bits, 0) + sized(modulus)
         point = key.public_numbers()
         return area + struct.pack(">HH", 3, 0x10) + sized(point.x.to_bytes(32)) + sized(point.y.to_bytes(32))
 

@@ -85,6 +85,7 @@ WRONG: dict[str, tuple[Endorsed, type[AuthenticationError], str]] = {
     ),
     "signed by another": (Endorsed(signer="other"), SignatureError, "endorsement certificate"),
     "expired": (Endorsed(start=MADE - timedelta(days=9)), ValidityError, "endorsement certificate"),
+    "a short key": (Endorsed(bits=1024), NotAuthenticError, "endorsement key"),
     "something critical": (Endorsed(critical="1.2.3"), NotAuthenticError, "endorsement certificate"),
 }
 

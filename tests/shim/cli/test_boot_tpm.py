@@ -40,7 +40,7 @@ from tests.fakes.channel import SECRET, SIGNING_KEY
 from tests.shim.cli.test_boot_machine import PROGRAM_SAYS, ROOT, Done, Images
 
 PACKAGES = "apt install ovmf swtpm swtpm-tools systemd-boot-efi"
-BOOT = ("boot", "--tpm", "--by", "tcg", "--timeout", "150", "--console", "console", "--key", "rp.key", "--secret", "secret")  # fmt: skip
+BOOT = ("boot", "--tpm", "--by", "tcg", "--timeout", "400", "--console", "console", "--key", "rp.key", "--secret", "secret")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -250,6 +250,9 @@ def test_a_machine_with_another_program_is_refused(images: Images) -> None:
 
 def test_what_a_tpm_cannot_measure_is_refused_before_a_boot(images: Images) -> None:
     assert images.shim(*BOOT[:1], *BOOT[2:], "machine.efi").said("found a machine without one, want --tpm")
+    assert images.shim(*BOOT[:2], "--url", "tcp://127.0.0.1:1", "machine.efi").said(
+        "found --tpm beside --url"
+    )
     images.build("machine.cpio", "3", "machine", options=("--evidence", "tpm"))
     done = images.shim(*BOOT, "--kernel", images.kernel, "machine.cpio")
     assert (done.code, done.said("found an initramfs for a machine with a TPM")) == (125, True)
