@@ -262,7 +262,7 @@ def _show(ledger: Ledger, *, list_them: bool, verify_audit: bool, noted: tuple[H
 def _check_policies(ledger: Ledger, known: set[str]) -> None:
     """Say at the start what will not be released, and not only when somebody asks for it."""
     from attestation.relying_party import resources
-    from attestation.relying_party.party import AND
+    from attestation.relying_party.requirement import AND
 
     for label in resources.labels(ledger.database):
         for name in label.policy.split(AND):

@@ -20,7 +20,7 @@ from attestation.relying_party.database import Database
 from attestation.relying_party.errors import KeyFileError, UnknownResourceError
 from attestation.relying_party.keys import Keyring
 from attestation.relying_party.ledger import Ledger
-from attestation.relying_party.party import AND
+from attestation.relying_party.requirement import AND
 from shim.errors import FoundWantError
 
 CREDENTIAL = "shim-database-key"
