@@ -171,7 +171,7 @@ def set_clock_back(ledger: Ledger) -> str:
         ledger, now=int(now.timestamp()), at=now.isoformat(timespec="milliseconds")
     )
     return (
-        f"nonces count from {earlier} seconds earlier on"
+        f"nonces count again: a clock was {earlier} seconds ahead"
         if earlier
         else "no clock was ahead: nothing changed"
     )
