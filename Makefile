@@ -63,7 +63,7 @@ golden: $(VENV)/.ready ## rewrite golden files and show what changed
 	$(BIN)/python -m tests.golden
 	git diff --stat -- tests docs
 
-load: $(VENV)/.ready ## the relying party under load, and killed in the middle: COUNT=attestations
+load: $(VENV)/.ready ## the relying party under load, killed in the middle, asked all that it describes: COUNT=attestations
 	$(BIN)/python -m tests.benchmarks.attestations --count $(COUNT)
 
 sanitize: $(VENV)/.ready ## the native readers under ASan and UBSan

@@ -7,7 +7,6 @@ where endorsements come from are arguments.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +21,9 @@ from attestation.ear_token import SigningKey
 from attestation.endorsements import Endorsements
 from attestation.errors import AppraisalError, EvidenceFormatError
 from attestation.policy import Policy
-from attestation.relying_party import challenge, resources
+from attestation.relying_party import challenge, requirement, resources
 from attestation.relying_party.challenge import Challenge
-from attestation.relying_party.errors import RefusedError, ReleaseError, RequestError, UnavailableError
+from attestation.relying_party.errors import RefusedError, ReleaseError, RequestError
 from attestation.relying_party.ledger import Ledger, Session, Writing
 from attestation.relying_party.resources import Resource
 from attestation.relying_party.submission import Refusal, Submission
@@ -34,7 +33,6 @@ from shim.canonical import JsonValue
 
 Supply = Callable[[Policy, bytes, datetime], Endorsements]
 T = TypeVar("T")
-AND = "+"  # between the names of the policies of a resource; no name has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +99,7 @@ class RelyingParty:
         Raises:
             UnavailableError: this instance was started without one of them.
         """
-        found = []
-        for name in resource.policy.split(AND):
-            policy = self.policies.get(name)
-            if policy is None:
-                known = ", ".join(sorted(self.policies)) or "none"
-                raise UnavailableError(f"resource {resource.name}: policy", name, f"one of {known}")
-            found.append(policy)
-        return tuple(found)
+        return requirement.policies(self.policies, resource)
 
     def policy_of(self, resource: Resource) -> Policy:
         """
@@ -241,8 +232,7 @@ class RelyingParty:
         """
         found = self.resource(name)
         machine, *devices = self.policies_of(found)
-        needed = {identity(machine), *map(of_device, devices)}
-        is_affirmed = needed <= set(session.policies)
+        is_affirmed = requirement.named((machine,), devices) <= set(session.policies)
         sealed = seal(found) if is_affirmed else None
 
         def work(writing: Writing) -> bool:
@@ -276,7 +266,7 @@ class RelyingParty:
         devices: tuple[Policy, ...] = (),
     ) -> Session:
         """Return what is to be remembered of a machine that `policies` affirmed; `devices` its devices."""
-        named = (*map(identity, policies), *map(of_device, devices))
+        named = tuple(sorted(requirement.named(policies, devices)))
         return Session(asked.nonce, submission.digest, named, key, _second(now) + self.terms.session_lifetime)
 
     def token(
@@ -322,19 +312,6 @@ class RelyingParty:
 
         if not self.ledger.commit(asked.nonce, work):
             raise RefusedError(Verdict.WRONG_BINDING)
-
-
-def of_device(policy: Policy) -> str:
-    """Return what stands for a policy that affirmed a device: never for one that affirmed the machine."""
-    return f"device {identity(policy)}"
-
-
-def identity(policy: Policy) -> str:
-    """Return a digest of a policy and of the reference values that it goes by, hexadecimal."""
-    digest = hashlib.sha256(policy.sha256)
-    for used in policy.reference_values:
-        digest.update(bytes.fromhex(used.sha256))
-    return digest.hexdigest()
 
 
 def _second(now: datetime) -> int:

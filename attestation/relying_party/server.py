@@ -133,27 +133,30 @@ async def _serve(
 ) -> None:
     """Serve with the first until a signal, and with the others until it is over."""
     (main, listener), *others = servers
-    renewing = asyncio.create_task(_renew(where, announce))
     beside = [asyncio.create_task(one.serve(sockets=[at])) for one, at in others]
+    renewing = [] if where.certificate is None else [
+        asyncio.create_task(_renew(where.certificate, where.renew_seconds, announce))
+    ]  # fmt: skip
     try:
         await main.serve(sockets=[listener])
     finally:
-        renewing.cancel()
+        for task in renewing:
+            task.cancel()
         for one, _ in others:
             one.should_exit = True
         await asyncio.gather(*beside)
 
 
-async def _renew(where: Listening, announce: Callable[[str], None]) -> None:
+async def _renew(certificate: Certificate, seconds: float, announce: Callable[[str], None]) -> None:
     """Show the certificate that there is now; say what is wrong with one once."""
     asked, said = asyncio.Event(), ""
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
     while True:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asked.wait(), where.renew_seconds)
+            await asyncio.wait_for(asked.wait(), seconds)
         asked.clear()
         try:
-            if where.certificate is not None and where.certificate.renew():
+            if certificate.renew():
                 announce("a new certificate is shown")
                 said = ""
         except CertificateError as error:

@@ -135,6 +135,12 @@ def head(text: str) -> Head:
 )
 @click.option("--remove-resource", "removed", multiple=True, metavar="NAME", help="Forget this, and end.")
 @click.option("--list-resources", "list_them", is_flag=True, help="Names, versions and policies, and end.")
+@click.option(
+    "--clock-was-ahead",
+    is_flag=True,
+    help="Serve again, where a clock that was ahead keeps nonces from counting, and end.  "
+    "Wait for the longest --challenge-lifetime first.",
+)
 @click.option("--verify-audit", is_flag=True, help="Check the whole audit log, print where it ends, and end.")
 @click.option(
     "--expect",
@@ -167,6 +173,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     put_texts: tuple[str, ...],
     removed: tuple[str, ...],
     list_them: bool,
+    clock_was_ahead: bool,
     verify_audit: bool,
     noted: tuple[Head, ...],
     channel: ChannelOptions,
@@ -182,7 +189,7 @@ def command(  # noqa: PLR0913  # one parameter per option
     Exit codes: 0 done; 1 the database cannot be used, or the audit log is not what was written; 2 usage.
     """
     serve_store = _loaded("serve_store")
-    managing = bool(put_texts or removed or list_them or verify_audit)
+    managing = bool(put_texts or removed or list_them or clock_was_ahead or verify_audit)
     if (tls_certificate is None) != (tls_key is None):
         raise click.UsageError("--tls-certificate and --tls-key belong together")
     channel.check()
@@ -197,6 +204,8 @@ def command(  # noqa: PLR0913  # one parameter per option
     with _ledger(database, database_key, instance) as ledger:
         for line in (*serve_store.put(ledger, given, policies), *serve_store.remove(ledger, removed)):
             _say(line)
+        if clock_was_ahead:
+            _say(serve_store.set_clock_back(ledger))
         if managing:
             _show(ledger, list_them=list_them, verify_audit=verify_audit, noted=noted)
             return
@@ -269,7 +278,7 @@ def _show(ledger: Ledger, *, list_them: bool, verify_audit: bool, noted: tuple[H
 def _check_policies(ledger: Ledger, known: set[str]) -> None:
     """Say at the start what will not be released, and not only when somebody asks for it."""
     from attestation.relying_party import resources
-    from attestation.relying_party.party import AND
+    from attestation.relying_party.requirement import AND
 
     for label in resources.labels(ledger.database):
         for name in label.policy.split(AND):

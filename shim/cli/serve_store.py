@@ -15,12 +15,12 @@ from attestation.errors import EvidenceFormatError
 from attestation.files import read_limited
 from attestation.policy import Policy
 from attestation.reference_files import load_policy
-from attestation.relying_party import keys, resources, vault
+from attestation.relying_party import keys, resources, vault, wrong_clock
 from attestation.relying_party.database import Database
 from attestation.relying_party.errors import KeyFileError, UnknownResourceError
 from attestation.relying_party.keys import Keyring
 from attestation.relying_party.ledger import Ledger
-from attestation.relying_party.party import AND
+from attestation.relying_party.requirement import AND
 from shim.errors import FoundWantError
 
 CREDENTIAL = "shim-database-key"
@@ -157,6 +157,24 @@ def remove(ledger: Ledger, names: tuple[str, ...]) -> list[str]:
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     counts = [(name, resources.remove(ledger, name, at=at)) for name in names]
     return [f"{name}: {count} versions removed" for name, count in counts]
+
+
+def set_clock_back(ledger: Ledger) -> str:
+    """
+    Let nonces of now count again, and return a line about it.
+
+    Raises:
+        UnavailableError: the database cannot be used.
+    """
+    now = datetime.now(UTC)
+    earlier = wrong_clock.set_back(
+        ledger, now=int(now.timestamp()), at=now.isoformat(timespec="milliseconds")
+    )
+    return (
+        f"nonces count again: a clock was {earlier} seconds ahead"
+        if earlier
+        else "no clock was ahead: nothing changed"
+    )
 
 
 def _kept(ledger: Ledger, name: str) -> resources.Resource | None:

@@ -1,7 +1,7 @@
 """
 How many attestations a second, and is any release lost or doubled, also when the service is killed?
 
-`make load` runs the long campaign; the tests run a short one.  Questions are asked and evidence is made before
+`make load` runs the long campaign, and holds the service against its description; the tests do both shortly.  Questions are asked and evidence is made before
 the clock starts: what is measured is the service.  In the middle it is killed without warning, started anew on
 the same database, and asked once more by everybody who had no answer.
 """
@@ -27,7 +27,8 @@ from typing import Any
 
 from attestation.relying_party import audit, keys
 from shim.cli.serve_store import database
-from tests.fakes.relying_party import POLICY, SECRET, Machine, Running, encoded, serve
+from tests.benchmarks import description
+from tests.fakes.relying_party import EXACT, POLICY, SECRET, Machine, Running, attest, encoded, serve
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -216,6 +217,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=1800)
+    parser.add_argument(
+        "--examples", type=int, default=200, help="of each operation, against the description"
+    )
     given = parser.parse_args()
     held = True
     for kill in (False, True):
@@ -230,7 +234,31 @@ def main() -> int:
             print(f"  wrong: {line}")
         print(f"  {'lost or doubled':<22} {len(outcome.wrong):>10}")
         held = held and not outcome.wrong
-    return 0 if held else 1
+    return 0 if _describes(given.examples) and held else 1
+
+
+def _describes(examples: int) -> bool:
+    """Hold the service against its description at length; print how often, and what was otherwise."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "disk").write_bytes(SECRET)
+        (folder / "exact.toml").write_text(EXACT)
+        policies = ("--policy", f"sim={POLICY}", "--policy", folder / "exact.toml")
+        resources = (f"disk@sim={folder / 'disk'}", f"default/key/1@exact={folder / 'disk'}")
+        with serve(
+            *policies,
+            *(word for one in resources for word in ("--resource", one)),
+            "--session-lifetime",
+            "3600",
+        ) as running:
+            token = attest(running.url, Machine()).json["token"]
+            found = description.ask(running.url, folder, examples=examples, token=token)
+    print(
+        f"held against the OpenAPI description: {found.cases} requests, {found.passed} answers as described"
+    )
+    if found.code:
+        print(found.said)
+    return not found.code and found.cases == found.passed > 0
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ from images.measure import firmware, pe, sev_metadata, tdvf
 from images.measure.errors import MeasureError
 from tests import vectors
 from tests.fakes import bzimage, channel, nvidia, ovmf, pe as fake_pe, relying_party, tpm
-from tests.fakes.kbs import Guest, taken_apart
+from tests.fakes.azure import Azure
+from tests.fakes.kbs import Guest, nvidia as wrapped_devices, taken_apart, vtpm
 from tests.fakes.manifests import Manifest
 
 NOW = datetime(2025, 6, 25, tzinfo=UTC)
@@ -156,8 +157,12 @@ def read_kbs(data: bytes) -> None:
 
 
 def attestations_of_guests() -> list[bytes]:
-    """One around the simulation, and one around each real report of SEV-SNP."""
+    """One around the simulation, each shape of Azure's with a device, and one around each real report of SEV-SNP."""
     made = [Guest().attestation({"nonce": "AAAA"})]
+    devices = relying_party.encoded({"nvidia": wrapped_devices((b"evidence", b"chain"))}).decode()
+    for tee, version in (("snp", 0), ("snp", 1), ("tdx", 0), ("tdx", 1)):
+        wrapped = vtpm(Azure(tee=tee).parts(), version, b"certificate")
+        made.append(Guest().answer({"nonce": "AAAA"}, wrapped, devices))
     for raw in evidence_of("snp"):
         sent = Guest().attestation({"nonce": "AAAA"})
         sent["tee-evidence"]["primary_evidence"] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -188,9 +189,29 @@ def test_a_clock_that_was_ahead_releases_nothing_twice(tmp_path: Path) -> None:
         assert ask(f"{running.url}/v1/attest", body).status == 403
         ahead.write_text(str(-3 * 86400))
         assert ask(f"{running.url}/v1/attest", body).status == 403
+        ahead.write_text("0")
+        assert ask(f"{running.url}/v1/attest", asked(running)[1]).status == 403  # not even a new one
+        managing = (
+            "--database",
+            where,
+            "--database-key",
+            tmp_path / "keys",
+            "--instance",
+            "a",
+            "--clock-was-ahead",
+        )
+        assert re.search(
+            r"nonces count again: a clock was 25\d{4} seconds ahead", run_serve(*managing).stderr
+        )
+        assert ask(f"{running.url}/v1/attest", asked(running)[1]).status == 200
+        assert run_serve(*managing).stderr == "shim: no clock was ahead: nothing changed\n"
         ahead.write_text(str(3 * 86400))
-        assert ask(f"{running.url}/v1/attest", asked(running)[1]).status == 200  # it goes on when time has
-    released = Counter(entry["nonce"] for entry in log(tmp_path, where) if entry["event"] == "attested")
+        assert (
+            ask(f"{running.url}/v1/attest", asked(running)[1]).status == 200
+        )  # it goes on when time has, too
+    entries = log(tmp_path, where)
+    assert [entry["event"] for entry in entries].count("time set back") == 1
+    released = Counter(entry["nonce"] for entry in entries if entry["event"] == "attested")
     assert released[machine.nonce.hex()] == 1
     assert set(released.values()) == {1}
 
