@@ -44,7 +44,7 @@ COMMANDS = {
     "reference-values": ("shim.cli.reference_values", "Which measurements do these files vouch for?"),
     "fetch": ("shim.cli.fetch", "Fetch what AMD and Intel say of machines, before it is needed."),
     "measure": ("shim.cli.measure", "What will hardware say that it measured, when this is booted?"),
-    "debug": ("shim.cli.debug", "What is this process doing? Seen from outside."),
+    "debug": ("shim.cli.debug", "What is in this image, what is this process doing? Seen from outside."),
     "doctor": ("shim.cli.doctor", "What does this machine offer, and what is missing?"),
 }
 

@@ -98,6 +98,7 @@ def _refuse_options(job: Job) -> None:
         "--assume": bool(asked.assume),
         "--no-assumptions": asked.plain,
         "--merge": job.merged,
+        "--why": job.why,
     }
     for option, is_given in given.items():
         if is_given:

@@ -331,7 +331,7 @@ def not_executable(folder: Path) -> None:
         (["--root", ".", "gone"], nothing, 127, "no such program in the source"),
         (["--root", ".", "--from", "oci:x", "./hello"], nothing, 2, "two sources"),
         (["--from", "x", "./hello"], nothing, 2, "want oci:DIR"),
-        (["--from", "oci:gone", "./hello"], nothing, 1, "a file of an OCI layout"),
+        (["--from", "oci:gone", "./hello"], nothing, 1, "every file of an image layout"),
         (["--include", "/gone", "./hello"], nothing, 1, "nothing there"),
         (["--include", ":/x", "./hello"], nothing, 2, "want PATH"),
         (["--include", "/dev/null", "./hello"], nothing, 1, "a device, socket or pipe"),

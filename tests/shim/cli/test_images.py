@@ -294,6 +294,9 @@ def test_an_accepted_image_runs_alone_and_is_remembered(image: Path) -> None:
     assert (done.returncode, done.stdout) == (7, "2 world alone\n"), done.stderr
     assert version_state.read_file(image / "versions.json") == {layouts.IDENTITY: 7}
     assert ran(image).returncode == 7
+    more = ran(image, "more")
+    assert (more.returncode, more.stdout) == (125, "")
+    assert "shim: arguments: found 1 behind the plan's 2, want none" in more.stderr
     assert signed(image, version=6)[0] == 0
     again = ran(image)
     assert again.returncode == 125

@@ -205,6 +205,7 @@ def test_around_a_program_that_may_do_anything_there_is_no_filter(compile_c: Com
         ("--modules", "/x"),
         ("--assume", "c-locale"),
         ("--no-assumptions",),
+        ("--why",),
         ("--merge", "x"),
     ],
 )
