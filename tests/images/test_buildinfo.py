@@ -243,8 +243,21 @@ def test_a_package_that_was_updated_and_its_file() -> None:
     found = compared(items=tuple(items))
     assert [(one.name, one.before, one.after) for one in found["packages"]] == [("program", "1-2", "1-3")]
     (one,) = found["files"]
-    assert (one.kind, one.path, one.what) == ("changed", "/bin/program", ("contents", "package"))
+    assert (one.kind, one.path, one.what) == (
+        "changed",
+        "/bin/program",
+        ("contents", "package"),
+    )  # as installed now
     assert [str(owner) for owner in one.packages] == ["program 1-3"]
+
+
+@pytest.mark.parametrize("field", list(PackageVersion.__slots__))
+def test_no_field_of_a_package_differs_in_silence(field: str) -> None:
+    items = [
+        replace(item, packages=tuple(replace(one, **{field: "x"}) for one in item.packages))
+        for item in IMAGE.manifest.items
+    ]
+    assert compared(items=tuple(items)) != {}
 
 
 def test_files_that_came_and_went() -> None:
