@@ -147,7 +147,7 @@ def loads(data: bytes, where: str) -> BuildInfo:
         spelled = dumps(manifest, written)
     except ManifestError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError, ReferenceValueError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ReferenceValueError) as error:
         raise ManifestError(where, "no record of a build", "what shim build --buildinfo wrote") from error
     if spelled != data:
         raise ManifestError(where, "another spelling", "the canonical JSON of what it says")

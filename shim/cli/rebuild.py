@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     Exit codes: 0 the same bytes; 1 it differs; 2 it cannot be repeated: an input is gone, or the manifest is
     not one that is understood; 3 the profile is incomplete now.
     """
+    from shim.cli.build import interrupted
     from shim.cli.build_products import Products
     from shim.cli.rebuild_report import report
 
@@ -88,6 +90,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
         raise click.UsageError(f"found no place to write to, want {want}")
     provenance.check("oci")  # what no format allows; the format itself is not known yet
     about = said.said(documented=sbom is not None)
+    signal.signal(signal.SIGTERM, interrupted)
     named = {"kernel": kernel, "stub": stub, "firmware": firmware}
     try:
         again = Again(path, {name: value for name, value in named.items() if value is not None})

@@ -106,6 +106,25 @@ def test_any_bytes_are_no_record(data: bytes) -> None:
         buildinfo.loads(data, "it")
 
 
+@given(st.integers(0, len(TEXT) - 1), st.integers(0, 255))
+def test_one_byte_of_it_is_another(place: int, byte: int) -> None:
+    altered = TEXT[:place] + bytes((byte,)) + TEXT[place + 1 :]
+    try:
+        found = buildinfo.loads(altered, "it")
+    except ManifestError:
+        return
+    assert found.written is not None
+    assert buildinfo.dumps(found.manifest, found.written) == altered
+
+
+def test_it_is_not_nested_without_end() -> None:
+    deep = (
+        b'{"kind":"tee-shim/buildinfo","manifest":' + b"[" * 900 + b"]" * 900 + b',"schema":1,"written":{}}'
+    )
+    with pytest.raises(ManifestError):
+        buildinfo.loads(deep, "it")
+
+
 @pytest.mark.parametrize("text", [TEXT + b"\n", TEXT.replace(b'"schema":1', b'"schema": 1'), TEXT[:-1]])
 def test_it_has_one_spelling(text: bytes) -> None:
     with pytest.raises(ManifestError):

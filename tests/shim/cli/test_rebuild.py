@@ -258,7 +258,7 @@ def no_image(folder: Path) -> None:
         (edited(request=["--colour"]), "--colour"),
         (edited(request=["--env"]), "found '--', want NAME=VALUE"),
         (edited(request=["--", "x"]), "cannot be built again"),
-        (edited(request=["--env", "NO_SUCH"]), "want NAME=VALUE or a name that is set"),
+        (edited(request=["--env", "NO_SUCH"]), "found 'NO_SUCH', want NAME=VALUE, as builds"),
         (edited(created=1 << 40), "want seconds since 1970"),
     ],
     ids=range(16),
