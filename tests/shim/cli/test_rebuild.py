@@ -347,3 +347,12 @@ def test_every_option_that_decides_the_tree_is_repeated(
     assert set(given) - {"--audit"} <= {*manifest.request}
     done = rebuild("image")
     assert (done.returncode, "the same bytes" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_a_damaged_database_is_said_and_leaves_packages_out(shim: Shim, tree: Path, tmp_path: Path) -> None:
+    (tree / "var/lib/dpkg/status").write_bytes(b"Package: x\n\xff\n")
+    done = shim("-o", "image", "--root", "sys", "made")
+    assert (done.returncode, "packages are not recorded: " in done.stderr) == (0, True)
+    assert recorded(tmp_path / "image").info.manifest.packages == ()
+    done = shim("-o", "other", "--root", "sys", "--sbom", "docs", "made")
+    assert (done.returncode, (tmp_path / "other").exists()) == (1, False)
