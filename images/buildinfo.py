@@ -135,7 +135,7 @@ def loads(data: bytes, where: str) -> BuildInfo:
     try:
         value: Any = json.loads(data)
     except (ValueError, RecursionError) as error:
-        want = "a manifest of shim build, what --buildinfo wrote, or the directory of an image"
+        want = "an image's directory or manifest; of an image that is one file what --buildinfo wrote"
         raise ManifestError(where, "no JSON", want) from error
     if not isinstance(value, dict) or value.get("kind") != KIND:
         return BuildInfo(manifests.loads(data, where), None)
@@ -147,7 +147,7 @@ def loads(data: bytes, where: str) -> BuildInfo:
         spelled = dumps(manifest, written)
     except ManifestError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError, ReferenceValueError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ReferenceValueError) as error:
         raise ManifestError(where, "no record of a build", "what shim build --buildinfo wrote") from error
     if spelled != data:
         raise ManifestError(where, "another spelling", "the canonical JSON of what it says")

@@ -8,7 +8,7 @@ packages, files, calls, what hardware will say; and nothing that differs is left
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from attestation.reference_values import Entry
 from images.allowed import profile_of
@@ -36,8 +36,8 @@ class FileChange:
     Attributes:
         path: In the image.
         before, after: What stands there; None for nothing.
-        what: In which ways it changed: "contents", "kind", "mode", "target", "package", "reason"; none of
-            these where it was added or removed.
+        what: In which ways it changed: "contents", "kind", "mode", "target", "package" for another owner or
+            another state of it, "reason"; none of these where it was added or removed.
     """
 
     path: str
@@ -146,8 +146,8 @@ def _files(before: Iterable[Item], after: Iterable[Item]) -> Iterator[FileChange
         one, other = old.get(path), new.get(path)
         if one is None or other is None:
             yield FileChange(path, one, other)
-        elif one != other:
-            yield FileChange(path, one, other, tuple(_ways(one, other)))
+        elif ways := tuple(_ways(one, other)):
+            yield FileChange(path, one, other, ways)
 
 
 def _ways(one: Item, other: Item) -> Iterator[str]:
@@ -159,10 +159,15 @@ def _ways(one: Item, other: Item) -> Iterator[str]:
         yield "mode"
     if one.target != other.target:
         yield "target"
-    if (one.packages, one.altered, one.built_in) != (other.packages, other.altered, other.built_in):
+    if (_whose(one), one.altered) != (_whose(other), other.altered):
         yield "package"
     if one.reason != other.reason:
         yield "reason"
+
+
+def _whose(item: Item) -> list[list[PackageVersion]]:
+    """Return what a file belongs to, at whatever version: versions are named once, with their packages."""
+    return [[replace(one, version="") for one in some] for some in (item.packages, item.built_in)]
 
 
 def _inputs(

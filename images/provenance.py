@@ -28,6 +28,7 @@ from shim.canonical import JsonValue
 
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:tee-shim:build:v1"
+FILE_URI = "urn:tee-shim:file:"
 # Rules by which files come into an image that are made for it.
 _MADE = frozenset({"shim", "scanners", "loader"})
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -126,7 +126,9 @@ def _image(image: VerifiedImage) -> JsonValue:
 
 def _build(build: Build) -> JsonValue:
     inputs: Sequence[JsonValue] = [
-        {"name": one.name, "uri": one.uri, "sha256": one.sha256} for one in build.inputs
+        {"name": one.name, "uri": one.uri, "sha256": one.sha256}
+        | ({"packages": list(one.packages)} if one.packages else {})
+        for one in build.inputs
     ]
     return {"builder": build.builder, "build_type": build.build_type, "inputs": inputs}
 

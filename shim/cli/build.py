@@ -107,7 +107,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     about = said.said(documented=sbom is not None)
     if output is None and explain is None and why_not is None:
         raise click.UsageError("found no place to write to, want -o PATH, --explain FILE or --why-not FILE")
-    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
     created = creation_time(os.environ)
     settings = RuntimeSettings(_labels(label), _user(user))
     written = Output(form, Compression(compress), level, settings, tag, boot)
@@ -158,6 +158,6 @@ def _labels(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(labels.items()))
 
 
-def _interrupted(_number: int, _frame: object) -> None:
+def interrupted(_number: int, _frame: object) -> None:
     """End a build that is told to, as the user's own interrupt does: nothing half-written stays."""
     raise KeyboardInterrupt

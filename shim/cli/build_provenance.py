@@ -85,13 +85,13 @@ def provenance_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--provenance",
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE",
-        help="Write that to a file.",
+        help="Write the provenance to a file, too.",
     )
     @click.option(
         "--key",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         metavar="FILE",
-        help="Sign it: an Ed25519 or P-256 key in PEM.",
+        help="Sign the provenance: an Ed25519 or P-256 key in PEM.",
     )
     @passphrase_options
     @functools.wraps(command)

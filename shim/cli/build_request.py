@@ -171,7 +171,12 @@ def asked_again(command: Sequence[str], where: str) -> Asked:
     try:
         with _recorded.make_context("shim build", list(command)) as context:
             asked: Asked = _recorded.invoke(context)
-            return asked
     except click.ClickException as error:
         want = "options that this version of shim build records"
         raise RequestError(f"{where}: request", error.format_message().rstrip("."), want) from error
+    for assignment in asked.options.env:
+        if "=" not in assignment:  # the builder's own variables are nobody else's business
+            raise RequestError(
+                f"{where}: request: --env", repr(assignment), "NAME=VALUE, as builds record it"
+            )
+    return asked

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from images.provenance import FILE_URI, Input
 from images.trust.result import TrustResult, VerifiedImage
 from images.trust.verdict import Verdict
 from shim.canonical import canonical_bytes
@@ -42,9 +45,18 @@ def _facts(image: VerifiedImage) -> Table:
         "version": "" if claim is None or claim.version is None else str(claim.version),
         "signed by": "\n".join(f"{key.name} sha256:{key.identifier}" for key in image.signers),
         "built by": "" if build is None else build.builder,
-        "made from": "" if build is None else "\n".join(map(str, build.inputs)),
+        "made from": "" if build is None else "\n".join(_inputs(build.inputs)),
         "attached": "\n".join(image.attached),
     }
     for name, value in rows.items():
         table.add_row(f"  {name}", escape(value or "-"))
     return table
+
+
+def _inputs(inputs: Iterable[Input]) -> Iterator[str]:
+    """Yield what an image was made from; files that were taken are many, and counted."""
+    taken = [one for one in inputs if one.uri.startswith(FILE_URI)]
+    yield from (str(one) for one in inputs if not one.uri.startswith(FILE_URI))
+    if taken:
+        packages = {name for one in taken for name in one.packages}
+        yield f"{len(taken)} files, of {len(packages)} packages (--format json has them)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,13 @@ class CannotRebuildError(click.ClickException):
     help="With -o: write the documents of the new image there, if the first build made some.",
 )
 @click.option(
+    "--vulns",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="With --sbom: OSV records; OpenVEX says what they mean for the new image; repeatable.",
+)
+@click.option(
     "--reference-values",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -66,6 +75,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     stub: Path | None,
     firmware: Path | None,
     sbom: Path | None,
+    vulns: tuple[Path, ...],
     reference_values: Path | None,
     buildinfo: Path | None,
     provenance: ProvenanceOptions,
@@ -80,6 +90,8 @@ def command(  # noqa: PLR0913  # one parameter for each option
     Exit codes: 0 the same bytes; 1 it differs; 2 it cannot be repeated: an input is gone, or the manifest is
     not one that is understood; 3 the profile is incomplete now.
     """
+    from shim.cli.build import interrupted
+    from shim.cli.build_output import records_of
     from shim.cli.build_products import Products
     from shim.cli.rebuild_report import report
 
@@ -87,14 +99,17 @@ def command(  # noqa: PLR0913  # one parameter for each option
         want = "-o PATH beside --sbom, --reference-values, --buildinfo and --builder"
         raise click.UsageError(f"found no place to write to, want {want}")
     provenance.check("oci")  # what no format allows; the format itself is not known yet
+    if vulns and sbom is None:
+        raise click.UsageError("found --vulns, want --sbom DIR beside it")
     about = said.said(documented=sbom is not None)
+    signal.signal(signal.SIGTERM, interrupted)
     named = {"kernel": kernel, "stub": stub, "firmware": firmware}
     try:
         again = Again(path, {name: value for name, value in named.items() if value is not None})
         text, same = report(again, as_json=as_json)
         if output is not None:
             products = Products(sbom, reference_values, buildinfo, provenance)
-            for line in again.write(products, Path(output), about):
+            for line in again.write(products, Path(output), about, records_of(vulns)):
                 say(line)
     except IncompleteProfileError as error:
         from shim.cli.build import incomplete
@@ -153,7 +168,7 @@ class Again:
             raise CannotRebuildError(f"{path}: cannot be built again: {text}") from error
         self._scannable = asked.scannable
 
-    def write(self, products: Products, target: Path, said: Said) -> list[str]:
+    def write(self, products: Products, target: Path, said: Said, records: Mapping[str, bytes]) -> list[str]:
         """
         Write the new image, in the format of the first or as an OCI layout, and return what is said of it.
 
@@ -176,7 +191,7 @@ class Again:
                 self.image
             )
         products.provenance.check(packed.written.form)
-        documents = None if products.sbom is None else self.build.documents(self.image, {}, said)
+        documents = None if products.sbom is None else self.build.documents(self.image, records, said)
         lines = list(products.write(self.image, packed, target, documents))
         return [*lines, *warnings(() if documents is None else documents.missing)]
 

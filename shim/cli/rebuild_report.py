@@ -50,7 +50,7 @@ def _lines(where: str, after: Made, found: Differences, *, equal: bool) -> Itera
     yield f"{where}: differs, now {digest}"
     yield from _part("packages", [f"{one.name} {_arrow(one)}" for one in found.packages])
     yield from _part("files", [_file(one) for one in found.files])
-    yield from _part("syscalls", [_call(one) for one in found.syscalls])
+    yield from _part("syscalls", [_call(one) for one in found.syscalls] or ["the same as before"])
     yield from _part("inputs", [f"{one.name} {_arrow(_short(one))}" for one in found.inputs])
     yield from _part("measurement", [f"{one.name} {_arrow(one)}" for one in found.measurements])
     yield from _part("bytes", [f"{one.name} {_arrow(one)} ({_growth(one)})" for one in found.sizes])

@@ -106,6 +106,25 @@ def test_any_bytes_are_no_record(data: bytes) -> None:
         buildinfo.loads(data, "it")
 
 
+@given(st.integers(0, len(TEXT) - 1), st.integers(0, 255))
+def test_one_byte_of_it_is_another(place: int, byte: int) -> None:
+    altered = TEXT[:place] + bytes((byte,)) + TEXT[place + 1 :]
+    try:
+        found = buildinfo.loads(altered, "it")
+    except ManifestError:
+        return
+    assert found.written is not None
+    assert buildinfo.dumps(found.manifest, found.written) == altered
+
+
+def test_it_is_not_nested_without_end() -> None:
+    deep = (
+        b'{"kind":"tee-shim/buildinfo","manifest":' + b"[" * 900 + b"]" * 900 + b',"schema":1,"written":{}}'
+    )
+    with pytest.raises(ManifestError):
+        buildinfo.loads(deep, "it")
+
+
 @pytest.mark.parametrize("text", [TEXT + b"\n", TEXT.replace(b'"schema":1', b'"schema": 1'), TEXT[:-1]])
 def test_it_has_one_spelling(text: bytes) -> None:
     with pytest.raises(ManifestError):
@@ -243,8 +262,21 @@ def test_a_package_that_was_updated_and_its_file() -> None:
     found = compared(items=tuple(items))
     assert [(one.name, one.before, one.after) for one in found["packages"]] == [("program", "1-2", "1-3")]
     (one,) = found["files"]
-    assert (one.kind, one.path, one.what) == ("changed", "/bin/program", ("contents", "package"))
+    assert (one.kind, one.path, one.what) == (
+        "changed",
+        "/bin/program",
+        ("contents", "package"),
+    )  # as installed now
     assert [str(owner) for owner in one.packages] == ["program 1-3"]
+
+
+@pytest.mark.parametrize("field", list(PackageVersion.__slots__))
+def test_no_field_of_a_package_differs_in_silence(field: str) -> None:
+    items = [
+        replace(item, packages=tuple(replace(one, **{field: "x"}) for one in item.packages))
+        for item in IMAGE.manifest.items
+    ]
+    assert compared(items=tuple(items)) != {}
 
 
 def test_files_that_came_and_went() -> None:
