@@ -26,6 +26,7 @@ COMMANDS = {
     "diff": ("shim.cli.diff", "What may this program do that it could not do before?"),
     "plan": ("shim.cli.plan", "Write the launch plan that shim-launch reads."),
     "build": ("shim.cli.build", "Make the smallest image that runs a program."),
+    "index": ("shim.cli.index", "Join the images of several platforms under one name."),
     "outdated": ("shim.cli.outdated", "Are there newer versions of what is in an image?"),
     "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),
     "sign": ("shim.cli.sign", "Sign an image: who vouches for it, how new it is, how it was made."),

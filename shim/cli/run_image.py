@@ -120,7 +120,8 @@ def _for_machine(found: Trusted, machine: str) -> Manifest:
     from images.layout.layers import platform_of
 
     layout = found.layout
-    images = [one for entry in contents_of(layout).images for one in manifests_in(entry)]
+    each = [one for entry in contents_of(layout).images for one in manifests_in(entry)]
+    images = list({one.descriptor.digest: one for one in each}.values())  # an index may name one again
     fitting = [one for one in images if platform_of(layout, one) == _PLATFORMS.get(machine)]
     if len(fitting) != 1:
         have = ", ".join(platform_of(layout, one) for one in images)
