@@ -63,6 +63,11 @@ _NOT_RECORDED = frozenset(
 )
 @click.option("--directory", multiple=True, metavar="PATH", help="Add an empty directory; repeatable.")
 @click.option("--as", "place", metavar="PATH", help="Where the program is in the image.")
+@click.option(
+    "--trim",
+    is_flag=True,
+    help="Replace functions that nothing reaches by traps: smaller, and less to misuse.",
+)
 @click.option("--compress", type=click.Choice(COMPRESSIONS), default="gzip", show_default=True)
 @click.option("--level", type=int, help="How well: 1 to 9 for gzip, 1 to 22 for zstd.")
 @click.option("--label", multiple=True, metavar="NAME=VALUE", help="Label of the OCI image; repeatable.")
@@ -97,6 +102,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     exclude: tuple[str, ...],
     directory: tuple[str, ...],
     place: str | None,
+    trim: bool,
     compress: str,
     level: int | None,
     label: tuple[str, ...],
@@ -134,6 +140,10 @@ def command(  # noqa: PLR0913  # one parameter for each option
     boot.check(form)
     if vulns and sbom is None:
         raise click.UsageError("found --vulns, want --sbom DIR beside it")
+    if trim and options.allow_incomplete:
+        raise click.UsageError(
+            "found --trim with --allow-incomplete, want one: what is reached has to be known"
+        )
     if output is None and explain is None and why_not is None:
         raise click.UsageError("found no place to write to, want -o PATH, --explain FILE or --why-not FILE")
     signal.signal(signal.SIGTERM, _interrupted)
@@ -151,7 +161,7 @@ def command(  # noqa: PLR0913  # one parameter for each option
     )
     asked = Request(origin.label, modules, assume, no_assumptions)
     try:
-        made = Build(found, origin, selection, asked, options)
+        made = Build(found, origin, selection, asked, options, trim=trim)
         inventory = None if sbom is None else made.make_scannable()
         built = made.image(arguments, created, _recorded(context))
     except IncompleteProfileError as error:
@@ -164,6 +174,8 @@ def command(  # noqa: PLR0913  # one parameter for each option
         return code
     for finding in made.files.findings:
         say(finding)
+    if made.trimming is not None:
+        say(made.trimming.summary)
     described = None if inventory is None else made.documents(built, inventory, records_of(vulns))
     for line in written.write(built, Path(output)):
         click.echo(line)
