@@ -6,7 +6,8 @@ APT_PACKAGES := gcc libc6-dev make musl-tools libsodium-dev python3-venv python3
 # A machine, firmware, a TPM, runtimes of containers, a model checker and a database of its own for
 # what this one may lack; without them tests are skipped.
 GUEST_PACKAGES := busybox-static qemu-system-x86 linux-image-cloud-amd64 cpio swtpm swtpm-tools tpm2-tools ovmf systemd-boot-efi runc umoci \
-	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils spin postgresql
+	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils spin postgresql \
+	buildah podman crun
 # A peer of images.
 BENCH_PACKAGES := mmdebstrap
 NATIVE := $(wildcard native/*.c native/*.h native/*.py native/*.cdef native/Makefile)

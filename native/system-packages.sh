@@ -19,7 +19,7 @@ have() {
 	musl-tools) command -v musl-gcc >/dev/null ;;
 	python3-venv) "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ;;
 	python3-dev) test -e "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ;;
-	cpio | swtpm | runc | umoci | skopeo | spin) command -v "$1" >/dev/null ;;
+	cpio | swtpm | runc | umoci | skopeo | spin | buildah | podman | crun | mmdebstrap) command -v "$1" >/dev/null ;;
 	postgresql) for program in /usr/lib/postgresql/*/bin/initdb; do test -x "$program"; done ;;
 	libarchive-tools) command -v bsdtar >/dev/null ;;
 	gdisk) command -v sgdisk >/dev/null ;;

@@ -19,7 +19,8 @@ from attestation.channel.session import Patience, Session as Conversation, Terms
 from attestation.endorsements import Endorsements
 from attestation.errors import AppraisalError, AttestationError
 from attestation.relying_party.ledger import Session, Writing
-from attestation.relying_party.party import RelyingParty, identity
+from attestation.relying_party.party import RelyingParty
+from attestation.relying_party.requirement import identity
 from attestation.relying_party.submission import Refusal
 from attestation.result import AttestationResult
 from attestation.verdict import Verdict
@@ -57,7 +58,7 @@ class LedgerReleases:
     Args:
         party: The instance.
         resource: The name of the secret.
-        policy: Digest of the policy that the guest is appraised by, from `party.identity`.
+        policy: Digest of the policy that the guest is appraised by, from `requirement.identity`.
         peer: Who is connected, for the record.
         clock: Returns the time, with its time zone.
     """

@@ -180,7 +180,7 @@ def _check_belonging(layout: Layout, contents: Contents) -> None:
             found = f"{one.artifact_type}, which belongs to {subject.digest}"
             raise LayoutError(where, found, "only what belongs to an image in it", _SOURCE)
     for signature in contents.signatures:
-        if signed_digest(signature) not in named:
+        if signed_digest(signature) not in known:
             raise LayoutError(
                 where, "a signature of no image in it", "only signatures of its images", _SOURCE
             )

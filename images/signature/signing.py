@@ -14,7 +14,7 @@ from images.layout.artifact import Artifact, Part
 from images.layout.contents import Contents
 from images.layout.descriptor import Descriptor
 from images.layout.files import INDEX_FILE, LAYOUT_FILE
-from images.layout.graph import Index, Layout, Manifest, parse, pruned
+from images.layout.graph import Index, Layout, Manifest, manifests_in, parse, pruned
 from images.signature import bundle, dsse, simple_signing, statement
 from images.signature.keys import PrivateKey
 from images.signature.simple_signing import Claim
@@ -111,6 +111,8 @@ def signed(layout: Layout, signing: Signing) -> Layout:
     """
     Return a layout whose images are signed, in the spelling that leaves no byte open.
 
+    Of an index every image inside is signed as well: registries give them out alone.
+
     Signatures of other keys stay if they are of the same contents; those that were of other contents are
     gone, and so is an earlier one of the same key.
 
@@ -123,7 +125,7 @@ def signed(layout: Layout, signing: Signing) -> Layout:
     found = layout_contents.contents_of(layout)
     found = replace(found, others=layout_contents.marked(found))
     digest = layout_contents.digest_of(layout, found)
-    artifacts = [_signatures(layout, found, image, digest, signing) for image in found.images]
+    artifacts = [_signatures(layout, found, one, digest, signing) for one in _signable(found)]
     files = dict(layout.files)
     for artifact in artifacts:
         files |= artifact.files()
@@ -186,6 +188,12 @@ def shown_of(predicate_type: str | None) -> tuple[tuple[str, str], ...]:
         ("dev.sigstore.bundle.content", "dsse-envelope"),
         ("dev.sigstore.bundle.predicateType", predicate_type),
     )
+
+
+def _signable(found: Contents) -> list[Manifest | Index]:
+    """Return the images and those inside of indexes, each once."""
+    each = {one.descriptor.digest: one for image in found.images for one in (image, *manifests_in(image))}
+    return list(each.values())
 
 
 def _signatures(

@@ -219,6 +219,12 @@ class Exploration:
         """Return how many runs there are."""
         return int(self._native.run_count)
 
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Yield where each run begins and ends."""
+        for number in range(self.count()):
+            head = self._native.runs[number]
+            yield int(head.start), int(head.end)
+
     def run(self, number: int) -> Run:
         """Return a run that has been followed to its end."""
         run = self._made.get(number)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from shim.analysis.assumptions import DECLARED_MODULES, NO_ENGINES, NO_MODULES, Assumption
 from shim.analysis.questions import Questions
 from shim.analysis.reach import Reach
-from shim.analysis.roots import add_image
+from shim.analysis.roots import add_image, resolvers_of
 from shim.elf.openable import NSSWITCH
 from shim.elf.process import Module, Process
 
@@ -61,6 +61,7 @@ class Modules:
             for name, address in exports.items():
                 self._exports.setdefault(name, []).append(address)
         self.assumed: set[Assumption] = set()
+        self.looks_up_computed = False
 
     @property
     def idle(self) -> tuple[Module, ...]:
@@ -128,8 +129,11 @@ class Modules:
         return raw.decode("ascii") if raw.isascii() else ""
 
     def _open(self, module: Module) -> None:
-        for image in (module.image, *module.brings):
+        opened = (module.image, *module.brings)
+        for image in opened:
             add_image(self._reach, self._process.memory, image)
+        for resolver in resolvers_of(self._process.memory, opened):
+            self._reach.root(resolver, "IRELATIVE resolver")
         for name, address in module.exports.items():
             if not self._process.memory.executable(address):
                 continue
@@ -164,6 +168,7 @@ class Modules:
                     self._unknown.add(site.last)
                     self.assumed.add(DECLARED_MODULES)
                     self._opens_computed |= entry in openers
+                    self.looks_up_computed |= entry in finders
                     continue
                 for name in names if entry in finders else ():
                     for address in self._exports.get(name, ()):

@@ -9,7 +9,7 @@ continues behind the call only once the callee is seen to return, so code after 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from shim.analysis.architecture import Architecture, Surroundings
 from shim.analysis.explore import Exploration, Function, Owners, Runs
@@ -112,9 +112,18 @@ class Reach:
         self.root_objects.setdefault(extent.start, why)
         self._touch(extent)
 
+    def root_object(self, address: int, why: str) -> None:
+        """Declare that the pointers in the object at `address` are used from the start."""
+        for extent in self._objects.reachable_from(address):
+            self.root_data(extent, why)
+
     def run(self) -> None:
         """Follow everything that the roots can reach."""
         self._exploration.go()
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of every reachable run, in no order; some overlap."""
+        return self._exploration.spans()
 
     def containing(self, address: int) -> Run | None:
         """Return a reachable run with an instruction at `address`, or around it; None where there is none."""

@@ -6,6 +6,8 @@ Its entries, and the tables of functions that the loader and the C library walk.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from shim.analysis.functions import Functions
 from shim.analysis.reach import Reach
 from shim.elf.image import ElfImage
@@ -28,13 +30,19 @@ def add_roots(reach: Reach, process: Process, functions: Functions) -> None:
             reach.root(address, "called by the loader")
     for image in process.started:
         add_image(reach, process.memory, image)
-    started = {image.path for image in process.started}
-    for slot, resolver in process.memory.relocations.resolvers.items():
-        holder = process.memory.image(slot)
-        if holder is not None and holder.path in started:
-            reach.root(resolver, "IRELATIVE resolver")
+    for resolver in resolvers_of(process.memory, process.started):
+        reach.root(resolver, "IRELATIVE resolver")
     for function in functions.go:
         reach.root(function.start, GO_ROOT)
+
+
+def resolvers_of(memory: Memory, images: Iterable[ElfImage]) -> Iterator[int]:
+    """Yield what the loader calls to bind the indirect functions that these images use."""
+    paths = {image.path for image in images}
+    for slot, resolver in memory.relocations.resolvers.items():
+        holder = memory.image(slot)
+        if holder is not None and holder.path in paths:
+            yield resolver
 
 
 def add_image(reach: Reach, memory: Memory, image: ElfImage) -> None:

@@ -104,6 +104,10 @@ def command(  # noqa: PLR0913  # one parameter for each option
     provenance.check(form)
     if vulns and sbom is None:
         raise click.UsageError("found --vulns, want --sbom DIR beside it")
+    if asked.trim and asked.options.allow_incomplete:
+        raise click.UsageError(
+            "found --trim with --allow-incomplete, want one: what is reached has to be known"
+        )
     about = said.said(documented=sbom is not None)
     if output is None and explain is None and why_not is None:
         raise click.UsageError("found no place to write to, want -o PATH, --explain FILE or --why-not FILE")
@@ -125,6 +129,8 @@ def command(  # noqa: PLR0913  # one parameter for each option
         return code
     for finding in made.findings:
         say(finding)
+    if made.trimming is not None:
+        say(made.trimming.summary)
     documents = None if sbom is None else made.documents(built, records_of(vulns), about)
     for line in products.write(built, written.packed(built), Path(output), documents):
         click.echo(line)

@@ -33,6 +33,7 @@ class Asked:
     exclude: tuple[str, ...]
     directory: tuple[str, ...]
     place: str | None
+    trim: bool
     root: str
     modules: tuple[str, ...]
     assume: tuple[str, ...]
@@ -78,6 +79,7 @@ class Asked:
             self.options,
             guest_of(self.machine, kernel),
             appendable=self.appended == "allow",
+            trim=self.trim,
             scannable=self.scannable,
         )
 
@@ -102,6 +104,11 @@ def content_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--directory", multiple=True, metavar="PATH", help="Add an empty directory; repeatable.")
     @click.option("--as", "place", metavar="PATH", help="Where the program is in the image.")
+    @click.option(
+        "--trim",
+        is_flag=True,
+        help="Replace functions that nothing reaches by traps: smaller, and less to misuse.",
+    )
     @appended_option
     @machine_options
     @derivation_options

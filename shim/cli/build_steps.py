@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from images.packages.package import Inventory
     from images.records import Documented, Said
     from images.tree import Entry
+    from images.trim import Trimming
     from shim.cli.build_guest import Guest
     from shim.cli.build_inputs import Origin, Program
     from shim.profile.footprint import Footprint
@@ -39,6 +40,7 @@ class Build:
         guest: Guest,
         *,
         appendable: bool = False,
+        trim: bool = False,
         scannable: bool = False,
     ) -> None:
         self._program = program
@@ -48,21 +50,22 @@ class Build:
         self._appendable = appendable
         self._request = request
         self.guest = guest
-        self.profile, self.footprint = self._analysed(request)
+        self.profile, self.footprint = self._analysed(request, trim=trim)
         self.files: FileSet = self._files()
+        self._entries: tuple[Entry, ...] = tuple(self.files.entries)
+        self.trimming: Trimming | None = self._trimmed() if trim else None
         self.unowned = ""
         self.inventory = self._inventory(scannable=scannable)
-        self._entries: tuple[Entry, ...] = tuple(self.files.entries)
         if scannable:
             self._make_scannable()
 
-    def _analysed(self, request: Request) -> tuple[Profile, Footprint]:
+    def _analysed(self, request: Request, *, trim: bool) -> tuple[Profile, Footprint]:
         from shim.cli.profile_cache import cached_footprint, default_directory
 
         data, place, source = self._program.data, self._program.place, self._origin.source
         cache = default_directory(os.environ)
         with stages_of(place) as stage:
-            return cached_footprint(data, place, cache, request, lambda: source, stage=stage)
+            return cached_footprint(data, place, cache, request, lambda: source, stage=stage, trim=trim)
 
     def _files(self) -> FileSet:
         from images.closure import file_set
@@ -73,6 +76,13 @@ class Build:
             self._program.data, self.profile, self.footprint, self._origin.source, here, self._selection
         )
 
+    def _trimmed(self) -> Trimming:
+        from images.trim import Trimming
+
+        trimming = Trimming(self._entries, self.footprint, self.profile)
+        self._entries = trimming.entries
+        return trimming
+
     def _inventory(self, *, scannable: bool) -> Inventory | None:
         """Return whose the files are; where that cannot be told and nobody asks, `unowned` says why."""
         import shim
@@ -80,7 +90,7 @@ class Build:
         from images.records import owners_of
 
         try:
-            return owners_of(self.files.entries, self._origin.source, shim.__version__)
+            return owners_of(self._entries, self._origin.source, shim.__version__)
         except PackageError as error:
             if scannable:
                 raise
@@ -112,6 +122,7 @@ class Build:
             Input("profile", sha256_hex(dumps(profile)), f"{len(profile.objects)} objects"),
             Input("source", self._origin.digest, "an OCI image" if self._origin.digest else "a directory"),
             Input("launcher", sha256_hex(launcher.data), launcher.name),
+            *(() if self.trimming is None else self.trimming.inputs),
         )
         making = Making(
             self._program.place,
@@ -148,6 +159,7 @@ class Build:
                 files=self._origin.source,
                 modules=self._request.modules,
             )
+            path = path if self.trimming is None else self.trimming.execute_path(path)
         if self.inventory is None:
             raise ValueError("documents of a build that is not scannable")
         return documented(built, self.inventory, shim.__version__, records, path, said)
@@ -166,7 +178,11 @@ class Build:
         from shim.launch.layout import layout_of
         from shim.launch.plan_codec import encode
 
-        options = self._options
+        options, data = self._options, self._program.data
+        read: Callable[[str], bytes | None] = self._origin.source.read
+        if self.trimming is not None:
+            profile, data = self.trimming.profile(profile), self.trimming.data(data)
+            read = self.trimming.reading(read)
         plan = compose(
             profile,
             self._program.place,
@@ -174,9 +190,7 @@ class Build:
             self._selection.environment,
             on_violation=answer_of(options.on_violation, no_events=options.no_events),
             allow_incomplete=options.allow_incomplete,
-            layout=layout_of(
-                profile, parse_elf(self._program.data, self._program.place), self._origin.source.read
-            ),
+            layout=layout_of(profile, parse_elf(data, self._program.place), read),
             pin=not options.no_pin,
             phases=not options.no_phases,
             require=options.require,

@@ -123,7 +123,8 @@ def _chosen(layout: Layout, machine: str | None) -> Manifest:
     from images.layout.graph import manifests_in
     from images.layout.layers import platform_of
 
-    images = [one for entry in contents_of(layout).images for one in manifests_in(entry)]
+    each = [one for entry in contents_of(layout).images for one in manifests_in(entry)]
+    images = list({one.descriptor.digest: one for one in each}.values())  # an index may name one again
     fitting = [
         one for one in images if machine is None or platform_of(layout, one) == _PLATFORMS.get(machine)
     ]

@@ -27,6 +27,7 @@ COMMANDS = {
     "plan": ("shim.cli.plan", "Write the launch plan that shim-launch reads."),
     "build": ("shim.cli.build", "Make the smallest image that runs a program."),
     "rebuild": ("shim.cli.rebuild", "Repeat a build from what it recorded: what differs?"),
+    "index": ("shim.cli.index", "Join the images of several platforms under one name."),
     "outdated": ("shim.cli.outdated", "Are there newer versions of what is in an image?"),
     "run": ("shim.cli.run", "Appraise this machine, then run a program under its profile."),
     "boot": ("shim.cli.boot", "Boot an image in a machine, appraise it, run its program."),

@@ -13,6 +13,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from shim.canonical import sha256_hex
@@ -67,7 +68,7 @@ def cached_profile(
     return profile
 
 
-def cached_footprint(
+def cached_footprint(  # noqa: PLR0913  # what an analysis depends on, and where it is kept
     data: bytes,
     path: str,
     directory: Path | None,
@@ -75,6 +76,7 @@ def cached_footprint(
     sources: Callable[[], FileSource],
     *,
     stage: Callable[[str], None] = in_silence,
+    trim: bool = False,
 ) -> tuple[Profile, Footprint]:
     """
     Return the profile and the footprint of a program; as `cached_profile`, kept apart from it.
@@ -86,6 +88,7 @@ def cached_footprint(
         request: What else to derive from; `request.root` only names the files.
         sources: Makes the files that the loader sees.
         stage: Told what is being done, if they are not there.
+        trim: Whether the footprint shall say what nothing reaches.
 
     Raises:
         BinaryError: as `derive`.
@@ -93,7 +96,8 @@ def cached_footprint(
     digest = sha256_hex(data)
     entry = None
     if directory is not None:
-        entry = directory / f"{digest}-{_place(path, request)}-{fingerprint()}.files.json"
+        kind = "trim" if trim else "files"
+        entry = directory / f"{digest}-{_place(path, request)}-{fingerprint()}.{kind}.json"
         known = _read(entry, digest, sources())
         if known is not None:
             with contextlib.suppress(ShimError):
@@ -104,6 +108,11 @@ def cached_footprint(
 
     stage("which files it uses")
     found = footprint(derived.program, derived.remaining)
+    if trim:
+        from shim.analysis.unreachable import unreachable
+
+        stage("what nothing reaches")
+        found = replace(found, unreachable=unreachable(derived.program))
     if entry is not None:
         _write(entry, files.seen(), dumps(derived.profile) + b"\n" + footprint_bytes(found))
     return derived.profile, found

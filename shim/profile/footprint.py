@@ -100,6 +100,22 @@ class LiveFunction:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreachable:
+    """
+    Functions of an object that nothing reaches.
+
+    Attributes:
+        object: Its path, as the loader found it.
+        sha256: Of the file.
+        places: (offset in the file, bytes) of each stretch of them, in order, none touching the next.
+    """
+
+    object: str
+    sha256: str
+    places: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Footprint:
     """
     What the code of a process shows of the files that it uses.
@@ -111,6 +127,7 @@ class Footprint:
         functions: What can run and has a name, sorted.
         go: Whether Go made the program.
         findings: What a user should know about the choice of libraries, one line each.
+        unreachable: What nothing reaches, if that was asked for.
     """
 
     origins: tuple[Origin, ...]
@@ -119,6 +136,7 @@ class Footprint:
     functions: tuple[LiveFunction, ...]
     go: bool
     findings: tuple[str, ...]
+    unreachable: tuple[Unreachable, ...] = ()
 
 
 def dumps(footprint: Footprint) -> bytes:
@@ -130,6 +148,9 @@ def dumps(footprint: Footprint) -> bytes:
         "functions": [[one.object, one.name, *one.by] for one in footprint.functions],
         "go": footprint.go,
         "findings": list(footprint.findings),
+        "unreachable": [
+            [one.object, one.sha256, [list(place) for place in one.places]] for one in footprint.unreachable
+        ],
     }
     return canonical_bytes(rows)
 
@@ -150,6 +171,10 @@ def loads(data: bytes, where: str) -> Footprint:
             tuple(LiveFunction(path, name, tuple(by)) for path, name, *by in value["functions"]),
             bool(value["go"]),
             tuple(value["findings"]),
+            tuple(
+                Unreachable(path, digest, tuple((offset, size) for offset, size in places))
+                for path, digest, places in value["unreachable"]
+            ),
         )
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ProfileError(where, "no footprint", "the JSON of one") from error

@@ -162,7 +162,11 @@ def _images(rows: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str, bo
     for name, row in rows.items():
         own = row["of that the shim's"]
         yield f"image of {name}, above its files", f"{own} KB", "at most 200 KB", own <= 200
-    for name, column, most in (("hello, musl", "KB", 250), ("redis", "zstd KB", 5000)):
+    for name, column, most in (
+        ("hello, musl", "KB", 250),
+        ("redis", "zstd KB", 5000),
+        ("redis", "trimmed zstd KB", 5000),
+    ):
         if name in rows:
             size = rows[name][column]
             yield f"image of {name}, {column}", f"{size} KB", f"under {most} KB", size < most
