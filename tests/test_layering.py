@@ -52,6 +52,7 @@ ONLY_IN = {
         "shim.cli.boot_machine",
         "shim.cli.boot_party",
         "shim.cli.boot_run",
+        "shim.cli.boot_tpm",
         "shim.cli.boot_wires",
         "attestation.relying_party.server",
         "attestation.relying_party.channel_server",
