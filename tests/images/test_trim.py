@@ -11,9 +11,9 @@ from images.content import Content
 from images.errors import ImageSpecError
 from images.tree import Entry, Reason
 from images.trim import TRAP, Trimming
-from shim.errors import IncompleteProfileError
+from shim.errors import IncompleteProfileError, ProfileError
 from shim.profile.execute_path import ExecutePath, ObjectFunctions
-from shim.profile.footprint import Footprint, Mapped, Unreachable
+from shim.profile.footprint import Footprint, Mapped, Unreachable, dumps, loads
 from shim.profile.profile import AnalysedObject, Phase, Profile, UnresolvedSite
 from tests.images.trees import file
 
@@ -121,3 +121,10 @@ def test_an_incomplete_profile_is_refused() -> None:
 def test_another_architecture_is_refused() -> None:
     with pytest.raises(ImageSpecError, match="a program for aarch64"):
         Trimming((mapped(),), footprint(), profile(arch="aarch64"))
+
+
+def test_what_nothing_reaches_is_kept_with_a_footprint() -> None:
+    found = footprint(Unreachable("/p", DIGEST, PLACES), Unreachable("/q", DIGEST, ()))
+    assert loads(dumps(found), "it") == found
+    with pytest.raises(ProfileError):
+        loads(dumps(found).replace(b"[10,5]", b"[10,5,6]"), "it")
