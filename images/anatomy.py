@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from images.errors import ManifestError
+from images.file_table import Item
 from images.layers import Layers
-from images.manifest import Item, Manifest, loads
+from images.manifest import Manifest, loads
 from images.packages.errors import PackageError
 from images.packages.inventory import inventory, shim_package
 from images.packages.package import ImageFile

@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields, replace
 from attestation.reference_values import Entry
 from images.allowed import profile_of
 from images.buildinfo import Written
-from images.manifest import Item, Manifest, dumps
+from images.file_table import Item
+from images.manifest import Manifest, dumps
 from images.ownership import PackageVersion
 from shim.profile.diff import SyscallChange, diff
 from shim.profile.profile import Profile

@@ -9,50 +9,20 @@ beside them, not here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from images.allowed import phases_of, phases_value
 from images.errors import ManifestError
+from images.file_table import Item, number, read_table, table, text
 from images.ownership import Ownership, PackageVersion
-from images.tree import Kind, Reason, Tree
+from images.tree import Reason, Tree
 from shim.canonical import JsonValue, canonical_bytes
 from shim.errors import ShimError
 from shim.profile.profile import Phase
 
 SCHEMA_VERSION = 2
 MAX_BYTES = 256 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """
-    One entry of the image.
-
-    Attributes:
-        path: Absolute.
-        kind: File, directory or link.
-        mode: Permissions.
-        size: In bytes; 0 but for files.
-        sha256: Of a file, else "".
-        target: Of a link, else "".
-        reason: Why it is there.
-        packages: What it belongs to.
-        altered: Whether it differs from what they installed.
-        built_in: Packages whose code is in it, by its own account.
-    """
-
-    path: str
-    kind: Kind
-    mode: int
-    size: int
-    sha256: str
-    target: str
-    reason: Reason
-    packages: tuple[PackageVersion, ...] = ()
-    altered: bool = False
-    built_in: tuple[PackageVersion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +106,8 @@ def dumps(manifest: Manifest) -> bytes:
     """
     Return the canonical JSON of a manifest, UTF-8, without a final newline.
 
-    Files name their reason and their packages by numbers in the lists of all: many have the same.
+    Files name their reason and their packages by numbers in the lists of all: many have the same; see
+    `images.file_table`.
     """
     reasons = sorted({item.reason for item in manifest.items})
     numbers = {reason: number for number, reason in enumerate(reasons)}
@@ -158,24 +129,13 @@ def dumps(manifest: Manifest) -> bytes:
             "tool_version": manifest.tool_version,
             "reasons": [{"rule": one.rule, "by": one.by, "detail": one.detail} for one in reasons],
             "packages": [_package(one) for one in packages],
-            "files": [_item(item, numbers[item.reason], packages) for item in manifest.items],
+            "files": table(manifest.items, numbers, packages),
         }
     )
 
 
 def _package(package: PackageVersion) -> JsonValue:
     return {name: value for name, value in asdict(package).items() if value}
-
-
-def _item(item: Item, reason: int, packages: Mapping[PackageVersion, int]) -> JsonValue:
-    row: dict[str, JsonValue] = {"path": item.path, "kind": str(item.kind), "reason": reason}
-    if item.kind is Kind.SYMLINK:
-        return row | {"target": item.target}
-    row["mode"] = f"{item.mode:04o}"
-    row |= {"packages": [packages[one] for one in item.packages]} if item.packages else {}
-    row |= {"built_in": [packages[one] for one in item.built_in]} if item.built_in else {}
-    row |= {"altered": True} if item.altered else {}
-    return row | ({"size": item.size, "sha256": item.sha256} if item.kind is Kind.FILE else {})
 
 
 def loads(data: bytes, where: str) -> Manifest:
@@ -197,16 +157,16 @@ def loads(data: bytes, where: str) -> Manifest:
         )
         manifest = Manifest(
             program,
-            tuple(map(_text, value["arguments"])),
+            tuple(map(text, value["arguments"])),
             given,
-            tuple(map(_text, value["request"])),
+            tuple(map(text, value["request"])),
             tuple(Input(*_texts(one, "name", "sha256", "detail")) for one in value["inputs"]),
             arch,
             phases_of(value["phases"], arch),
             plan,
-            _number(value["created"]),
+            number(value["created"]),
             tool_version,
-            tuple(_read_item(row, reasons, packages) for row in value["files"]),
+            read_table(value["files"], reasons, packages),
         )
         canonical = dumps(manifest)
     except ManifestError:
@@ -231,37 +191,9 @@ def check_schema(found: object, known: int, where: str) -> None:
         raise ManifestError(f"{where}: schema", repr(found)[:90], f"{known}: build the image again")
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
-
-
 def _texts(row: dict[str, object], *names: str) -> list[str]:
-    return [_text(row[name]) for name in names]
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError(value)
-    return value
+    return [text(row[name]) for name in names]
 
 
 def _read_package(row: dict[str, Any]) -> PackageVersion:
-    return PackageVersion(**{name: _text(value) for name, value in row.items()})
-
-
-def _read_item(row: dict[str, Any], reasons: list[Reason], packages: list[PackageVersion]) -> Item:
-    kind = Kind(row["kind"])
-    return Item(
-        _text(row["path"]),
-        kind,
-        0o777 if kind is Kind.SYMLINK else int(row["mode"], 8),
-        _number(row["size"]) if kind is Kind.FILE else 0,
-        _text(row["sha256"]) if kind is Kind.FILE else "",
-        _text(row["target"]) if kind is Kind.SYMLINK else "",
-        reasons[_number(row["reason"])],
-        tuple(packages[_number(one)] for one in row.get("packages", ())),
-        row.get("altered", False) is True,
-        tuple(packages[_number(one)] for one in row.get("built_in", ())),
-    )
+    return PackageVersion(**{name: text(value) for name, value in row.items()})

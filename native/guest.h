@@ -58,6 +58,7 @@ struct guest_evidence {
 			struct guest_fault *fault);
 	void *activator;
 };
+_Static_assert(sizeof(struct guest_evidence) == 64, "tests/native/test_tsm.py");
 
 /* All functions return 0, or -1 with FAULT filled, the state ENDED and nothing
  * secret left in GUEST.  Out of their order they fail as well. */

@@ -12,7 +12,8 @@ from shim.errors import one_line
 if TYPE_CHECKING:
     from images.buildinfo import Written
     from images.differences import Differences, FileChange
-    from images.manifest import Item, Manifest
+    from images.file_table import Item
+    from images.manifest import Manifest
     from shim.cli.rebuild import Again
     from shim.profile.diff import SyscallChange
 

@@ -13,6 +13,11 @@ from images.manifest import dumps, loads
 from tests.images.test_formats import image
 
 TEXT = dumps(image().manifest)
+_GROUPS = json.loads(TEXT)["files"]
+PROGRAM = next(
+    f"files.{number}" for number, one in enumerate(_GROUPS) if "program" in one["folders"].get("/bin", {})
+)
+LINK = next(f"files.{number}" for number, one in enumerate(_GROUPS) if one["kind"] == "symlink")
 
 
 def test_reading_gives_back_what_was_written() -> None:
@@ -54,9 +59,24 @@ def changed(change: str, value: object) -> bytes:
         ("files.0.kind", "device"),
         ("files.0.reason", 999),
         ("files.0.reason", "x"),
-        ("files.0.path", KeyError),
+        ("files.0.folders", KeyError),
+        ("files.0.folders", []),
         ("files.0.extra", 1),
-        ("files.1.mode", "rw"),
+        ("files.0.mode", "rw"),
+        (f"{PROGRAM}.folders./bin.program", [1]),
+        (f"{PROGRAM}.folders./bin.program", [1, ""]),
+        (f"{PROGRAM}.folders./bin.program", [1, "A" * 42 + "B"]),
+        (f"{PROGRAM}.folders./bin.program", [1, "00" * 32]),
+        (f"{PROGRAM}.folders./bin.program", [-1, "A" * 43]),
+        (f"{PROGRAM}.folders./bin.program", [1, 2]),
+        (f"{PROGRAM}.folders./bin.program", "target"),
+        (f"{PROGRAM}.folders./bin.program", None),
+        (f"{PROGRAM}.folders./bin.a/b", [1, "A" * 43]),
+        (f"{PROGRAM}.folders./bin/", {"x": [1, "A" * 43]}),
+        (f"{PROGRAM}.packages", [999]),
+        (f"{PROGRAM}.kind", "symlink"),
+        (f"{LINK}.folders", {"/etc": {"link": None}}),
+        (f"{LINK}.mode", "0777"),
         ("inputs", 7),
         ("reasons.0.rule", KeyError),
         ("created", "now"),

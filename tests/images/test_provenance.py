@@ -14,7 +14,8 @@ from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 
 from images import provenance
 from images.buildinfo import BootInput, Written
-from images.manifest import Item, loads
+from images.file_table import Item
+from images.manifest import loads
 from images.ownership import PackageVersion
 from images.provenance import Build, Input
 from images.signature import statement

@@ -25,7 +25,7 @@ class Evidence(ctypes.Structure):
         (f"{name}{suffix}", kind)
         for name in ("evidence", "event_log", "endorsements")
         for suffix, kind in (("", ctypes.c_void_p), ("_size", ctypes.c_size_t))
-    ]
+    ] + [("activate", ctypes.c_void_p), ("activator", ctypes.c_void_p)]
 
 
 class Fault(ctypes.Structure):
