@@ -15,7 +15,7 @@ from images.tar import tar_bytes
 from images.tree import Entry, Reason
 from tests.images.test_layers import folder, layer, member, symlink
 
-MAKING = Making("/bin/a", ("a",), ("--env", "A"), (), 0, "0.1.0", "x86_64")
+MAKING = Making("/bin/a", ("a",), "a", ("--env", "A"), (), 0, "0.1.0", "x86_64")
 FROM = Reason("program", "", "")
 
 

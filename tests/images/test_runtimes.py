@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,7 +85,9 @@ def layouts(tmp_path_factory: pytest.TempPathFactory, compile_c: Compile) -> dic
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Options for a storage of images of its own, without the kernel's file systems."""
     place = tmp_path_factory.mktemp("storage")
-    yield ["--root", f"{place}/store", "--runroot", f"{place}/run", "--storage-driver", "vfs"]
+    # podman takes no path of more than 50 characters there.
+    with tempfile.TemporaryDirectory(prefix="run-", dir="/tmp") as running:
+        yield ["--root", f"{place}/store", "--runroot", running, "--storage-driver", "vfs"]
     shutil.rmtree(place, ignore_errors=True)
 
 
