@@ -298,7 +298,9 @@ def test_a_connection_that_broke_is_made_anew(postgresql: str, connect: Connect)
     own = ledger(connect())
     assert spend(own, b"a")
     with psycopg.connect(postgresql, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        )
     assert spend(own, b"b")  # it shows before it is used
     assert not spend(own, b"a")
 
@@ -306,7 +308,7 @@ def test_a_connection_that_broke_is_made_anew(postgresql: str, connect: Connect)
         writing.spend(b"c", 1000)
         with psycopg.connect(postgresql, autocommit=True) as other:
             other.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             )
         writing.spend(b"d", 1000)
 
