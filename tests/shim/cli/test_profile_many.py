@@ -31,7 +31,7 @@ def shim(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def made(programs: list[str], directory: str, form: str = "json") -> list[Job]:
-    return jobs(programs, directory, form, Request(), None, why=False)
+    return jobs(programs, Job("", directory, form, False, Request(), None))
 
 
 def answer(job: Job) -> Outcome:
