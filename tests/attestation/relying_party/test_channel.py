@@ -24,8 +24,9 @@ from attestation.relying_party.channel_server import ChannelServer
 from attestation.relying_party.database import Database
 from attestation.relying_party.errors import UnavailableError, UnknownResourceError
 from attestation.relying_party.metrics import Metrics
-from attestation.relying_party.party import RelyingParty, identity
+from attestation.relying_party.party import RelyingParty
 from attestation.relying_party.rate import RateLimit
+from attestation.relying_party.requirement import identity
 from attestation.relying_party.server import ListenError
 from attestation.relying_party.sqlite import Sqlite
 from tests.fakes import relying_party as fakes
