@@ -27,7 +27,7 @@ demo: $(VENV)/.ready $(VENV)/.guest ## set everything up and run the main job on
 
 test: $(VENV)/.ready $(VENV)/.guest ## set everything up and run all tests (T=path K=pattern: fail fast)
 	$(BIN)/python -m pytest $(T) $(if $(K),-x -k "$(K)",-n 2 --dist loadfile)
-	$(if $(K),,$(BIN)/python -O -W ignore -m pytest -q -p no:cacheprovider -W ignore::pytest.PytestConfigWarning tests/attestation)
+	$(if $(K),,PYTHONOPTIMIZE=1 $(BIN)/python -W ignore -m pytest -q -n 2 --dist loadfile -p no:cacheprovider -W ignore::pytest.PytestConfigWarning tests/attestation)
 
 check: lint types test ## lint, types and tests: what must hold before a commit
 
