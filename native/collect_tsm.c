@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "collect.h"
+#include "file.h"
 #include "sys.h"
 #include "uapi.h"
 
@@ -53,23 +54,12 @@ static int passes(long error)
 	       error == INTERRUPTED;
 }
 
-/* Returns the size, or -errno. */
+/* Returns the size, less than ROOM, or -errno. */
 static long read_once(const char *path, uint8_t *bytes, size_t room)
 {
-	long fd = sys_open(path, 02000000 /* O_RDONLY | O_CLOEXEC */);
-	size_t size = 0;
-	long got;
+	long got = file_read(path, bytes, room);
 
-	if (fd < 0)
-		return fd;
-	do {
-		got = sys_read((int)fd, bytes + size, room - size);
-		size += got > 0 ? (size_t)got : 0;
-	} while (got > 0 && size < room);
-	sys_close((int)fd);
-	if (got >= 0 && size == room)
-		return TOO_LARGE;
-	return got < 0 ? got : (long)size;
+	return got == (long)room ? TOO_LARGE : got;
 }
 
 /* Returns the size, less than ROOM, or -1 with the fault filled. */

@@ -1,9 +1,7 @@
 /* A file of the kernel's in room that has an end. */
 #include "event_log.h"
 
-#include "sys.h"
-
-enum { READ_ONLY_CLOEXEC = 02000000 };
+#include "file.h"
 
 static int failed(struct guest_fault *fault, long error)
 {
@@ -19,22 +17,13 @@ static int failed(struct guest_fault *fault, long error)
 int event_log_read(const char *path, uint8_t room[EVENT_LOG_ROOM],
 		   size_t *size, struct guest_fault *fault)
 {
-	long fd = sys_open(path, READ_ONLY_CLOEXEC);
-	long got = 1;
-
-	*size = 0;
-	if (fd < 0)
-		return failed(fault, fd);
 	/* One event at least comes with each read: fs/seq_file.c, v6.1. */
-	while (got > 0 && *size < EVENT_LOG_ROOM) {
-		got = sys_read((int)fd, room + *size, EVENT_LOG_ROOM - *size);
-		if (got > 0)
-			*size += (size_t)got;
-	}
-	sys_close((int)fd);
+	long got = file_read(path, room, EVENT_LOG_ROOM);
+
+	*size = got < 0 ? 0 : (size_t)got;
 	if (got < 0)
 		return failed(fault, got);
-	if (got > 0)
+	if (*size == EVENT_LOG_ROOM)
 		return guest_fault_number(fault, "event log", *size,
 					  "less than 256 KiB");
 	if (*size == 0)

@@ -41,6 +41,12 @@ int fuzz_generate(long seconds, uint32_t usual,
 	return 0;
 }
 
+uint8_t fuzz_any_byte(unsigned long input)
+{
+	(void)input;
+	return (uint8_t)fuzz_random();
+}
+
 int fuzz_main(int argc, char **argv, const char *option, int (*own)(long),
 	      size_t size, size_t offset)
 {

@@ -15,6 +15,9 @@ void fuzz_require(int holds);
 
 uint32_t fuzz_random(void);
 
+/* Any byte, for every INPUT: a NEXT of fuzz_generate. */
+uint8_t fuzz_any_byte(unsigned long input);
+
 /* Code for SECONDS: most inputs shorter than USUAL bytes, one in 64 longer than
  * a run, each byte from NEXT, which is told the number of the input. */
 int fuzz_generate(long seconds, uint32_t usual,

@@ -293,15 +293,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	return 0;
 }
 
-static uint8_t next_byte(unsigned long input)
-{
-	(void)input;
-	return (uint8_t)fuzz_random();
-}
-
 static int generate(long seconds)
 {
-	return fuzz_generate(seconds, 40, next_byte);
+	return fuzz_generate(seconds, 40, fuzz_any_byte);
 }
 
 #ifndef SHIM_LIBFUZZER

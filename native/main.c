@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "faults.h"
+#include "file.h"
 #include "init.h"
 #include "launch.h"
-#include "plan_file.h"
 #include "say.h"
 #include "sha256.h"
 #include "sys.h"
@@ -43,7 +43,7 @@ static void run(const char *path, char *const *more, size_t count,
 	static const uint64_t all = UINT64_MAX;
 	struct plan plan;
 	struct plan_fault fault;
-	long size = plan_file_read(path, room.plan, sizeof(room.plan));
+	long size = file_read(path, room.plan, sizeof(room.plan));
 
 	if (size < 0) {
 		say("read-plan", strerror((int)-size));

@@ -10,12 +10,12 @@
 #include "channel.h"
 #include "collect.h"
 #include "faults.h"
+#include "file.h"
 #include "forward.h"
 #include "init.h"
 #include "load.h"
 #include "machine.h"
 #include "network.h"
-#include "plan_file.h"
 #include "say.h"
 #include "sha256.h"
 #include "sys.h"
@@ -55,7 +55,7 @@ static struct {
 static int read_plan(struct machine *machine)
 {
 	struct plan_fault fault;
-	long size = plan_file_read(INIT_PLAN, room.plan, sizeof(room.plan));
+	long size = file_read(INIT_PLAN, room.plan, sizeof(room.plan));
 	struct sha256 hash;
 
 	if (size < 0)

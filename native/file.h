@@ -1,13 +1,12 @@
-/* A plan in a file. */
-#ifndef SHIM_PLAN_FILE_H
-#define SHIM_PLAN_FILE_H
+/* A small file, whole. */
+#ifndef SHIM_FILE_H
+#define SHIM_FILE_H
 
-#include "plan.h"
 #include "sys.h"
 
-/* Returns how many of ROOM BYTES the file at PATH fills, or -errno.  With room for
- * PLAN_MAX_SIZE and one byte more, plan_read refuses what is larger. */
-static inline long plan_file_read(const char *path, uint8_t *bytes, size_t room)
+/* Returns how many of ROOM BYTES the file at PATH fills, or -errno.  All of ROOM
+ * means that it may be larger. */
+static inline long file_read(const char *path, uint8_t *bytes, size_t room)
 {
 	long fd = sys_open(path, 02000000 /* O_RDONLY | O_CLOEXEC */);
 	size_t size = 0;
