@@ -33,6 +33,15 @@ class LaunchOptions:
     confining: ConfiningOptions
 
 
+_FEATURES = click.Choice(["mdwe", "mseal", "landlock"])
+
+
+def _features(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names in lists with commas, each once, in their order."""
+    names = [name for text in value for name in text.split(",")]
+    return tuple(dict.fromkeys(_FEATURES.convert(name, parameter, context) for name in names))
+
+
 def launch_options(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command the options of a launch, as `options`, and the program with its arguments."""
 
@@ -69,7 +78,8 @@ def launch_options(command: Callable[..., int]) -> Callable[..., int]:
     @click.option(
         "--require",
         multiple=True,
-        type=click.Choice(["mdwe", "mseal", "landlock"]),
+        metavar="[mdwe|mseal|landlock],...",
+        callback=_features,
         help="Fail where the kernel lacks it: mdwe keeps pages from becoming code, mseal keeps code what "
         "it is, landlock handles all that is asked of it.",
     )
