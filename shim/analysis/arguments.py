@@ -7,7 +7,7 @@ asked for; one place where the answer is not a small set of numbers leaves the c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from shim.analysis.numbers import KernelEntry
@@ -29,8 +29,8 @@ class Deciding:
 
 
 # The types are those of the SYSCALL_DEFINEs: net/socket.c, fs/ioctl.c, fs/fcntl.c, kernel/sys.c,
-# kernel/fork.c, arch/x86/kernel/sys_x86_64.c, mm/mprotect.c, mm/madvise.c, kernel/seccomp.c,
-# kernel/futex/syscalls.c, v6.12.
+# kernel/fork.c, arch/x86/kernel/sys_x86_64.c, mm/mprotect.c, mm/madvise.c, ipc/shm.c,
+# kernel/seccomp.c, kernel/futex/syscalls.c, v6.12.
 DECIDING = {
     "socket": Deciding(0, _INT),
     "socketpair": Deciding(0, _INT),
@@ -43,6 +43,7 @@ DECIDING = {
     "mmap": Deciding(2, WORD),
     "mprotect": Deciding(2, WORD),
     "madvise": Deciding(2, _INT),
+    "shmat": Deciding(2, _INT),
     "seccomp": Deciding(0, _INT),
     "futex": Deciding(1, _INT),
     "personality": Deciding(0, _INT),
@@ -59,15 +60,20 @@ Conditions = tuple[tuple[ArgumentCondition, ...], ...]
 
 
 def argument_conditions(
-    program: Program, entries: Iterable[KernelEntry], syscalls: SyscallTable
+    program: Program,
+    entries: Iterable[KernelEntry],
+    syscalls: SyscallTable,
+    loader_passes: Mapping[str, Collection[int]],
 ) -> dict[int, Conditions]:
     """
     Return for each number the alternatives of its deciding argument, sorted.
 
-    There is no key for a call to which anything may be passed.
+    There is no key for a call to which anything may be passed.  `loader_passes` has what the loader's own
+    calls pass where its code does not tell, by their names.
 
     A `syscall` instruction that issues several numbers says nothing about the arguments of any of them.
     """
+    loader = program.process.interpreter
     numbers = {
         syscalls.number(name): deciding for name, deciding in DECIDING.items() if name in syscalls.numbers
     }
@@ -78,6 +84,9 @@ def argument_conditions(
             if known is None:
                 continue
             passed = _passed(program, entry, numbers[number]) if len(entry.numbers) == 1 else None
+            if passed is None and loader is not None and program.path(entry.address) == loader.path:
+                known_to_loader = loader_passes.get(syscalls.name(number))
+                passed = None if known_to_loader is None else set(known_to_loader)
             found[number] = (
                 None if passed is None or len(known | passed) > MAX_ALTERNATIVES else known | passed
             )

@@ -6,7 +6,8 @@ Every narrowing that is no proof has a name; a profile lists what it rests on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ STARTED_BY_KERNEL = Assumption(
     "the launcher makes sure of by the program's digest",
     default=True,
 )
+HEADER_RIGHTS = Assumption(
+    "header-rights",
+    "the loader and the C library give pages the rights that the program headers of the objects ask for: no "
+    "page becomes code that was not mapped as code, unless a header says that the stack is",
+    default=True,
+)
 NO_ABORT = Assumption(
     "no-abort",
     "the program never aborts itself; a failed assertion, a smashed stack or a corrupted heap ends it by a "
@@ -103,6 +110,7 @@ ASSUMPTIONS = (
     DECLARED_MODULES,
     NO_TUNABLES,
     STARTED_BY_KERNEL,
+    HEADER_RIGHTS,
     NO_ABORT,
     NO_ENGINES,
     NO_USERDB,
@@ -118,3 +126,5 @@ class InForce:
     """The assumptions in force while one question is asked."""
 
     separate_variables: bool = False
+    held: Mapping[int, int] = field(default_factory=dict)
+    """What variables hold, by their addresses, whatever is stored there."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import shim
 from shim.analysis.arguments import Conditions, argument_conditions, sleeping
-from shim.analysis.assumptions import DEFAULT, Assumption
+from shim.analysis.assumptions import DEFAULT, HEADER_RIGHTS, Assumption
 from shim.analysis.chains import Chains
 from shim.analysis.dead import Dead
+from shim.analysis.header_rights import loader_rights, stack_flags
 from shim.analysis.narrow import narrowed, surviving
 from shim.analysis.numbers import KernelEntry, kernel_entries
 from shim.analysis.program import Program, load_program
@@ -83,6 +84,7 @@ def derivation(
     process = load_process(image, files, modules)
     stage("following the code")
     program = load_program(process, assume)
+    program.questions.assumptions.held = held = stack_flags(program) if HEADER_RIGHTS in assume else {}
     syscalls = table(program.architecture.name)
     stage("working the numbers out")
     found = kernel_entries(program, assume=assume)
@@ -94,7 +96,9 @@ def derivation(
     entries = surviving(program, found, remaining.live, dead)
     stage("arguments, ways and phases")
     chains = Chains(remaining, program.functions, program.memory)
-    conditions = argument_conditions(program, entries, syscalls)
+    rights = loader_rights(program) if HEADER_RIGHTS in assume else {}
+    used |= {HEADER_RIGHTS} if held or rights else set()
+    conditions = argument_conditions(program, entries, syscalls, rights)
     rules, unknown = _rules(program, entries, chains, syscalls, conditions)
     startup = Phase("startup", None, rules)
     later = _later_phases(program, entries, (remaining.live, dead), chains, syscalls, conditions)

@@ -109,6 +109,9 @@ class Loads:
         if address < NULL_PAGES:
             answer.nothing.add(ip)
             return []
+        if address in self._assumptions.held:
+            answer.add(self._assumptions.held[address] & mask, ip)
+            return []
         initial = self._memory.word(address, size)
         if initial is None or address in self._memory.relocations.resolvers:
             answer.fail(ip, "unmapped memory" if initial is None else "a pointer that a resolver chooses")

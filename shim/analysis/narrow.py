@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from shim.analysis.assumptions import (
     C_LOCALE,
+    HEADER_RIGHTS,
     MAIN_RETURNS,
     NO_ABORT,
     NO_MODULES,
@@ -27,6 +28,7 @@ from shim.analysis.blocks import Block
 from shim.analysis.dead import Dead
 from shim.analysis.doom import doomed
 from shim.analysis.habits import behind_vdso, opening_objects, priority_protection
+from shim.analysis.header_rights import only_with_executable_stack
 from shim.analysis.localisation import localised
 from shim.analysis.lone_exit import behind_lone_exit
 from shim.analysis.noreturn import never_returning
@@ -142,10 +144,15 @@ def _loader_as_program(program: Program, entries: list[KernelEntry]) -> list[tup
     return all_unreached(program, only_by_hand(program, entries), passing=False)
 
 
+def _executable_stack(program: Program, _: list[KernelEntry]) -> list[tuple[int, int]]:
+    return all_unreached(program, only_with_executable_stack(program), passing=False)
+
+
 # What each assumption takes out: address ranges, or functions that are never entered.
 _RANGES = (
     (NOT_SECURE, _behind_secure),
     (STARTED_BY_KERNEL, _loader_as_program),
+    (HEADER_RIGHTS, _executable_stack),
     (VDSO_CLOCKS, behind_vdso),
     (MAIN_RETURNS, behind_lone_exit),
 )

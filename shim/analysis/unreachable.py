@@ -27,7 +27,6 @@ _PADDING = re.compile(
 )
 _LONGEST_PADDING = 64
 _STUBS = ".plt"
-_TEXT_RELOCATIONS = 0x4  # DF_TEXTREL; gABI, "Dynamic Section"
 
 
 def unreachable(program: Program) -> tuple[Unreachable, ...]:
@@ -53,7 +52,7 @@ def unreachable(program: Program) -> tuple[Unreachable, ...]:
     return tuple(
         Unreachable(image.path, image.sha256, tuple(_places(program, image, reached)))
         for image in program.process.images
-        if image.path not in left_out and not _relocates_text(image)
+        if image.path not in left_out and not image.relocates_text
     )
 
 
@@ -134,9 +133,3 @@ def _is_padding(program: Program, reached: _Reached, gap: range) -> bool:
     if len(gap) >= _LONGEST_PADDING or reached.touches(gap):
         return False
     return _PADDING.fullmatch(program.memory.read(gap.start, len(gap))) is not None
-
-
-def _relocates_text(image: ElfImage) -> bool:
-    """Whether the loader writes into code."""
-    tags = dict(image.dynamic)
-    return "DT_TEXTREL" in tags or bool(tags.get("DT_FLAGS", 0) & _TEXT_RELOCATIONS)

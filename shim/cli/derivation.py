@@ -25,6 +25,7 @@ ASSUMPTION_NAMES = (
     "declared-modules",
     "no-tunables",
     "started-by-kernel",
+    "header-rights",
     "no-abort",
     "no-engines",
     "no-userdb",

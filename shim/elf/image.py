@@ -34,6 +34,7 @@ _MACHINES: dict[int, Machine] = {62: "x86_64", 183: "aarch64"}  # EM_X86_64, EM_
 X86_64: tuple[Machine, ...] = ("x86_64",)
 MAX_HEADERS = 4096
 PF_X, PF_W, PF_R = 1, 2, 4
+DF_TEXTREL = 4  # gABI, chapter 5, "Dynamic Section"
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 USER_ADDRESS_LIMIT = 1 << 47
 # Where position-independent files are taken to be loaded: as the kernel does, far from the null page, so that
@@ -96,7 +97,8 @@ class ElfImage:
     Every address is the file's own plus `base`, which is 0 for ET_EXEC and by default `LOAD_BASE` for ET_DYN.
     `entry` is 0 for a shared object whose e_entry is not code.
     `kind` is "ET_EXEC" or "ET_DYN"; `interpreter` the PT_INTERP path or None; `dynamic` the PT_DYNAMIC
-    entries as (tag name or number, value); `relro` the PT_GNU_RELRO range, empty if there is none.
+    entries as (tag name or number, value); `relro` the PT_GNU_RELRO range, empty if there is none;
+    `executable_stack` whether a loader makes the stack executable for it (PT_GNU_STACK with PF_X, or none).
     """
 
     path: str
@@ -112,6 +114,20 @@ class ElfImage:
     interpreter: str | None
     dynamic: tuple[tuple[str | int, int], ...]
     relro: range
+    stack_flags: int
+
+    @property
+    def executable_stack(self) -> bool:
+        """Whether a loader makes the stack executable for it."""
+        return bool(self.stack_flags & PF_X)
+
+    @property
+    def relocates_text(self) -> bool:
+        """Whether the loader writes into segments that are not writable (DT_TEXTREL, DF_TEXTREL)."""
+        return any(
+            tag == "DT_TEXTREL" or (tag == "DT_FLAGS" and bool(value & DF_TEXTREL))
+            for tag, value in self.dynamic
+        )
 
     def section(self, name: str) -> Section | None:
         """Return the section called `name`, or None where the file has none of that name."""
@@ -178,6 +194,7 @@ def parse_elf(
         interpreter=_interpreter(data, path, program_headers),
         dynamic=_dynamic(data, structs, program_headers, base),
         relro=_relro(program_headers, base),
+        stack_flags=_stack_flags(program_headers),
     )
 
 
@@ -352,3 +369,9 @@ def _build_id(data: bytes, program_headers: list[Header]) -> str:
                 return notes[start : start + size].hex()
             notes = notes[start + (size + 3) // 4 * 4 :]
     return ""
+
+
+def _stack_flags(program_headers: list[Header]) -> int:
+    """Return the rights to the stack: glibc 2.36, sysdeps/x86_64/stackinfo.h, where no header has them."""
+    flags = [header["p_flags"] for header in program_headers if header["p_type"] == "PT_GNU_STACK"]
+    return int(flags[-1]) if flags else PF_R | PF_W | PF_X

@@ -7,7 +7,6 @@ from __future__ import annotations
 from shim.elf.image import ElfImage, Segment
 
 PAGE = 4096
-DF_TEXTREL = 4  # ELF specification, dynamic section, DT_FLAGS
 
 
 def constant_pages(image: ElfImage, *, relocated: bool = False) -> tuple[range, ...]:
@@ -18,7 +17,7 @@ def constant_pages(image: ElfImage, *, relocated: bool = False) -> tuple[range, 
     `relocated` also those that a loader protects when it has relocated them (PT_GNU_RELRO, whole pages:
     glibc 2.36, elf/dl-reloc.c, _dl_protect_relro).
     """
-    if any(tag == "DT_TEXTREL" or (tag == "DT_FLAGS" and value & DF_TEXTREL) for tag, value in image.dynamic):
+    if image.relocates_text:
         return ()
     writable = [_pages(segment) for segment in image.segments if segment.writable]
     constant = [

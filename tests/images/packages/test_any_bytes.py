@@ -18,7 +18,7 @@ from shim.errors import ShimError
 from tests.fakes.roots import apk_paragraph, image_file, stanza
 
 TOOL = shim_package("0")
-IMAGE = ElfImage("p", b"", "00" * 32, "", "x86_64", "ET_EXEC", 0, 0, (), (), None, (), range(0))
+IMAGE = ElfImage("p", b"", "00" * 32, "", "x86_64", "ET_EXEC", 0, 0, (), (), None, (), range(0), 6)
 # Pieces of what is right, so that more than the first line is reached.
 PIECES = strategies.lists(
     strategies.sampled_from(

@@ -27,6 +27,18 @@ MakeC = Callable[..., bytes]
 Shim = Callable[..., subprocess.CompletedProcess[str]]
 
 HELLO = '#include <stdio.h>\nint main(int c, char **v) { printf("%d %s\\n", c, v[c - 1]); return 7; }\n'
+THREADS = """
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+static void *start(void *x) { puts("thread"); return x; }
+int main(void) {
+    pthread_t thread;
+    if (pthread_create(&thread, 0, start, 0) || pthread_join(thread, 0)) return 1;
+    puts(prctl(66 /* PR_GET_MDWE */, 0, 0, 0, 0) & 1 ? "PR_MDWE_REFUSE_EXEC_GAIN" : "nothing");
+    return 0;
+}
+"""
 STUBBORN = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
 INJECTED = (ROOT / "docs" / "examples" / "injected.c").read_text()
 
@@ -113,6 +125,17 @@ def test_plan_then_static_launcher(shim: Shim, hello: Path, tmp_path: Path) -> N
         [LAUNCHER, tmp_path / "plan"], capture_output=True, text=True, check=False, timeout=20
     )
     assert (launched.stdout, launched.returncode) == ("2 x\n", 7)
+
+
+@pytest.mark.parametrize("options", [(), ("-static",), ("-static-pie",)])
+def test_no_page_of_a_program_with_threads_may_become_code(
+    shim: Shim, compile_c: MakeC, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    program = placed(tmp_path / "threads", compile_c(THREADS, *options))
+    done = shim("run", "--tee", "simulated", "--", program)
+    if "mdwe: this kernel has none" in done.stderr:
+        pytest.skip(done.stderr)
+    assert (done.returncode, done.stdout) == (0, "thread\nPR_MDWE_REFUSE_EXEC_GAIN\n"), done.stderr
 
 
 def test_changed_program_is_not_launched(shim: Shim, hello: Path, tmp_path: Path) -> None:
