@@ -76,9 +76,11 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         That the nonce is fresh: only who chose it can know.  What the policy leaves unchecked stands in the
         result.
     """
+    kind = kinds.KINDS[policy.tee]
+    criteria = kind.criteria()
     result = AttestationResult(
         tee=policy.tee,
-        simulated=kinds.KINDS[policy.tee].simulated,
+        simulated=kind.simulated,
         verdict=Verdict.AFFIRMING,
         evaluated_at=now.astimezone(UTC).isoformat(timespec="seconds"),
         evidence_sha256=hashlib.sha256(evidence).hexdigest(),
@@ -87,9 +89,8 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         mismatches=(),
         unchecked=policy.unchecked,
         reference_values={used.file: used.sha256 for used in policy.reference_values},
-        software=kinds.KINDS[policy.tee].software(policy.rules),
+        software=criteria.software(policy.rules),
     )
-    kind = kinds.KINDS[policy.tee]
     try:
         parsed = kind.parse(evidence)
         trail.held("format", f"{len(evidence)} bytes", f"evidence of {policy.tee}, whole and well-formed", "")
@@ -113,34 +114,34 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         raise AppraisalError(replace(result, verdict=error.verdict, mismatches=(reason,))) from error
 
     bound = tuple(_binding(kind, authenticated, policy, binding))
-    differences = kind.appraise(authenticated, policy.rules)
-    target = None if kind.target is None else kind.target(authenticated, policy.rules)
+    differences = criteria.appraise(authenticated, policy.rules)
+    target = None if criteria.target is None else criteria.target(authenticated, policy.rules)
     missing = tuple(_activation(target, activated))
     if asks and (bound or differences):
         missing = ()
     mismatches = (*bound, *differences, *missing)
-    reference = kind.reference(authenticated, policy.rules)
+    reference = criteria.reference(authenticated, policy.rules)
     if trail is not SILENT:
         trail.add(
             explain.binding(policy, kind.report_data(authenticated), bound, is_given=binding is not None)
         )
         observed = {
-            **kind.observed(authenticated, reference or "no reference value"),
-            **kind.says(authenticated),
+            **criteria.observed(authenticated, reference or "no reference value"),
+            **criteria.says(authenticated),
         }
         if target is not None and target == activated:
             observed["ek.activation"] = "required"  # which no evidence says by itself
-        trail.add(explain.rules(policy, observed, (*differences, *missing), kind.sources))
+        trail.add(explain.rules(policy, observed, (*differences, *missing), criteria.sources))
     result = replace(
         result,
         verdict=most_fundamental(mismatch.verdict for mismatch in mismatches),
         claims={**kind.claims(authenticated), **explained, "boot": policy.boot, "reference": reference},
         mismatches=mismatches,
-        warnings=kind.warnings(authenticated, policy.rules),
+        warnings=criteria.warnings(authenticated, policy.rules),
         unchecked=tuple(
             key
             for key in policy.unchecked
-            if kind.concerns(authenticated, key)
+            if criteria.concerns(authenticated, key)
             and not (key == "crl" and kind.lists_checked(authenticated))
             and not (key == "binding" and binding is not None)
         ),
@@ -153,7 +154,8 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
 
 
 def _trusted(kind: Kind[Any, Any, Any, Any], policy: Policy) -> SnpRoots | Roots:
-    roots: SnpRoots | Roots = kind.roots if kind.named is None else kind.named(policy.rules)
+    named = kind.criteria().named
+    roots: SnpRoots | Roots = kind.roots if named is None else named(policy.rules)
     return roots
 
 

@@ -12,10 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from attestation import endorsements, json_document
+from attestation import endorsements, eventlog, json_document
 from attestation.endorsements import Endorsements
 from attestation.errors import EvidenceFormatError, PolicyError, PolicyProblem
-from attestation.eventlog import log
 
 MAXIMUM_SIZE = 1 << 20
 SUFFIXES = frozenset(
@@ -124,7 +123,7 @@ def read_event_log(path: Path) -> bytes:
     Raises:
         EvidenceFormatError: the file is too large or cannot be read.
     """
-    return read_limited(path, "event log", log.MAXIMUM_SIZE)
+    return read_limited(path, "event log", eventlog.MAXIMUM_SIZE)
 
 
 def read_endorsements(paths: Iterable[Path]) -> Endorsements:

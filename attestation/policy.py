@@ -96,7 +96,7 @@ def read(top: Section, tee: str) -> Policy:
         binding=_or_unchecked(top, "binding", "shim", "exact", *(() if kind.nonce is None else ("nonce",))),
         max_clock_skew=timedelta(seconds=top.need("max_clock_skew", integer(0, _LONGEST_SKEW), 0)),
         crl=_or_unchecked(top, "crl", "required"),
-        rules=kind.rules(top),
+        rules=kind.criteria().read(top),
         unchecked=tuple(top.problems.unchecked),
         values={} if top.values is None else dict(leaves(top.values)),
         sha256=b"",

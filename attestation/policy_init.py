@@ -59,6 +59,7 @@ def draft(
         PolicyError: what was said makes no policy: its host can debug it, or it leaves open what was booted.
     """
     kind = kinds.KINDS[tee]
+    criteria = kind.criteria()
     authenticated = kind.authenticate(
         kind.parse(evidence),
         endorsements | kind.endorsements,
@@ -69,11 +70,15 @@ def draft(
         cache=Cache(),
     )
     crl = "required" if kind.lists_checked(authenticated) else "unchecked"
-    values = {**kind.observed(authenticated, label), "crl": crl, **dict.fromkeys(kind.volatile, "unchecked")}
+    values = {
+        **criteria.observed(authenticated, label),
+        "crl": crl,
+        **dict.fromkeys(criteria.volatile, "unchecked"),
+    }
     text = fill(policy_example.text(tee), values)
     _refuse_debugging(text, values)
     rules = load(text, _WHERE).rules
-    _raise_if_any(text, kind.appraise(authenticated, rules))
+    _raise_if_any(text, criteria.appraise(authenticated, rules))
     return text
 
 

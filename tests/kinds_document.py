@@ -69,7 +69,7 @@ def _row(tee: str) -> str:
     roots = (
         f"{kind.roots.name}, {len(kind.roots.keys)} pinned"
         if kind.roots.keys
-        else f"keys{' or roots' if kind.named else ''} that the policy names"
+        else f"keys{' or roots' if kind.criteria().named else ''} that the policy names"
     )
     log = "yes" if kind.registers else "no"
     lists = {"nvidia": "OCSP, lists", "cca": "none exists"}.get(tee, "lists")

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from attestation.azure import claims, evidence, policy
-from attestation.azure.appraise import appraise
+from attestation.azure import claims, evidence
 from attestation.azure.authenticate import Authenticated, authenticate
 from attestation.azure.evidence import Evidence
-from attestation.azure.observed import observed
-from attestation.azure.policy import AzurePolicy
-from attestation.azure.report import SOURCE
 from attestation.errors import EvidenceFormatError
-from attestation.kind import Claims, Kind
-from attestation.policy_file import Section
-from attestation.result import Mismatch
-from attestation.tpm.quote import SOURCE as TPM_SOURCE
+from attestation.kind import Criteria, Kind
 from attestation.tpm.registers import of_quote
-from shim.canonical import JsonValue
+
+if TYPE_CHECKING:
+    from attestation.azure.policy import AzurePolicy
 
 H = TypeVar("H")
 R = TypeVar("R")
@@ -34,32 +29,14 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
             raise EvidenceFormatError("HCL report", "report type", found.hcl.tee, tee)
         return found
 
-    def rules(top: Section) -> AzurePolicy[R]:
-        return policy.read(top, hardware.rules)
+    def criteria() -> Criteria[Authenticated, AzurePolicy[R], T]:
+        from attestation.azure import criteria
 
-    def mismatches(authenticated: Authenticated, accepted: AzurePolicy[R]) -> tuple[Mismatch, ...]:
-        return (
-            *hardware.appraise(_hardware(authenticated), accepted.hardware),
-            *appraise(authenticated, accepted),
-        )
-
-    def reference(authenticated: Authenticated, accepted: AzurePolicy[R]) -> str | None:
-        return hardware.reference(_hardware(authenticated), accepted.hardware)
-
-    def warnings(authenticated: Authenticated, accepted: AzurePolicy[R]) -> tuple[Mismatch, ...]:
-        return hardware.warnings(_hardware(authenticated), accepted.hardware)
-
-    def seen(authenticated: Authenticated, label: str) -> dict[str, JsonValue]:
-        return {**hardware.observed(_hardware(authenticated), label), **observed(authenticated)}
-
-    def says(authenticated: Authenticated) -> Claims:
-        return hardware.says(_hardware(authenticated))
+        return criteria.criteria(hardware.criteria())
 
     def lists_checked(authenticated: Authenticated) -> bool:
-        return hardware.lists_checked(_hardware(authenticated))
-
-    def concerns(authenticated: Authenticated, key: str) -> bool:
-        return hardware.concerns(_hardware(authenticated), key)
+        found: Any = authenticated.hardware  # of either vendor
+        return hardware.lists_checked(found)
 
     verify: Any = authenticate  # its roots are those of either hardware
     return Kind(
@@ -67,23 +44,11 @@ def kind(tee: str, hardware: Kind[Any, H, R, T]) -> Kind[Evidence, Authenticated
         boots=("vtpm",),
         parse=parse,
         authenticate=verify,
-        rules=rules,
-        appraise=mismatches,
-        reference=reference,
-        observed=seen,
-        says=says,
-        sources={**hardware.sources, "pcrs": TPM_SOURCE, "vm": SOURCE},
-        volatile=hardware.volatile,
+        criteria=criteria,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.quote.attest.extra_data,
         lists_checked=lists_checked,
-        concerns=concerns,
-        warnings=warnings,
         registers=lambda authenticated: of_quote(authenticated.evidence.quote),
         bound=lambda data: hashlib.sha256(data).digest(),
     )
-
-
-def _hardware(authenticated: Authenticated) -> Any:  # noqa: ANN401  # of either vendor
-    return authenticated.hardware

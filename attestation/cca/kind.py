@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from attestation.cca import claims, evidence, policy
-from attestation.cca.appraise import appraise, reference
+from typing import TYPE_CHECKING
+
+from attestation.cca import claims, evidence
 from attestation.cca.authenticate import Authenticated, authenticate
-from attestation.cca.evidence import SOURCE, Evidence
-from attestation.cca.observed import observed
-from attestation.cca.policy import CcaPolicy
-from attestation.kind import Kind
+from attestation.cca.evidence import Evidence
+from attestation.kind import Criteria, Kind
 from attestation.path import Roots
+
+if TYPE_CHECKING:
+    from attestation.cca.policy import CcaPolicy
 
 
 def kind() -> Kind[Evidence, Authenticated, CcaPolicy, Roots]:
@@ -19,13 +21,15 @@ def kind() -> Kind[Evidence, Authenticated, CcaPolicy, Roots]:
         boots=("realm",),
         parse=evidence.parse,
         authenticate=authenticate,
-        rules=policy.read,
-        appraise=appraise,
-        reference=reference,
-        observed=observed,
-        sources={"realm": SOURCE, "platform": SOURCE},
+        criteria=_criteria,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.realm.challenge,
         lists_checked=lambda _: False,
     )
+
+
+def _criteria() -> Criteria[Authenticated, CcaPolicy, Roots]:
+    from attestation.cca import criteria
+
+    return criteria.criteria()

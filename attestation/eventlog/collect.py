@@ -6,7 +6,7 @@ import errno
 from collections.abc import Mapping
 
 from attestation.errors import CollectError
-from attestation.eventlog.log import MAXIMUM_SIZE
+from attestation.eventlog import MAXIMUM_SIZE
 from attestation.guest import Guest, explained
 
 # Documentation/ABI/testing/sysfs-firmware-acpi; drivers/char/tpm/eventlog/common.c; v6.12.

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 
 from attestation import json_document
 from attestation.errors import EvidenceFormatError
-from attestation.eventlog.log import MAXIMUM_SIZE, Event, EventLog
+from attestation.eventlog import MAXIMUM_SIZE
+from attestation.eventlog.log import Event, EventLog
 from attestation.json_document import JsonObject
 from shim.canonical import canonical_bytes
 

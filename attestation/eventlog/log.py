@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from attestation.errors import EvidenceFormatError
+from attestation.eventlog import MAXIMUM_SIZE
 from attestation.reader import Reader
 
 SOURCE = 'TCG PC Client Platform Firmware Profile, rev. 1.06, section 10, "Event Logging"'
-MAXIMUM_SIZE = 1 << 22
 NO_ACTION = 3
 _SPEC_ID = b"Spec ID Event03\0"
 _LOCALITY = b"StartupLocality\0"

@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attestation.errors import EvidenceFormatError
-from attestation.eventlog.replay import Registers
 from attestation.intel import claims, evidence
-from attestation.intel.appraise import SOURCES, appraise_sgx, appraise_tdx, warnings
 from attestation.intel.authenticate import Authenticated, authenticate
 from attestation.intel.evidence import Evidence
-from attestation.intel.observed import VOLATILE, observed_sgx, observed_tdx
-from attestation.intel.policy import SgxPolicy, TdxPolicy, read_sgx, read_tdx
-from attestation.intel.report import EnclaveReport, TdReport
+from attestation.intel.report import TdReport
 from attestation.intel.roots import INTEL, IntelRoots
-from attestation.kind import Kind
-from attestation.policy_file import Section
-from attestation.result import Mismatch
-from attestation.rules import label
-from shim.canonical import JsonValue
+from attestation.kind import Criteria, Kind
+
+if TYPE_CHECKING:
+    from attestation.eventlog.replay import Registers
+    from attestation.intel.policy import SgxPolicy, TdxPolicy
 
 R = TypeVar("R")
 
 
 def tdx() -> Kind[Evidence, Authenticated, TdxPolicy, IntelRoots]:
     """Return the kind of evidence that trust domains give."""
-    kind = _kind("TDX", "rtmr", read_tdx, appraise_tdx, _tdx_reference, observed_tdx)
-    return replace(kind, registers=_registers, warnings=_warnings)
+    return replace(_kind("TDX", "rtmr", _criteria_of_tdx), registers=_registers)
 
 
 def sgx() -> Kind[Evidence, Authenticated, SgxPolicy, IntelRoots]:
     """Return the kind of evidence that enclaves give."""
-    kind = _kind("SGX", "enclave", read_sgx, appraise_sgx, _sgx_reference, observed_sgx)
-    return replace(kind, warnings=_warnings)
+    return _kind("SGX", "enclave", _criteria_of_sgx)
 
 
-def _kind(  # in what the two differ
-    tee: str,
-    boot: str,
-    rules: Callable[[Section], R],
-    appraise: Callable[[Authenticated, R], tuple[Mismatch, ...]],
-    reference: Callable[[Authenticated, R], str | None],
-    observed: Callable[[Authenticated, str], Mapping[str, JsonValue]],
+def _criteria_of_tdx() -> Criteria[Authenticated, TdxPolicy, IntelRoots]:
+    from attestation.intel import criteria
+
+    return criteria.tdx()
+
+
+def _criteria_of_sgx() -> Criteria[Authenticated, SgxPolicy, IntelRoots]:
+    from attestation.intel import criteria
+
+    return criteria.sgx()
+
+
+def _kind(
+    tee: str, boot: str, criteria: Callable[[], Criteria[Authenticated, R, IntelRoots]]
 ) -> Kind[Evidence, Authenticated, R, IntelRoots]:
     def parse(data: bytes) -> Evidence:
         found = evidence.parse(data)
@@ -56,12 +57,7 @@ def _kind(  # in what the two differ
         boots=(boot,),
         parse=parse,
         authenticate=authenticate,
-        rules=rules,
-        appraise=appraise,
-        reference=reference,
-        observed=observed,
-        sources=SOURCES,
-        volatile=VOLATILE,
+        criteria=criteria,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.evidence.report.report_data,
@@ -69,12 +65,10 @@ def _kind(  # in what the two differ
     )
 
 
-def _warnings(authenticated: Authenticated, rules: TdxPolicy | SgxPolicy) -> tuple[Mismatch, ...]:
-    return warnings(authenticated, rules.tcb)
-
-
 def _registers(authenticated: Authenticated) -> Registers:
     """A log calls MRTD 0 and the RTMRs 1 to 4; the last is for the running system, which keeps none."""
+    from attestation.eventlog.replay import Registers
+
     report = authenticated.evidence.report
     rtmrs = report.rtmrs if isinstance(report, TdReport) else ()
     return Registers(
@@ -84,13 +78,3 @@ def _registers(authenticated: Authenticated) -> Registers:
         frozenset({1, 2, 3}),
         dynamic=False,
     )
-
-
-def _tdx_reference(authenticated: Authenticated, rules: TdxPolicy) -> str | None:
-    report = authenticated.evidence.report
-    return label(report.mr_td, rules.mr_td) if isinstance(report, TdReport) else None
-
-
-def _sgx_reference(authenticated: Authenticated, rules: SgxPolicy) -> str | None:
-    report = authenticated.evidence.report
-    return label(report.mr_enclave, rules.mr_enclave) if isinstance(report, EnclaveReport) else None

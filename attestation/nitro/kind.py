@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from attestation.kind import Kind
-from attestation.nitro import claims, evidence, policy
-from attestation.nitro.appraise import appraise, reference
+from typing import TYPE_CHECKING
+
+from attestation.kind import Criteria, Kind
+from attestation.nitro import claims, evidence
 from attestation.nitro.authenticate import Authenticated, authenticate
 from attestation.nitro.evidence import Evidence
-from attestation.nitro.observed import VOLATILE, observed
-from attestation.nitro.policy import NitroPolicy
-from attestation.nitro.report import SOURCE
 from attestation.nitro.roots import AWS
 from attestation.path import Roots
+
+if TYPE_CHECKING:
+    from attestation.nitro.policy import NitroPolicy
 
 
 def kind() -> Kind[Evidence, Authenticated, NitroPolicy, Roots]:
@@ -21,12 +22,7 @@ def kind() -> Kind[Evidence, Authenticated, NitroPolicy, Roots]:
         boots=("nitro",),
         parse=evidence.parse,
         authenticate=authenticate,
-        rules=policy.read,
-        appraise=appraise,
-        reference=reference,
-        observed=observed,
-        sources={"document": SOURCE},
-        volatile=VOLATILE,
+        criteria=_criteria,
         claims=claims.of_authenticated,
         unproven=claims.of_evidence,
         report_data=lambda authenticated: authenticated.document.user_data or b"",
@@ -35,3 +31,9 @@ def kind() -> Kind[Evidence, Authenticated, NitroPolicy, Roots]:
         ),
         nonce=lambda authenticated: authenticated.document.nonce,
     )
+
+
+def _criteria() -> Criteria[Authenticated, NitroPolicy, Roots]:
+    from attestation.nitro import criteria
+
+    return criteria.criteria()

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from attestation import json_document
+from attestation import eventlog, json_document
 from attestation.binding import NONCE_SIZE, PLAN_DIGEST_SIZE, PUBLIC_KEY_SIZE, Shim
 from attestation.errors import EvidenceFormatError, NotAuthenticError
-from attestation.eventlog import log
 from attestation.files import MAXIMUM_SIZE
 from attestation.json_document import JsonObject
 from attestation.relying_party import base64url, release, token
@@ -145,7 +144,7 @@ def _parse(request: JsonObject, peer: str) -> Request:
     if "certificates" in request:
         certificates = base64url.member(request, "certificates", most=MAXIMUM_SIZE)
     if "event_log" in request:
-        event_log = base64url.member(request, "event_log", most=log.MAXIMUM_SIZE)
+        event_log = base64url.member(request, "event_log", most=eventlog.MAXIMUM_SIZE)
     return Request(
         nonce,
         check_name(request.text("resource")),

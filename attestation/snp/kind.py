@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeAlias
+
 from attestation.endorsements import Endorsements
-from attestation.kind import Kind
-from attestation.policy_file import Section
-from attestation.snp import claims, evidence, policy
-from attestation.snp.appraise import SOURCES, appraise, reference
+from attestation.kind import Criteria, Kind
+from attestation.snp import claims, evidence
 from attestation.snp.authenticate import Authenticated, authenticate
 from attestation.snp.evidence import Evidence
-from attestation.snp.observed import VOLATILE, observed, says
-from attestation.snp.policy import SnpPolicy
 from attestation.snp.products import Product, with_cpuid
 from attestation.snp.roots import Roots
-from shim.canonical import JsonValue
 
-SnpKind = Kind[Evidence, Authenticated, SnpPolicy, Roots]
+if TYPE_CHECKING:
+    from attestation.snp.policy import SnpPolicy
+    from shim.canonical import JsonValue
+
+SnpKind: TypeAlias = "Kind[Evidence, Authenticated, SnpPolicy, Roots]"
 
 
 def kind(
@@ -31,10 +32,11 @@ def kind(
 
     Of `known` products, whosever they are, the layout is used to show what nothing proves.
     """
-    products = tuple(roots.products.values())
 
-    def rules(top: Section) -> SnpPolicy:
-        return policy.read(top, products)
+    def criteria() -> Criteria[Authenticated, SnpPolicy, Roots]:
+        from attestation.snp import criteria
+
+        return criteria.criteria(roots)
 
     def unproven(found: Evidence) -> dict[str, JsonValue]:
         cpuid = found.report.cpuid  # which version 2 does not have
@@ -47,24 +49,11 @@ def kind(
         boots=boots,
         parse=evidence.parse,
         authenticate=authenticate,
-        rules=rules,
-        appraise=appraise,
-        reference=reference,
-        observed=observed,
-        says=says,
-        sources=SOURCES,
-        volatile=VOLATILE,
+        criteria=criteria,
         claims=claims.of_authenticated,
         unproven=unproven,
         report_data=lambda authenticated: authenticated.report.report_data,
         lists_checked=lambda authenticated: authenticated.revocation_list is not None,
-        concerns=_concerns,
         endorsements=endorsements,
         simulated=simulated,
     )
-
-
-def _concerns(authenticated: Authenticated, key: str) -> bool:
-    """Minima for other products say nothing about this one."""
-    ours = f"tcb.{authenticated.chain.product.name}."
-    return key.startswith(ours) or not key.startswith("tcb.")

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from attestation.errors import AuthenticationError
-from attestation.kind import Claims
-from attestation.result import AttestationResult
 from attestation.simulated.product import SIMULATED_PRODUCT
 from attestation.trail import Check, Outcome
 from attestation.verdict import Verdict
 from shim.canonical import JsonValue, canonical_bytes
+
+if TYPE_CHECKING:
+    from attestation.kind import Claims
+    from attestation.result import AttestationResult
 
 _SIMULATED = "SIMULATED: this proves nothing about any hardware"
 _SOFTWARE = "SOFTWARE TPM: whoever runs it can make it say anything"
@@ -31,10 +33,7 @@ def show_result(result: AttestationResult, output: str, checks: Sequence[Check] 
         explained: dict[str, JsonValue] = {"checks": [one.to_json() for one in checks]} if checks else {}
         click.echo(canonical_bytes(dict(result.to_value()) | explained))
         return
-    console = _console()
-    _headline(
-        console, result.verdict, result.verdict.value, simulated=result.simulated, software=result.software
-    )
+    _headline(result.verdict, result.verdict.value, simulated=result.simulated, software=result.software)
     facts = {
         "kind": result.label,
         "evaluated at": result.evaluated_at,
@@ -42,16 +41,16 @@ def show_result(result: AttestationResult, output: str, checks: Sequence[Check] 
         "policy sha256": result.policy_sha256,
         **{f"sha256 of {file}": digest for file, digest in result.reference_values.items()},
     }
-    console.print(_facts("appraisal", facts))
+    _show_facts("appraisal", facts)
     if checks:
-        _show_checks(console, checks)
-    _show_mismatches(console, result)
+        _show_checks(checks)
+    _show_mismatches(result)
     for warning in result.warnings:
-        console.print(f"[bold yellow]! {escape(str(warning))}[/bold yellow]", soft_wrap=True)
+        _say(f"! {warning}", fg="yellow")
     if result.claims is not None:
-        console.print(_facts("claims", dict(_flat(result.claims))))
+        _show_facts("claims", dict(_flat(result.claims)))
     if result.unchecked:
-        console.print(f"[bold]unchecked[/bold]: {escape(', '.join(result.unchecked))}")
+        _show_unchecked(", ".join(result.unchecked))
 
 
 def show_authentic(tee: str, claimed: Claims, output: str, *, simulated: bool, lists_checked: bool) -> None:
@@ -62,19 +61,18 @@ def show_authentic(tee: str, claimed: Claims, output: str, *, simulated: bool, l
         outcome = {"tee": named, "simulated": simulated, "verdict": "authentic", "claims": claimed}
         click.echo(canonical_bytes(outcome))
         return
-    console = _console()
-    _headline(console, Verdict.AFFIRMING, "authentic", simulated=simulated, software=_is_software(claimed))
-    console.print(_facts("claims", dict(_flat(claimed))))
+    _headline(Verdict.AFFIRMING, "authentic", simulated=simulated, software=_is_software(claimed))
+    _show_facts("claims", dict(_flat(claimed)))
     if not lists_checked:
-        console.print("[bold]unchecked[/bold]: revocation, because no revocation list was supplied")
+        _show_unchecked("revocation, because no revocation list was supplied")
     if "certificateHold" in dict(_flat(claimed)).values():
-        console.print("[bold]unchecked[/bold]: whether a certificate on hold is accepted")
+        _show_unchecked("whether a certificate on hold is accepted")
     if "cpak_sha256" in claimed:
-        console.print("[bold]unchecked[/bold]: whose key signed: it is the one that was supplied")
+        _show_unchecked("whose key signed: it is the one that was supplied")
     if "ak" in claimed:
-        console.print("[bold]unchecked[/bold]: whose key signed: a policy names keys, or roots above them")
+        _show_unchecked("whose key signed: a policy names keys, or roots above them")
     if "tcb" in claimed and claimed["tcb"] is None:
-        console.print("[bold]unchecked[/bold]: the TCB's status, because no collateral was supplied")
+        _show_unchecked("the TCB's status, because no collateral was supplied")
 
 
 def show_unproven(claimed: Claims, error: AuthenticationError, output: str, *, simulated: bool) -> None:
@@ -95,44 +93,41 @@ def show_unproven(claimed: Claims, error: AuthenticationError, output: str, *, s
         }
         click.echo(canonical_bytes(outcome))
         return
-    console = _console()
-    _headline(console, error.verdict, error.verdict.value, simulated=simulated)
-    console.print(escape(str(error)), soft_wrap=True)
-    console.print(_facts("claims that nothing proves", dict(_flat(claimed))))
+    _headline(error.verdict, error.verdict.value, simulated=simulated)
+    _echo(_printable(str(error)))
+    _show_facts("claims that nothing proves", dict(_flat(claimed)))
 
 
 _MARKS = {
-    Outcome.HELD: "[green]✓[/green]",
-    Outcome.FAILED: "[bold red]✗[/bold red]",
+    Outcome.HELD: click.style("✓", fg="green"),
+    Outcome.FAILED: click.style("✗", fg="red", bold=True),
     Outcome.UNCHECKED: "-",
     Outcome.STATED: "·",
 }
 
 
-def _show_checks(console: Console, checks: Sequence[Check]) -> None:
-    console.print("[bold]checks[/bold], in their order")
+def _show_checks(checks: Sequence[Check]) -> None:
+    _echo(click.style("checks", bold=True) + ", in their order")
     for number, one in enumerate(checks, 1):
-        console.print(f"{number:4} {_MARKS[one.outcome]} [bold]{escape(one.field)}[/bold]")
-        facts = {"found": one.found, "want": one.want, "source": one.source}
-        if one.outcome is Outcome.UNCHECKED:
-            facts["want"] = "unchecked"
-        for name, value in facts.items():
-            if value:
-                console.print(f"         {name:<6} {escape(value)}", soft_wrap=True)
+        _echo(f"{number:4} {_MARKS[one.outcome]} {click.style(_printable(one.field), bold=True)}")
+        want = "unchecked" if one.outcome is Outcome.UNCHECKED else one.want
+        _show_comparison(" " * 9, one.found, want, one.source)
 
 
-def _show_mismatches(console: Console, result: AttestationResult) -> None:
+def _show_mismatches(result: AttestationResult) -> None:
     for mismatch in result.mismatches:
-        console.print(f"[bold red]✗ {escape(mismatch.field)}[/bold red]")
-        facts = {"found": mismatch.found, "want": mismatch.want, "source": mismatch.source}
-        for name, value in facts.items():
-            if value:
-                console.print(f"    {name:<6} {escape(value)}", soft_wrap=True)
+        _say(f"✗ {mismatch.field}", fg="red")
+        _show_comparison(" " * 4, mismatch.found, mismatch.want, mismatch.source)
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+def _show_comparison(indent: str, found: str, want: str, source: str) -> None:
+    for name, value in (("found", found), ("want", want), ("source", source)):
+        if value:
+            _echo(f"{indent}{name:<6} {_printable(value)}")
+
+
+def _show_unchecked(text: str) -> None:
+    _echo(f"{click.style('unchecked', bold=True)}: {_printable(text)}")
 
 
 def _is_software(claimed: Claims) -> bool:
@@ -141,22 +136,42 @@ def _is_software(claimed: Claims) -> bool:
     return isinstance(maker, Mapping) and maker.get("software") is True
 
 
-def _headline(
-    console: Console, verdict: Verdict, text: str, *, simulated: bool, software: bool = False
-) -> None:
+def _headline(verdict: Verdict, text: str, *, simulated: bool, software: bool = False) -> None:
     for label in ([_SIMULATED] if simulated else []) + ([_SOFTWARE] if software else []):
-        console.print(f"[bold yellow]{label}[/bold yellow]")
+        _say(label, fg="yellow")
     colour = "green" if verdict is Verdict.AFFIRMING else "red"
-    console.print(f"verdict: [bold {colour}]{text}[/bold {colour}]")
+    _echo(f"verdict: {click.style(text, fg=colour, bold=True)}")
 
 
-def _facts(title: str, facts: Mapping[str, str]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts.items():
-        table.add_row(escape(name), escape(value))
-    return table
+def _show_facts(title: str, facts: Mapping[str, str]) -> None:
+    """Print two columns, the second folded: a library for tables takes as long to load as all the rest."""
+    _echo(click.style(title, italic=True))
+    names = [_printable(name) for name in facts]
+    width = max(map(len, names), default=0)
+    room = max(_columns() - width - 2, _DIGITS_PER_LINE)
+    for name, value in zip(names, facts.values(), strict=True):
+        folded = [part for line in value.split("\n") for part in textwrap.wrap(_printable(line), room)]
+        first, *rest = folded or [""]
+        _echo(f"{click.style(name, bold=True)}{' ' * (width - len(name))}  {first}")
+        for line in rest:
+            _echo(" " * (width + 2) + line)
+
+
+def _say(text: str, fg: str) -> None:
+    _echo(click.style(_printable(text), fg=fg, bold=True))
+
+
+def _echo(line: str) -> None:
+    click.echo(line, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _columns() -> int:
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else _WIDTH
+
+
+def _printable(text: str) -> str:
+    """Return a line in which nothing steers a terminal: who made the evidence might."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _flat(value: JsonValue, prefix: str = "") -> Iterator[tuple[str, str]]:
