@@ -38,6 +38,10 @@ static inline const uint8_t *arch_find_syscall(const uint8_t *code, size_t size)
  */
 #define ARCH_EXEC_NUMBERS { 59, 322, 0x40000000U | 520, 0x40000000U | 545 }
 
+/* What makes sockets: socket, and that of the x32 ABI, and io_uring_setup, whose
+ * rings have IORING_OP_SOCKET. */
+#define ARCH_SOCKET_NUMBERS { 41, 0x40000000U | 41, 425 }
+
 /* ptrace, and that of the x32 ABI. */
 #define ARCH_TRACE_NUMBERS { 101, 0x40000000U | 521 }
 

@@ -165,11 +165,35 @@ long init_prepare(const char **step)
 	if (error < 0)
 		return error;
 	*step = "mount-sys";
-	error = mount_if_there("sysfs", "/sys", UAPI_MS_NOSUID |
-			       UAPI_MS_NODEV | UAPI_MS_NOEXEC);
-	if (error < 0)
-		return error;
-	*step = "raise-loopback";
+	return mount_if_there("sysfs", "/sys", UAPI_MS_NOSUID | UAPI_MS_NODEV |
+					       UAPI_MS_NOEXEC);
+}
+
+/* A call that is reported and made is no refusal. */
+static int may_have_socket(const struct plan *plan, struct bpf_state *states)
+{
+	static const uint32_t numbers[] = ARCH_SOCKET_NUMBERS;
+	static const struct bpf_range here = { ARCH_AUDIT, ARCH_AUDIT };
+	size_t count = plan->filter_count;
+
+	if (plan->flags & PLAN_AUDIT ||
+	    bpf_check(plan->filter, count, states) != count)
+		return 1;
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		struct bpf_range nr = { numbers[i], numbers[i] };
+
+		if (bpf_prove(plan->filter, count, nr, here, BPF_REFUSALS,
+			      states) != count)
+			return 1;
+	}
+	return 0;
+}
+
+long init_raise_loopback(const struct plan *plan, struct bpf_state *states)
+{
+	if (plan->network == NULL && plan->channel == NULL &&
+	    !may_have_socket(plan, states))
+		return 0;
 	return raise_loopback();
 }
 

@@ -11,9 +11,14 @@
  * Ctrl-Alt-Del restarts nothing any more. */
 int init_is_due(void);
 
-/* Post: standard streams are open, file systems mounted, the loopback is up.
- * Returns 0, or -errno and in STEP what failed. */
+/* Post: standard streams are open, file systems mounted.  Returns 0, or -errno
+ * and in STEP what failed. */
 long init_prepare(const char **step);
+
+/* Post: the loopback is up, unless nothing of PLAN can have a socket: it is a
+ * sixth of the time that an emulated machine takes to start a program.
+ * Pre: STATES has PLAN_MAX_FILTER elements.  Returns 0 or -errno. */
+long init_raise_loopback(const struct plan *plan, struct bpf_state *states);
 
 /* Post: what PLAN needs beyond that is mounted.  Returns and STEP likewise. */
 long init_mount_for(const struct plan *plan, const char **step);

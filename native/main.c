@@ -34,26 +34,32 @@ static void report(void *context, const struct launch_violation *violation)
 	sys_write(2, line, size);
 }
 
-/* MORE are COUNT arguments for the program behind those of the plan.
- * Pre: RESULT is that of a failed launch, which it stays until there is one. */
-static void run(const char *path, char *const *more, size_t count,
-		struct launch_result *result)
+/* MORE are COUNT arguments for the program behind those of the plan.  Returns 0,
+ * or -1 after it has said why. */
+static int take_plan(const char *path, char *const *more, size_t count,
+		     struct plan *plan)
 {
-	static const struct uapi_sigaction standard; /* SIG_DFL */
-	static const uint64_t all = UINT64_MAX;
-	struct plan plan;
 	struct plan_fault fault;
 	long size = file_read(path, room.plan, sizeof(room.plan));
 
 	if (size < 0) {
 		say("read-plan", strerror((int)-size));
-		return;
+		return -1;
 	}
-	if (plan_read(room.plan, (size_t)size, &plan, &fault) != 0 ||
-	    plan_append(&plan, more, count, room.arguments, &fault) != 0) {
+	if (plan_read(room.plan, (size_t)size, plan, &fault) != 0 ||
+	    plan_append(plan, more, count, room.arguments, &fault) != 0) {
 		say_found(fault.where, fault.found, fault.want);
-		return;
+		return -1;
 	}
+	return 0;
+}
+
+/* Pre: RESULT is that of a failed launch, which it stays until there is one. */
+static void run(const struct plan *plan, struct launch_result *result)
+{
+	static const struct uapi_sigaction standard; /* SIG_DFL */
+	static const uint64_t all = UINT64_MAX;
+
 	sha256_try_cpu();
 	/* Whoever started us may ignore SIGCHLD, and a launcher cannot.  Signals
 	 * stay blocked to the end: one that comes after the program's must not
@@ -63,7 +69,7 @@ static void run(const char *path, char *const *more, size_t count,
 		say("block-signals", "a filter around the launcher forbids it");
 		return;
 	}
-	(void)launch(&plan, LAUNCH_HIDE | LAUNCH_JOB_CONTROL |
+	(void)launch(plan, LAUNCH_HIDE | LAUNCH_JOB_CONTROL |
 		     LAUNCH_OWN_PROCESS, report, NULL, &room.memory, result);
 	say_lacks(result);
 	say_trouble(result);
@@ -121,13 +127,20 @@ static long parse_decimal(const char *text)
  * line, and a machine's owner need not be the owner of the program. */
 static _Noreturn void run_machine(struct launch_result *result)
 {
+	struct plan plan;
 	const char *step;
 	long error = init_prepare(&step);
 
+	if (error == 0) {
+		if (take_plan(INIT_PLAN, NULL, 0, &plan) != 0)
+			init_end(result);
+		step = "raise-loopback";
+		error = init_raise_loopback(&plan, room.memory.states);
+	}
 	if (error < 0)
 		say(step, strerror((int)-error));
 	else
-		run(INIT_PLAN, NULL, 0, result);
+		run(&plan, result);
 	init_end(result);
 }
 
@@ -136,6 +149,7 @@ int main(int argc, char **argv)
 	struct launch_result result = {
 		.exit_code = LAUNCH_FAILED, .step = "start",
 	};
+	struct plan plan;
 
 	if (init_is_due())
 		run_machine(&result);
@@ -154,7 +168,8 @@ int main(int argc, char **argv)
 		    "plans that take any");
 		return LAUNCH_FAILED;
 	}
-	run(argv[1], argv + 2, (size_t)argc - 2, &result);
+	if (take_plan(argv[1], argv + 2, (size_t)argc - 2, &plan) == 0)
+		run(&plan, &result);
 #ifdef SHIM_FAULTS
 	if (fault_errno != 0 && fault_left >= 0)
 		say_fault_number("fault: never ", (uint64_t)fault_left);

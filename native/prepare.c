@@ -184,6 +184,8 @@ int share_one_cpu(struct launch_state *launch)
 		return (int)error;
 	one[cpu / (CHAR_BIT * sizeof(long))] =
 		1UL << cpu % (CHAR_BIT * sizeof(long));
+	if (memcmp(one, launch->cpus, (size_t)size) == 0)
+		return 0; /* it has no other */
 	error = sys_setaffinity(0, one, (size_t)size);
 	if (error < 0)
 		return (int)error;
@@ -198,6 +200,8 @@ int return_cpus(struct launch_state *launch)
 	long error = 0;
 	long own;
 
+	if (size == 0)
+		return 0;
 	if (!launch->ended && launch->pid > 0)
 		error = sys_setaffinity(launch->pid, launch->cpus, size);
 	own = sys_setaffinity(0, launch->cpus, size);

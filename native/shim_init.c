@@ -103,6 +103,14 @@ static int mount_rest(struct machine *machine)
 					 "what the plan needs") : 0;
 }
 
+static int raise_loopback(struct machine *machine)
+{
+	long error = init_raise_loopback(&machine->plan, room.launch.states);
+
+	return error < 0 ? machine_fault(&machine->fault, "raise-loopback",
+					 error, "127.0.0.1 on lo") : 0;
+}
+
 static int end_modules(struct machine *machine)
 {
 	return modules_end(&machine->fault);
@@ -201,6 +209,7 @@ static const struct {
 	{ "block-signals", block_signals },
 	{ "load-modules", load_modules },
 	{ "mount-rest", mount_rest },
+	{ "raise-loopback", raise_loopback },
 	/* From here on the kernel takes no code that is not measured.  Before
 	 * the first byte of a stranger. */
 	{ "end-modules", end_modules },
