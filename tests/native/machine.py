@@ -71,7 +71,7 @@ class _Wire:
     def recv(self, size: int, /) -> bytes:
         data = self._connection.recv(size)
         self._seen.relayed += data
-        return data if len(self._seen.relayed) < self._machine.cut_after else b""
+        return self._machine.up(data) if len(self._seen.relayed) < self._machine.cut_after else b""
 
     def sendall(self, data: bytes, /) -> None:
         self._seen.relayed += data
@@ -83,12 +83,15 @@ class Machine:
     """
     One image after the other.
 
-    What its host changes of the relying party's messages is `down`; with `tcp` it listens there, not at a port.
+    What its host changes of the relying party's messages is `down`, of the machine's `up`; with `tcp` it listens
+    there, not at a port.
     """
 
     folder: Path
     program: Path
     down: Callable[[bytes], bytes] = bytes
+    up: Callable[[bytes], bytes] = bytes
+    tee: SimulatedTee = field(default_factory=SimulatedTee)
     words: str = WORDS
     devices: tuple[str, ...] = ()
     tcp: socket.socket | None = None
@@ -128,12 +131,14 @@ class Machine:
         """Build an image with these options, boot it, and return what was seen until it was off."""
         return self.run(self.build(*options, arguments=arguments), **of_session)
 
-    def run(self, initramfs: Path, **of_session: object) -> Seen:
+    def run(
+        self, initramfs: Path, randomness: Callable[[int], bytes] = os.urandom, **of_session: object
+    ) -> Seen:
         """Boot an initramfs; `of_session` are other terms of the relying party."""
         plan = dict(members(initramfs.read_bytes()))[b"shim/plan"]
         digests = frozenset({hashlib.sha256(plan).digest()})
         seen = Seen()
-        session = Session(terms(**{"plan_digests": digests, **of_session}), datetime.now(UTC), os.urandom)
+        session = Session(terms(**{"plan_digests": digests, **of_session}), datetime.now(UTC), randomness)
         with contextlib.ExitStack() as stack:
             sockets = [stack.enter_context(listener(self.folder / name)) for name in PORTS]
             served = [stack.enter_context(self.tcp or contextlib.nullcontext(sockets[0])), sockets[1]]
@@ -149,13 +154,19 @@ class Machine:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )
-            for work, ours in ((self._appraise, served[0]), (self._play, served[1])):
-                threading.Thread(target=work, args=(ours, session, seen), daemon=True).start()
+            hosts = [
+                threading.Thread(target=work, args=(ours, session, seen), daemon=True)
+                for work, ours in ((self._appraise, served[0]), (self._play, served[1]))
+            ]
+            for host in hosts:
+                host.start()
             try:
                 said, _ = process.communicate(timeout=SECONDS)
             finally:
                 process.kill()
                 process.wait()
+        for host in hosts:
+            host.join(SECONDS)  # what the machine had sent is read to its end
         seen.console = [line.strip("\r") for line in said.decode(errors="replace").splitlines()]
         return seen
 
@@ -172,10 +183,9 @@ class Machine:
     def _play(self, ours: socket.socket, _session: Session, seen: Seen) -> None:
         with contextlib.suppress(OSError):
             connection, _ = ours.accept()
-            tee = SimulatedTee()
             with connection:
                 while data := connection.recv(65536):
-                    reply = tee.receive(data)
+                    reply = self.tee.receive(data)
                     seen.relayed += data + reply
                     connection.sendall(reply)
 
