@@ -81,6 +81,12 @@ NO_ENGINES = Assumption(
     "OpenSSL's configuration loads no engine and no provider from a file that is not declared by --modules",
     default=False,
 )
+NO_IDN = Assumption(
+    "no-idn",
+    "the program asks for no internationalised names of hosts (AI_IDN, NI_IDN), for which the C library "
+    "would open libidn2; a lookup that does fails with EAI_IDN_ENCODE",
+    default=False,
+)
 NO_USERDB = Assumption(
     "no-userdb",
     "no service listens below /run/systemd/userdb, so that systemd's name service waits for none",
@@ -113,6 +119,7 @@ ASSUMPTIONS = (
     HEADER_RIGHTS,
     NO_ABORT,
     NO_ENGINES,
+    NO_IDN,
     NO_USERDB,
     C_LOCALE,
     MAIN_RETURNS,

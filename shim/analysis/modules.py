@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 
-from shim.analysis.assumptions import DECLARED_MODULES, NO_ENGINES, NO_MODULES, Assumption
+from shim.analysis.assumptions import DECLARED_MODULES, NO_ENGINES, NO_IDN, NO_MODULES, Assumption
 from shim.analysis.questions import Questions
 from shim.analysis.reach import Reach
 from shim.analysis.roots import add_image, resolvers_of
@@ -23,6 +23,9 @@ _OPENERS = ("dlopen", "dlmopen")
 # What libcrypto looks up in the objects that its configuration names: OpenSSL 3.0, include/openssl/engine.h,
 # IMPLEMENT_DYNAMIC_BIND_FN, and include/openssl/core.h, OSSL_provider_init_fn.
 _ENGINE_ENTRIES = frozenset({"bind_engine", "OSSL_provider_init"})
+# What glibc looks up in libidn2, and what of its own asks for it: glibc 2.36, inet/idna.c.
+_IDN_ENTRIES = frozenset({"idn2_lookup_ul", "idn2_to_unicode_lzlz"})
+_ASKS_FOR_HOSTS = "getaddrinfo"
 _LONGEST_NAME = 1024
 # glibc 2.36, nss/nss_module.c, nss_function_name_array: libc asks a service for a function by the rest of its
 # name.
@@ -94,10 +97,28 @@ class Modules:
         if module.declared:
             return True
         named = self._named & module.opened_by or (self._opens_computed and self._named & module.listed_by)
-        if named and NO_ENGINES in self._assume and module.exports.keys() & _ENGINE_ENTRIES:
-            self.assumed.add(NO_ENGINES)
+        if not named:
             return False
-        return bool(named)
+        assumption = self._assumed_away(module)
+        if assumption is None or assumption not in self._assume:
+            return True
+        self.assumed.add(assumption)
+        return False
+
+    def _assumed_away(self, module: Module) -> Assumption | None:
+        """Return what says that a module is not opened although code names it, if somebody assumes that."""
+        if module.exports.keys() & _ENGINE_ENTRIES:
+            return NO_ENGINES
+        if module.exports.keys() >= _IDN_ENTRIES and self._only_for_hosts(module):
+            return NO_IDN
+        return None
+
+    def _only_for_hosts(self, module: Module) -> bool:
+        """Whether nothing but itself and the object that looks hosts up has a name of a module in it."""
+        memory = self._process.memory
+        asking = {memory.image(address) for address in self._exports.get(_ASKS_FOR_HOSTS, ())}
+        places = (at for name in module.opened_by for at in memory.places(name.encode() + b"\0"))
+        return {memory.image(at) for at in places} - {module.image} == asking
 
     def _read_strings(self) -> None:
         """Note the strings that were named since the last call."""

@@ -28,6 +28,7 @@ ASSUMPTION_NAMES = (
     "header-rights",
     "no-abort",
     "no-engines",
+    "no-idn",
     "no-userdb",
     "c-locale",
     "main-returns",
