@@ -25,6 +25,8 @@ from shim.analysis.passing import EscapesError, Holder, Passing
 from shim.analysis.reach import Reach
 from shim.analysis.registers import NONE
 from shim.analysis.runs import Ending, Reference, Use
+from shim.analysis.semantics import Value
+from shim.syscalls import WITHOUT_ARGUMENTS, table
 
 MAX_PLACES = 4000
 MAX_POINTERS = 3
@@ -216,7 +218,7 @@ class Flow:
             instruction = listing.instructions[index]
             if block.last and instruction.ip == block.last:
                 break
-            if instruction.ip in self._kernel_entries and self._reaches_kernel(block, holder):
+            if instruction.ip in self._kernel_entries and self._reaches_kernel(listing, index, holder):
                 raise EscapesError
             if self._uses(listing, index, holder):
                 self._use(listing, index, holder, path, trace)
@@ -229,11 +231,29 @@ class Flow:
         """The addresses of the reached instructions that enter the kernel."""
         return frozenset(address for address, _ in self._reach.kernel_entries())
 
-    def _reaches_kernel(self, block: Block, holder: Holder) -> bool:
+    def _reaches_kernel(self, listing: Listing, index: int, holder: Holder) -> bool:
         """Whether the kernel may get what a holder holds: it calls signal handlers and their restorers."""
+        if self._number_at(listing, index) in self._without_arguments:
+            return False  # what an earlier call has left in a register is nothing to it
         if isinstance(holder, tuple):
-            return self._listings.address_taken(self._blocks.owner(block), holder)
+            return self._listings.address_taken(self._blocks.owner(listing.block), holder)
         return holder in self._conventions.kernel_arguments
+
+    @cached_property
+    def _without_arguments(self) -> frozenset[int]:
+        """The numbers of the calls that take no argument."""
+        numbers = table(self._architecture.name).numbers
+        return frozenset(numbers[name] for name in WITHOUT_ARGUMENTS if name in numbers)
+
+    def _number_at(self, listing: Listing, index: int) -> int | None:
+        """Return the number that a block itself gives the kernel at an instruction, None for none."""
+        for before in range(index - 1, -1, -1):
+            if self._conventions.number in listing.writes[before]:
+                effect = self._architecture.effect(
+                    listing.instructions[before], self._conventions.number, listing.frames[before]
+                )
+                return effect.number & self._conventions.number_mask if isinstance(effect, Value) else None
+        return None
 
     def _leave(  # one step of a walk and its circumstances
         self, listing: Listing, start: int, holder: Holder, path: Path, trace: _Trace

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from shim.errors import ProfileError
 from shim.syscalls import aarch64, x86_64
-from shim.syscalls.families import FALLBACKS, IMPLIED, Fallback, Implied, with_fallbacks
+from shim.syscalls.families import FALLBACKS, IMPLIED, WITHOUT_ARGUMENTS, Fallback, Implied, with_fallbacks
 from shim.syscalls.table import NUMBER_SPACE, SyscallTable, UnknownSyscallError
 
 __all__ = [
     "FALLBACKS",
     "IMPLIED",
     "NUMBER_SPACE",
+    "WITHOUT_ARGUMENTS",
     "Fallback",
     "Implied",
     "SyscallTable",

@@ -11,6 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# SYSCALL_DEFINE0 in kernel/sys.c, kernel/fork.c, kernel/sched/syscalls.c, kernel/signal.c, fs/open.c,
+# fs/sync.c, mm/mlock.c and fs/notify/inotify/inotify_user.c, v6.12: what is in the registers of arguments is
+# nothing to them.
+WITHOUT_ARGUMENTS = frozenset(
+    {
+        "fork", "getegid", "geteuid", "getgid", "getpgrp", "getpid", "getppid", "gettid", "getuid",
+        "inotify_init", "munlockall", "pause", "restart_syscall", "sched_yield", "setsid", "sync", "vfork",
+        "vhangup",
+    }
+)  # fmt: skip
 KernelVersion = tuple[int, int]
 ANY_KERNEL: KernelVersion = (0, 0)
 LIBCS = ("glibc", "musl")

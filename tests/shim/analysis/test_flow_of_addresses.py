@@ -121,3 +121,22 @@ def test_a_wrapper_that_only_calls_in_the_open_use_stays_bounded(assemble: Assem
     profile = derive(assemble(source + END + WRAPPER), "program")
     assert profile.complete
     assert {rule.number for rule in profile.phases[0].rules if rule.sites} == {39, 60}
+
+
+# The address of w, or of a table with it, is still in rsi when the kernel is entered.
+LEFT_BEHIND = {"of the function": "lea rsi, [rip+w]", "of a table": "lea rsi, [rip+t]"}
+CALLS = {"sched_yield": ("mov eax, 24", True), "getpid": ("mov eax, 39", True), "write": ("mov eax, 1", False),
+         "rt_sigaction": ("mov eax, 13", False), "any": ("mov eax, [rsp]", False),
+         "either": ("mov eax, 24\n test edx, edx\n je 1f\n mov eax, 13\n 1:", False)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("what", LEFT_BEHIND)
+def test_a_call_without_arguments_takes_nothing_out_of_registers(
+    what: str, name: str, assemble: Assemble
+) -> None:
+    number, is_known = CALLS[name]
+    source = f"_start: mov edi, 102\n call w\n mov edi, 102\n {LEFT_BEHIND[what]}\n {number}\n syscall\n xor esi, esi"
+    profile = derive(assemble(source + END + WRAPPER + "\n.data\n.balign 8\nt: .quad w\n.text"), "program")
+    in_wrapper = [one for one in profile.unresolved if "callers are not all known" in one.reason]
+    assert (not in_wrapper) is is_known
