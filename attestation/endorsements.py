@@ -25,7 +25,7 @@ _LONGEST_LABEL = 64
 _MOST = 512
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HEXADECIMAL = re.compile(rb"(?:[0-9a-fA-F]{2})+")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/\s]+={0,2}")
+_TEXT = re.compile(rb"[A-Za-z0-9+/=\s]+")
 _CERTIFICATE_LABELS = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE"})
 _REVOCATION_LABELS = frozenset({b"X509 CRL", b"CRL"})
 _STATUS_LABEL = b"OCSP RESPONSE"
@@ -111,7 +111,7 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
         return _parse_pem(data, where)
     if data[:1] == bytes([der.SEQUENCE]):
         return _parse_der(data, where)
-    written = _from_text(data.strip())
+    written = from_text(data.strip())
     if written[:1] == bytes([der.SEQUENCE]):
         return _parse_der(written, where)
     raise EvidenceFormatError(
@@ -119,16 +119,17 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     )
 
 
-def _from_text(text: bytes) -> bytes:
-    """Return what is written in hexadecimal or base64, nothing where it is neither."""
-    if _HEXADECIMAL.fullmatch(text):
-        return bytes.fromhex(text.decode("ascii"))
-    if _BASE64.fullmatch(text):
-        try:
-            return base64.b64decode(b"".join(text.split()), validate=True)
-        except binascii.Error:
-            return b""
-    return b""
+def from_text(text: bytes) -> bytes:
+    """Return what is written in hexadecimal or base64, in lines or not; nothing where it is neither."""
+    if not _TEXT.fullmatch(text):
+        return b""
+    digits = b"".join(text.split())
+    if _HEXADECIMAL.fullmatch(digits):
+        return bytes.fromhex(digits.decode("ascii"))
+    try:
+        return base64.b64decode(digits, validate=True)
+    except binascii.Error:
+        return b""
 
 
 def from_certificate_table(data: bytes, where: str = "certificate table") -> Endorsements:

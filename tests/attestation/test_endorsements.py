@@ -49,6 +49,7 @@ FULL_TABLE = table((GUIDS["VCEK"], LEAF), (GUIDS["ASK"], ASK), (GUIDS["ARK"], AR
     ("data", "certificates", "lists"),
     [
         (LEAF, (LEAF,), ()),
+        (LEAF.hex("\n", 30).encode() + b"\n", (LEAF,), ()),
         (CRL, (), (CRL,)),
         (LEAF + ASK + ARK, (LEAF, ASK, ARK), ()),
         (LEAF + CRL + ARK + b"\n", (LEAF, ARK), (CRL,)),
