@@ -348,7 +348,14 @@ def test_what_became_out_of_date_lately(name: str) -> None:
 def test_no_grace_makes_revoked_up_to_date() -> None:
     info = {**TCB_INFO, "tcbLevels": [intel.level("Revoked", 2)]}
     values = changed("tcb.platform_grace", 3650, changed("tcb.qe_grace", 3650, TDX))
-    assert refused(Intel(tcb_info=info), values) == {"tcb.status": LOW}
+    assert refused(Intel(tcb_info=info), values) == {"tcb.status": Verdict.REVOKED}
+
+
+def test_what_intel_has_revoked_is_told_apart_from_what_is_old() -> None:
+    identity = {**QE_IDENTITY, "tcbLevels": [intel.enclave_level("Revoked", 1)]}
+    assert refused(Intel(qe_identity=identity), TDX) == {"tcb.status": Verdict.REVOKED}
+    old = {**TCB_INFO, "tcbLevels": [intel.level("OutOfDate", 2)]}
+    assert refused(Intel(tcb_info=old), TDX) == {"tcb.status": LOW}
 
 
 def early(*levels: dict[str, Any], **changes: Any) -> Endorsements:  # noqa: ANN401  # JSON
