@@ -114,7 +114,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         raise AppraisalError(replace(result, verdict=error.verdict, mismatches=(reason,))) from error
 
     bound = tuple(_binding(kind, authenticated, policy, binding))
-    differences = criteria.appraise(authenticated, policy.rules)
+    differences = (*criteria.appraise(authenticated, policy.rules), *criteria.uncovered(authenticated))
     target = None if criteria.target is None else criteria.target(authenticated, policy.rules)
     missing = tuple(_activation(target, activated))
     if asks and (bound or differences):

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID, NameOID, SignatureAlgorithmOID
 
 from attestation.der import first_inside
@@ -126,8 +125,9 @@ def read_certificate(der: bytes, where: str = "certificate") -> Certificate:
     """
     try:
         with warnings.catch_warnings():
-            # AMD gives VCEKs the serial number 0, which RFC 5280 forbids and the library warns of.
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            # The serial number 0, which AMD gives to VCEKs, or a country of three letters: the library warns
+            # of what RFC 5280 forbids, and it decides nothing here.
+            warnings.simplefilter("ignore", UserWarning)
             return _certificate(x509.load_der_x509_certificate(der), der)
     except _UNREADABLE as error:
         found, source = _first_line(error), "RFC 5280, section 4.1"
@@ -145,7 +145,9 @@ def read_revocation_list(der: bytes, where: str = "revocation list") -> Revocati
         Its signature, its validity.
     """
     try:
-        return _revocation_list(x509.load_der_x509_crl(der), der, where)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return _revocation_list(x509.load_der_x509_crl(der), der, where)
     except _UNREADABLE as error:
         found, source = _first_line(error), "RFC 5280, section 5.1"
         raise EvidenceFormatError(where, "", found, "an X.509 revocation list", source) from error

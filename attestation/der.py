@@ -17,8 +17,8 @@ INTEGER = 0x02
 OCTET_STRING = 0x04
 ENUMERATED = 0x0A
 BOOLEAN = 0x01
+EXPLICIT_0 = 0xA0
 _IA5_STRING = 0x16
-_EXPLICIT_0 = 0xA0
 _LONG_FORM = 0x80
 _LONGEST_HEADER = 6
 _PADDING = b"\x00\r\n"  # what hosts and editors leave after the last structure
@@ -55,16 +55,15 @@ def begins_with(structure: bytes, tag: int, where: str) -> bool:
     return structure[_header(structure, where)[0] :][:1] == bytes([tag])
 
 
-def begins_with_explicit_version(structure: bytes, where: str) -> bool:
+def innermost_tag(structure: bytes, where: str) -> int | None:
     """
-    Whether the first element inside the first element of `structure` has the explicit tag [0].
+    Return the tag of the first element inside the first element of `structure`, None where there is none.
 
     Raises:
         EvidenceFormatError: the structure is too short to say.
     """
     outer = structure[_header(structure, where)[0] :]
-    inner = outer[_header(outer, where)[0] :]
-    return inner[:1] == bytes([_EXPLICIT_0])
+    return next(iter(outer[_header(outer, where)[0] :]), None)
 
 
 def first_inside(structure: bytes, where: str) -> bytes:

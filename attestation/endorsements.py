@@ -25,10 +25,11 @@ _LONGEST_LABEL = 64
 _MOST = 512
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HEXADECIMAL = re.compile(rb"(?:[0-9a-fA-F]{2})+")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/\s]+={0,2}")
+_TEXT = re.compile(rb"[A-Za-z0-9+/=\s]+")
 _CERTIFICATE_LABELS = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE"})
 _REVOCATION_LABELS = frozenset({b"X509 CRL", b"CRL"})
 _STATUS_LABEL = b"OCSP RESPONSE"
+_KEY_LABEL = b"PUBLIC KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def union(parts: Iterable[Endorsements]) -> Endorsements:
 
 def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     """
-    Return the certificates, revocation lists and OCSP responses in `data`, recognised by its structure.
+    Return the certificates, revocation lists, OCSP responses and keys in `data`, recognised by its structure.
 
     Args:
         data: PEM blocks with anything between them, DER structures one after the other, also in hexadecimal
@@ -110,7 +111,7 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
         return _parse_pem(data, where)
     if data[:1] == bytes([der.SEQUENCE]):
         return _parse_der(data, where)
-    written = _from_text(data.strip())
+    written = from_text(data.strip())
     if written[:1] == bytes([der.SEQUENCE]):
         return _parse_der(written, where)
     raise EvidenceFormatError(
@@ -118,16 +119,17 @@ def parse(data: bytes, where: str = "endorsements") -> Endorsements:
     )
 
 
-def _from_text(text: bytes) -> bytes:
-    """Return what is written in hexadecimal or base64, nothing where it is neither."""
-    if _HEXADECIMAL.fullmatch(text):
-        return bytes.fromhex(text.decode("ascii"))
-    if _BASE64.fullmatch(text):
-        try:
-            return base64.b64decode(b"".join(text.split()), validate=True)
-        except binascii.Error:
-            return b""
-    return b""
+def from_text(text: bytes) -> bytes:
+    """Return what is written in hexadecimal or base64, in lines or not; nothing where it is neither."""
+    if not _TEXT.fullmatch(text):
+        return b""
+    digits = b"".join(text.split())
+    if _HEXADECIMAL.fullmatch(digits):
+        return bytes.fromhex(digits.decode("ascii"))
+    try:
+        return base64.b64decode(digits, validate=True)
+    except binascii.Error:
+        return b""
 
 
 def from_certificate_table(data: bytes, where: str = "certificate table") -> Endorsements:
@@ -163,9 +165,11 @@ def _parse_pem(data: bytes, where: str) -> Endorsements:
             found.revocation_lists.append(_decode(body, where))
         elif label == _STATUS_LABEL:
             found.status_responses.append(_decode(body, where))
+        elif label == _KEY_LABEL:
+            found.keys.append(json_web_key.checked(_decode(body, where), where))
         else:
             shown = label.decode("ascii", "replace")
-            want = "CERTIFICATE, X509 CRL or OCSP RESPONSE"
+            want = "CERTIFICATE, X509 CRL, OCSP RESPONSE or PUBLIC KEY"
             raise EvidenceFormatError(where, "PEM", shown, want, "RFC 7468")
     return found.limited()
 
@@ -194,15 +198,17 @@ class _Found:
     certificates: list[bytes] = field(default_factory=list)
     revocation_lists: list[bytes] = field(default_factory=list)
     status_responses: list[bytes] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
 
     def limited(self) -> Endorsements:
         """Return them together, unless they are so many that looking for issuers would take long."""
-        count = len(self.certificates) + len(self.revocation_lists) + len(self.status_responses)
+        count = sum(map(len, (self.certificates, self.revocation_lists, self.status_responses, self.keys)))
         if count > _MOST:
             raise EvidenceFormatError(self.where, "", f"{count} structures", f"at most {_MOST}")
         return Endorsements(
             tuple(self.certificates),
             tuple(self.revocation_lists),
+            keys=tuple(self.keys),
             status_responses=tuple(self.status_responses),
         )
 
@@ -217,12 +223,14 @@ def _decode(body: bytes, where: str) -> bytes:
 def _parse_der(data: bytes, where: str) -> Endorsements:
     found = _Found(where)
     for structure in der.split(data, where):
-        # An OCSPResponse begins with its status.  The first element of a TBSCertificate of version 3 is the
-        # explicit tag [0]; a TBSCertList has none.
+        # An OCSPResponse begins with its status, a SubjectPublicKeyInfo with the identifier of an algorithm.
+        # The first element of a TBSCertificate of version 3 is the explicit tag [0]; a TBSCertList has none.
         if der.begins_with(structure, der.ENUMERATED, where):
             found.status_responses.append(structure)
-        elif der.begins_with_explicit_version(structure, where):
+        elif (tag := der.innermost_tag(structure, where)) == der.EXPLICIT_0:
             found.certificates.append(structure)
+        elif tag == der.OBJECT_IDENTIFIER:
+            found.keys.append(json_web_key.checked(structure, where))
         else:
             found.revocation_lists.append(structure)
     return found.limited()

@@ -62,6 +62,10 @@ def _nothing(_authenticated: object, _rules: object) -> tuple[Mismatch, ...]:
     return ()
 
 
+def _all(_authenticated: object) -> tuple[Mismatch, ...]:
+    return ()
+
+
 def _no_words(_authenticated: object) -> Claims:
     return {}
 
@@ -77,6 +81,7 @@ class Criteria(Generic[A, R, T]):
         reference: The label of the reference value that the measurement is, or None.
         observed: What a policy says that accepts this evidence and as little else as can be, by dotted key.
         sources: The document that defines what the keys of each table of a policy are about.
+        uncovered: What shows that nothing of what was booted can have been measured, whatever a policy says.
         concerns: Whether a policy key that is left unchecked is about this evidence at all.
         says: What the evidence says by keys whose values are words for what to do about it.
         volatile: Those of its keys that are another thing at every launch.
@@ -92,6 +97,7 @@ class Criteria(Generic[A, R, T]):
     reference: Callable[[A, R], str | None]
     observed: Callable[[A, str], Mapping[str, JsonValue]]
     sources: Mapping[str, str]
+    uncovered: Callable[[A], tuple[Mismatch, ...]] = _all
     concerns: Callable[[A, str], bool] = _always
     says: Callable[[A], Claims] = _no_words
     volatile: frozenset[str] = frozenset()

@@ -8,6 +8,7 @@ asked keeps the answer in a file.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -105,7 +106,9 @@ def read(data: bytes) -> StatusResponse:
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             found = response.response_status.name.lower()
             raise MissingEndorsementError("OCSP response.responseStatus", found, "successful", SOURCE)
-        return _status_response(response)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # as where certificates are read
+            return _status_response(response)
     except _UNREADABLE as error:
         raise _wrong(str(error)[:80] or type(error).__name__, "an OCSP response") from error
 

@@ -35,6 +35,7 @@ Schema: TypeAlias = Mapping[str, JsonValue]
 _NAME = r"""[A-Za-z0-9_\-"'][A-Za-z0-9_.\-"' \t]*"""
 _TABLE = re.compile(rf"\[[ \t]*({_NAME})\]\s*(#.*)?$")
 _KEY = re.compile(rf"({_NAME})=")
+_DEEPEST = 16  # no policy needs half of it
 
 
 class UnfitError(Exception):
@@ -68,11 +69,13 @@ class Problems:
     lines: Mapping[str, int]
     found: list[PolicyProblem] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
 
     def add(self, key: str, found: str, want: str) -> None:
         """Remember the first problem of a key, at its line or that of the nearest table around it."""
-        if any(problem.key == key for problem in self.found):
+        if key in self.seen:
             return
+        self.seen.add(key)
         place = key
         while place and place not in self.lines:
             place = place.rpartition(".")[0]
@@ -149,7 +152,7 @@ def open_file(text: str, where: str) -> Section:
     Return the top table of the policy in `text`.
 
     Raises:
-        PolicyError: the text is not TOML.
+        PolicyError: the text is not TOML, or its tables are nested deeper than any policy's.
     """
     try:
         values = tomllib.loads(text)
@@ -157,6 +160,9 @@ def open_file(text: str, where: str) -> Section:
         line = re.search(r"at line (\d+)", str(error))
         problem = PolicyProblem(int(line[1]) if line else 1, "TOML", str(error), "TOML 1.0")
         raise PolicyError(where, (problem,)) from error
+    if _is_deeper(values, _DEEPEST):
+        want = f"at most {_DEEPEST} levels"
+        raise PolicyError(where, (PolicyProblem(1, "TOML", "tables that are nested deeper", want),))
     return Section("", values, Problems(where, locate(text)))
 
 
@@ -172,6 +178,12 @@ def locate(text: str) -> dict[str, int]:
             name = _dotted(key[1])
             lines.setdefault(f"{prefix}.{name}" if prefix else name, number)
     return lines
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether tables and arrays stand in each other more than `levels` deep."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return bool(inside) and (levels == 0 or any(_is_deeper(one, levels - 1) for one in inside))
 
 
 def _table(value: object) -> Mapping[str, object] | None:

@@ -78,7 +78,7 @@ def draft(
     text = fill(policy_example.text(tee), values)
     _refuse_debugging(text, values)
     rules = load(text, _WHERE).rules
-    _raise_if_any(text, criteria.appraise(authenticated, rules))
+    _raise_if_any(text, (*criteria.appraise(authenticated, rules), *criteria.uncovered(authenticated)))
     return text
 
 

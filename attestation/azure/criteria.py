@@ -13,6 +13,7 @@ from attestation.azure.report import SOURCE
 from attestation.kind import Claims, Criteria
 from attestation.policy_file import Section
 from attestation.result import Mismatch
+from attestation.tpm import registers
 from attestation.tpm.quote import SOURCE as TPM_SOURCE
 from shim.canonical import JsonValue
 
@@ -45,6 +46,9 @@ def criteria(hardware: Criteria[H, R, T]) -> Criteria[Authenticated, AzurePolicy
     def says(authenticated: Authenticated) -> Claims:
         return hardware.says(_hardware(authenticated))
 
+    def uncovered(authenticated: Authenticated) -> tuple[Mismatch, ...]:
+        return registers.uncovered(authenticated.evidence.quote)
+
     def concerns(authenticated: Authenticated, key: str) -> bool:
         return hardware.concerns(_hardware(authenticated), key)
 
@@ -54,6 +58,7 @@ def criteria(hardware: Criteria[H, R, T]) -> Criteria[Authenticated, AzurePolicy
         reference=reference,
         observed=seen,
         sources={**hardware.sources, "pcrs": TPM_SOURCE, "vm": SOURCE},
+        uncovered=uncovered,
         concerns=concerns,
         says=says,
         volatile=hardware.volatile,

@@ -56,6 +56,9 @@ def parse(data: bytes) -> Evidence:
     """
     if len(data) > MAXIMUM_SIZE:
         raise EvidenceFormatError("evidence", "", f"{len(data)} bytes", f"at most {MAXIMUM_SIZE} bytes")
+    if data.startswith(report.MAGIC):
+        want = "an object, or a directory, of it and the vTPM's quote"
+        raise EvidenceFormatError("evidence", "", "the HCL report alone", want, report.SOURCE)
     parts = json_document.read(data, "evidence")
     hcl = report.parse(parts.octets("hcl_report"))
     signed = parts.part("tpm_quote")

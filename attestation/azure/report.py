@@ -21,7 +21,7 @@ from attestation.snp.report import SIZE as SNP_SIZE
 
 SOURCE = "Azure confidential VMs, guest attestation, HCL report"
 MAXIMUM_SIZE = 1 << 16
-_MAGIC = b"HCLA"
+MAGIC = b"HCLA"
 _HARDWARE = 0x20
 _DATA = _HARDWARE + SNP_SIZE
 _HEADER = struct.Struct("<IIIII")  # size of this, version, report type, hash type, size of the data
@@ -68,8 +68,8 @@ def parse(data: bytes) -> HclReport:
     if not _DATA + _HEADER.size <= len(data) <= MAXIMUM_SIZE:
         want = f"{_DATA + _HEADER.size} to {MAXIMUM_SIZE} bytes"
         raise _wrong("", f"{len(data)} bytes", want)
-    if data[:4] != _MAGIC:
-        raise _wrong("signature", data[:4].hex(), _MAGIC.hex())
+    if data[:4] != MAGIC:
+        raise _wrong("signature", data[:4].hex(), MAGIC.hex())
     _, _, kind, hash_type, size = _HEADER.unpack_from(data, _DATA)
     if kind not in _TEES or hash_type not in _HASHES:
         found = f"report type {kind}, hash type {hash_type}"

@@ -52,7 +52,7 @@ def authenticate(  # noqa: PLR0913  # what evidence is judged by, each apart
 
     Args:
         evidence: From `attestation.cca.evidence.parse`.
-        endorsements: The platform's key, as a JSON web key.
+        endorsements: The platform's key.
         roots: Not used.
         now: Not used.
         skew: Not used.

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from attestation.errors import EvidenceFormatError
-from attestation.eventlog import MAXIMUM_SIZE
+from attestation.eventlog import MAXIMUM_SIZE, MOST_EVENTS
 from attestation.reader import Reader
 
 SOURCE = 'TCG PC Client Platform Firmware Profile, rev. 1.06, section 10, "Event Logging"'
@@ -150,8 +150,9 @@ def parse(data: bytes) -> EventLog:
     if first.kind != NO_ACTION or not first.data.startswith(_SPEC_ID):
         return _legacy_log(data, filled)
     sizes = _digest_sizes(first.data)
-    events = []
+    events: list[Event] = []
     while not _at_end(reader, filled):
+        _check_count(len(events))
         events.append(_event(reader, sizes))
     names = tuple(_name(number) for number in sizes)
     return EventLog(names, _locality(events), tuple(events))
@@ -159,12 +160,18 @@ def parse(data: bytes) -> EventLog:
 
 def _legacy_log(data: bytes, filled: int) -> EventLog:
     reader = _reader(data)
-    events = []
+    events: list[Event] = []
     while not _at_end(reader, filled):
+        _check_count(len(events))
         events.append(_legacy_event(reader))
     if not events:
         raise reader.wrong("events", "none", "one, to say what format it is")
     return EventLog(("sha1",), _locality(events), tuple(events))
+
+
+def _check_count(count: int) -> None:
+    if count >= MOST_EVENTS:
+        raise EvidenceFormatError("event log", "events", f"more than {MOST_EVENTS}", f"at most {MOST_EVENTS}")
 
 
 def _legacy_event(reader: Reader) -> Event:

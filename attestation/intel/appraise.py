@@ -14,6 +14,7 @@ from attestation.intel.authenticate import Authenticated
 from attestation.intel.policy import PlatformRules, SgxPolicy, TcbRules, TdxPolicy
 from attestation.intel.report import SGX_SOURCE, TDX_SOURCE, EnclaveReport, TdReport
 from attestation.intel.tcb import SOURCE as TCB_SOURCE, with_grace
+from attestation.intel.tcb_info import TcbStatus
 from attestation.policy_file import UNCHECKED, Checked
 from attestation.policy_values import BitRules
 from attestation.result import Mismatch
@@ -168,7 +169,8 @@ def _status(authenticated: Authenticated, rules: TcbRules) -> Iterator[Mismatch]
     status = with_grace(tcb, authenticated.evaluated_at, rules.platform_grace, rules.qe_grace)
     if rules.status is not UNCHECKED and status.value not in rules.status:
         found, want = _shortfall(authenticated, rules.status)
-        yield Mismatch("tcb.status", tcb.summary + found, want, TCB_SOURCE, Verdict.TCB_TOO_LOW)
+        verdict = Verdict.REVOKED if status is TcbStatus.REVOKED else Verdict.TCB_TOO_LOW
+        yield Mismatch("tcb.status", tcb.summary + found, want, TCB_SOURCE, verdict)
     if rules.rejected_advisories is not UNCHECKED:
         open_ones = sorted(rules.rejected_advisories.intersection(tcb.advisories))
         if open_ones:

@@ -6,7 +6,7 @@ from attestation.intel.appraise import SOURCES, appraise_sgx, appraise_tdx, warn
 from attestation.intel.authenticate import Authenticated
 from attestation.intel.observed import VOLATILE, observed_sgx, observed_tdx
 from attestation.intel.policy import SgxPolicy, TdxPolicy, read_sgx, read_tdx
-from attestation.intel.report import EnclaveReport, TdReport
+from attestation.intel.report import TDX_SOURCE, EnclaveReport, TdReport
 from attestation.intel.roots import IntelRoots
 from attestation.kind import Criteria
 from attestation.result import Mismatch
@@ -21,6 +21,7 @@ def tdx() -> Criteria[Authenticated, TdxPolicy, IntelRoots]:
         reference=_tdx_reference,
         observed=observed_tdx,
         sources=SOURCES,
+        uncovered=_uncovered,
         volatile=VOLATILE,
         warnings=_warnings,
     )
@@ -41,6 +42,15 @@ def sgx() -> Criteria[Authenticated, SgxPolicy, IntelRoots]:
 
 def _warnings(authenticated: Authenticated, rules: TdxPolicy | SgxPolicy) -> tuple[Mismatch, ...]:
     return warnings(authenticated, rules.tcb)
+
+
+def _uncovered(authenticated: Authenticated) -> tuple[Mismatch, ...]:
+    """Domains whose boot a vTPM measures, as Azure's, leave the registers as they were."""
+    report = authenticated.evidence.report
+    if not isinstance(report, TdReport) or any(report.rtmrs[1]):
+        return ()
+    want = "the measurements of what was booted: boot loader and kernel are in this register"
+    return (Mismatch("boot", "rtmr1 as it was at launch, all zeros", want, TDX_SOURCE),)
 
 
 def _tdx_reference(authenticated: Authenticated, rules: TdxPolicy) -> str | None:

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from attestation import path, path_building, validity
+from attestation import der, path, path_building, validity
 from attestation.cache import Cache
 from attestation.certificate import Certificate, dss_signature
 from attestation.endorsements import Endorsements
@@ -29,7 +29,10 @@ from attestation.trail import SILENT, Trail
 
 _FWID = 20
 _FWID_SIZE = 48
-_TCB_INFO = "2.23.133.5.4.1"
+# Hopper's devices and switches end with their one FWID, as X.509 of the first drafts of DICE did; Blackwell's
+# have the structure of the published ones.
+_COMPOSITE_ID, _TCB_INFO = "2.23.133.5.4.1", "2.23.133.5.4.1.1"
+_FWIDS = 0xA6  # [6] of DiceTcbInfo
 _DICE = 'TCG DICE Attestation Architecture, version 1.1, section 6.1.1, "TCB Info"'
 
 
@@ -139,7 +142,27 @@ def _signers(evidence: Evidence, certificates: Sequence[Certificate]) -> list[Ce
 
 def _check_firmware(evidence: Evidence, leaf: Certificate) -> None:
     """Check that the key was made for the firmware that answers."""
-    fwid, stated = evidence.opaque.get(_FWID), leaf.extensions.get(_TCB_INFO)
-    if fwid is not None and (len(fwid) != _FWID_SIZE or stated is None or not stated.endswith(fwid)):
-        found = "nothing" if stated is None else stated[-_FWID_SIZE:].hex()
+    fwid = evidence.opaque.get(_FWID)
+    if fwid is None:
+        return
+    stated = _firmware_of(leaf)
+    if len(fwid) != _FWID_SIZE or stated != fwid:
+        found = "nothing" if stated is None else stated.hex()
         raise NotAuthenticError(f"{leaf.common_name}.FWID", found, f"{fwid.hex()} as measured", _DICE)
+
+
+def _firmware_of(leaf: Certificate) -> bytes | None:
+    """
+    Return the digest of the firmware that a key was made for; of several the first, which is its own layer's.
+
+    Source:
+        TCG DICE Attestation Architecture, version 1.1, section 6.1.1, "TCB Info": `fwids`.
+    """
+    composite, info = leaf.extensions.get(_COMPOSITE_ID), leaf.extensions.get(_TCB_INFO)
+    if composite is not None or info is None:
+        return None if composite is None else composite[-_FWID_SIZE:]
+    where = f"{leaf.common_name}.TcbInfo"
+    whole = [inside for tag, inside in der.elements(info, where) if tag == der.SEQUENCE]
+    lists = [inside for part in whole for tag, inside in der.elements(part, where) if tag == _FWIDS]
+    first = next((inside for part in lists for _, inside in der.elements(part, where)), b"")
+    return next((digest for tag, digest in der.elements(first, where) if tag == der.OCTET_STRING), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attestation.kind import Criteria
 from attestation.path import Roots
 from attestation.policy_file import UNCHECKED
-from attestation.tpm import policy
+from attestation.tpm import policy, registers
 from attestation.tpm.appraise import appraise, target
 from attestation.tpm.authenticate import Authenticated
 from attestation.tpm.endorsement import SOURCE as MAKER
@@ -23,6 +23,7 @@ def criteria() -> Criteria[Authenticated, TpmPolicy, Roots]:
         reference=lambda _, __: None,
         observed=observed,
         sources={"ak": KEY_SOURCE, "ek": MAKER, "pcrs": SOURCE, "tpm": SOURCE},
+        uncovered=lambda authenticated: registers.uncovered(authenticated.evidence.quote),
         volatile=VOLATILE,
         named=_named,
         target=target,

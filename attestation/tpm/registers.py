@@ -15,6 +15,8 @@ NUMBERS = range(16)
 # A unified kernel image is one program of the firmware; otherwise a boot loader measures what it loads.
 _COVERING = ((4, 11), (4, 8, 9))
 # Those of the firmware and of a boot loader that uses its log; others the system extends itself.
+_PROGRAMS_SOURCE = 'TCG PC Client Platform Firmware Profile, rev. 1.06, section 3.3.4.5, "PCR[4]"'
+_PROGRAMS = 4  # boot loader and kernel, or the unified kernel image
 _OF_THE_LOG = frozenset({*range(10), 14})
 
 Rules = Mapping[int, Checked[frozenset[bytes]]]
@@ -44,6 +46,15 @@ def appraise(quote: Quote, rules: Rules) -> Iterator[Mismatch]:
             want = " or ".join(sorted(value.hex() for value in accepted))
             shown = "not quoted" if found is None else found.hex()
             yield Mismatch(f"pcrs.pcr{number}", shown, want, SOURCE)
+
+
+def uncovered(quote: Quote) -> tuple[Mismatch, ...]:
+    """Return what shows that no firmware measured what it started, whatever a policy accepts."""
+    found = quote.pcrs.get(_PROGRAMS)
+    if found is None or any(found):
+        return ()
+    want = "the measurements of what was booted: boot loader and kernel are in this register"
+    return (Mismatch("boot", f"pcr{_PROGRAMS} as it was at reset, all zeros", want, _PROGRAMS_SOURCE),)
 
 
 def of_quote(quote: Quote) -> Registers:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attestation import files, kinds
+from attestation import endorsements, files, kinds
 from attestation.endorsements import Endorsements
 from attestation.errors import AuthenticationError, EvidenceFormatError
 from attestation.kind import Kind
@@ -151,9 +151,19 @@ def parsed(data: bytes, tee: str) -> object:
     except EvidenceFormatError as error:
         other = readable_as(data)
         if other is None:
+            advise_on_malformed(error, data, tee)
             raise
         raise click.UsageError(f"{error}; it can be read as {other}: --tee {other}") from error
     return evidence
+
+
+def advise_on_malformed(error: ShimError, data: bytes, tee: str) -> None:
+    """Add to an error what the data is instead: evidence of another kind than `tee`, or written as text."""
+    other = readable_as(data)
+    if other not in {None, tee}:
+        error.add_note(f"the policy is for {tee}, and this can be read as {other}")
+    elif readable_as(endorsements.from_text(data.strip())) is not None:
+        error.add_note("this is evidence in hexadecimal or base64: decode it first")
 
 
 def readable_as(data: bytes) -> str | None:

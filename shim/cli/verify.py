@@ -140,9 +140,7 @@ def command(  # noqa: PLR0913  # one parameter per option
         show(error.result)
         lookup.advise(error, error.result.verdict)
         if error.result.verdict is Verdict.MALFORMED:
-            other = endorsing.readable_as(evidence)
-            if other not in {None, rules.tee}:
-                error.add_note(f"the policy is for {rules.tee}, and this can be read as {other}")
+            endorsing.advise_on_malformed(error, evidence, rules.tee)
         elif error.mismatches[0].field == "binding" and binding is None:
             error.add_note("give what was sent: --nonce, or --report-data for a policy that wants it exactly")
         raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -327,6 +329,25 @@ def test_policy_init_writes_a_policy_that_verify_affirms(simulated: Path, tmp_pa
     assert drafted[2].startswith("shim: left unchecked: crl, report.")
     assert 'label = "mine"' in written.read_text()
     assert run(verify.command, simulated, "--policy", written, *BOUND)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "form", [bytes.hex, lambda data: data.hex("\n", 30), lambda data: base64.b64encode(data).decode() + "\n"]
+)
+def test_evidence_that_is_written_as_text_is_said_to_be(
+    simulated: Path, tmp_path: Path, form: Callable[[bytes], str]
+) -> None:
+    written = tmp_path / "report.txt"
+    written.write_text(form(simulated.read_bytes()))
+    want = ["this is evidence in hexadecimal or base64: decode it first"]
+    for command, arguments in ((inspect.command, ("--tee", "simulated")), (verify.command, SIMULATED)):
+        error = CliRunner().invoke(command, [str(written), *arguments]).exception
+        assert isinstance(error, ShimError)
+        assert error.__notes__ == want
+    written.write_text("00" * 40)
+    error = CliRunner().invoke(inspect.command, [str(written)]).exception
+    assert isinstance(error, ShimError)
+    assert not hasattr(error, "__notes__")
 
 
 def test_policy_init_of_another_kind_says_so(simulated: Path) -> None:

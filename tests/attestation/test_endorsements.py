@@ -3,15 +3,22 @@ from __future__ import annotations
 import base64
 import contextlib
 import uuid
+from datetime import timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
 from hypothesis import given, strategies as st
 
 from attestation import endorsements
+from attestation.certificate import read_certificate, read_revocation_list
 from attestation.endorsements import Endorsements
 from attestation.errors import EvidenceFormatError
 from attestation.snp import certificate_table, evidence
+from tests.fakes import aws
 from tests.fakes.amd import Amd, Chip
+from tests.fakes.aws import MADE
 
 AMD, CHIP = Amd(), Chip()
 LEAF, ASK, ARK = AMD.chain(CHIP)
@@ -42,6 +49,7 @@ FULL_TABLE = table((GUIDS["VCEK"], LEAF), (GUIDS["ASK"], ASK), (GUIDS["ARK"], AR
     ("data", "certificates", "lists"),
     [
         (LEAF, (LEAF,), ()),
+        (LEAF.hex("\n", 30).encode() + b"\n", (LEAF,), ()),
         (CRL, (), (CRL,)),
         (LEAF + ASK + ARK, (LEAF, ASK, ARK), ()),
         (LEAF + CRL + ARK + b"\n", (LEAF, ARK), (CRL,)),
@@ -194,8 +202,6 @@ def test_only_our_error_escapes_from_anything(data: bytes) -> None:
 
 @given(st.data())
 def test_only_our_error_escapes_from_damage(data: st.DataObject) -> None:
-    from attestation.certificate import read_certificate, read_revocation_list  # noqa: PLC0415  # one use
-
     good, read = data.draw(
         st.sampled_from([(LEAF, read_certificate), (ASK, read_certificate), (CRL, read_revocation_list)])
     )
@@ -210,3 +216,16 @@ def test_only_our_error_escapes_from_damage(data: st.DataObject) -> None:
 def test_table_gives_back_what_was_put_in(entries: list[tuple[bytes, bytes]]) -> None:
     read = certificate_table.parse(table(*entries))
     assert [(entry.guid.bytes_le, entry.data) for entry in read] == entries
+
+
+def test_what_the_library_warns_of_is_no_business_of_users() -> None:
+    """A country has two letters; warnings are errors here."""
+    with pytest.warns(UserWarning, match="length"):
+        name = x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "USA", _validate=False)])
+    key = aws.key("root")
+    made = x509.CertificateBuilder(name, name, key.public_key(), 5, MADE, MADE + timedelta(days=1))
+    taken_back = x509.CertificateRevocationListBuilder(name, MADE, MADE + timedelta(days=1))
+    encoded = [
+        one.sign(key, hashes.SHA384()).public_bytes(serialization.Encoding.DER) for one in (made, taken_back)
+    ]
+    assert read_certificate(encoded[0]).subject == read_revocation_list(encoded[1]).issuer

@@ -110,7 +110,7 @@ def test_structure_that_does_not_end_is_malformed(data: bytes) -> None:
     with pytest.raises(EvidenceFormatError):
         der.split(data, "file")
     with pytest.raises(EvidenceFormatError):
-        der.begins_with_explicit_version(data[:3], "file")
+        der.innermost_tag(data[:3], "file")
 
 
 @pytest.mark.parametrize("encoded", [ASK, ARK, Amd().crl([5, 6])])

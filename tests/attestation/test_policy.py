@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -220,3 +221,22 @@ def test_only_our_error_escapes_from_wrong_values(key: str, value: object) -> No
 def test_deep_nesting_is_an_error_of_the_policy() -> None:
     with pytest.raises(PolicyError):
         load("a = " + "[" * 100_000, "x")
+
+
+@pytest.mark.parametrize("depth", [17, 2000])
+def test_tables_that_are_nested_too_deep_are_an_error_of_the_policy(depth: int) -> None:
+    for text in (f"{'.'.join('a' * depth)} = 1", f"a = {'[' * depth}{']' * depth}"):
+        with pytest.raises(PolicyError) as caught:
+            load(text, "deep")
+        assert [problem.key for problem in caught.value.problems] == ["TOML"]
+    with pytest.raises(PolicyError) as caught:
+        load(f"{'.'.join('a' * 16)} = 1", "flat")
+    assert "TOML" not in {problem.key for problem in caught.value.problems}
+
+
+def test_many_problems_take_no_longer_each() -> None:
+    started = time.process_time()
+    with pytest.raises(PolicyError) as caught:
+        load("\n".join(f"a{number} = 1" for number in range(20000)), "many")
+    assert len(caught.value.problems) > 20000
+    assert time.process_time() - started < 8

@@ -136,6 +136,14 @@ def test_what_can_be_debugged_makes_no_policy(name: str) -> None:
         drafted(real(name))
 
 
+def test_registers_that_a_vtpm_stands_for_make_no_policy() -> None:
+    case = real("azure-vtpm/tdx-v1")
+    quote, at = case.read("quote"), case.time
+    assert at is not None
+    with pytest.raises(PolicyError, match="rtmr1 as it was at launch"):
+        policy_init.draft(quote, Endorsements(), "tdx", label=LABEL, now=at)
+
+
 @pytest.mark.parametrize("name", NOT_AUTHENTIC)
 def test_what_is_not_authentic_makes_no_policy(name: str) -> None:
     with pytest.raises(AuthenticationError):

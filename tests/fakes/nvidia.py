@@ -22,6 +22,21 @@ from tests.fakes.aws import MADE, NAMES, certificate
 
 FWID = hashlib.sha384(b"firmware").digest()
 TCB_INFO = ("2.23.133.5.4.1", b"\x30\x3a" + bytes(10) + FWID)
+
+
+def later_info(*digests: bytes, tag: int = 0xA6) -> tuple[str, bytes]:
+    """Return the extension of Blackwell's certificates, which has more than the digest of the firmware."""
+    fwids = [bytes.fromhex("06096086480165030402020430") + one for one in digests]
+    listed = b"".join(b"\x30" + bytes([len(one)]) + one for one in fwids)
+    said = bytes.fromhex("80064e564944494182023032830102840100850100")
+    inside = said + bytes([tag]) + length(listed) + listed + bytes.fromhex("87050080000001880102890100")
+    return "2.23.133.5.4.1.1", b"\x30" + length(inside) + inside
+
+
+def length(value: bytes) -> bytes:
+    return bytes([len(value)]) if len(value) < 128 else b"\x81" + bytes([len(value)])
+
+
 LEAF = aws.certificate("leaf", "instance", extension=TCB_INFO)
 CHAIN = (LEAF, *aws.CHAIN[1:])
 MEASUREMENTS = {index: bytes([index]) * 48 for index in range(1, 65)}

@@ -252,7 +252,7 @@ def test_a_trust_domain_with_these_registers_is_accepted(tmp_path: Path) -> None
 @pytest.mark.parametrize("register", PLACES)
 def test_a_trust_domain_with_another_register_is_refused(tmp_path: Path, register: str) -> None:
     with pytest.raises(AppraisalError) as caught:
-        judged_tdx(tmp_path, **{register: bytes(48)})
+        judged_tdx(tmp_path, **{register: b"\1" * 48})
     assert [mismatch.field for mismatch in caught.value.mismatches] == [f"report.{register}"]
 
 

@@ -213,6 +213,19 @@ def test_a_register_that_was_not_quoted() -> None:
     assert refused(fake, SNP) == {"pcrs.pcr15": Verdict.POLICY_MISMATCH}
 
 
+def test_the_report_of_the_paravisor_alone_is_said_to_be_that() -> None:
+    alone = bytes.fromhex(json.loads(Azure().evidence())["hcl_report"])
+    with pytest.raises(EvidenceFormatError, match="found the HCL report alone, want"):
+        evidence.parse(alone)
+
+
+def test_a_vm_whose_firmware_measured_no_program_covers_no_boot() -> None:
+    registers = (*REGISTERS[:4], bytes(32), *REGISTERS[5:])
+    message = attest(hashlib.sha256(bytes(64)).digest(), tuple(range(16)), registers=registers)
+    fake = Azure(registers=registers, message=message)
+    assert refused(fake, changed("pcrs.pcr4", ["00" * 32], SNP)) == {"boot": Verdict.POLICY_MISMATCH}
+
+
 VMS: dict[str, tuple[dict[str, Any], str]] = {
     "no secure boot": ({"secure-boot": False}, "vm.secure_boot"),
     "nothing said of it": ({"secure-boot": None}, "vm.secure_boot"),

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import cbor2
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from attestation import endorsements
@@ -284,6 +284,40 @@ def test_bytes_that_are_no_token(data: bytes) -> None:
 def test_a_key_that_is_none(change: dict[str, Any]) -> None:
     with pytest.raises(EvidenceFormatError):
         endorsements.parse(json.dumps({**json.loads(jwk("platform")), **change}).encode())
+
+
+def as_pem(encoded: bytes, label: str = "PUBLIC KEY") -> bytes:
+    lines = base64.encodebytes(encoded).decode()
+    return f"-----BEGIN {label}-----\n{lines}-----END {label}-----\n".encode()
+
+
+@pytest.mark.parametrize("form", [bytes, as_pem, bytes.hex, base64.b64encode])
+def test_a_key_as_it_stands_in_certificates(form: Callable[[bytes], str | bytes]) -> None:
+    text = form(spki("platform"))
+    supplied = endorsements.parse(text if isinstance(text, bytes) else text.encode())
+    assert supplied == endorsements.parse(jwk("platform"))
+    assert judge(Token(), supplied).key_sha256 == hashlib.sha256(spki("platform")).digest()
+
+
+RSA = rsa.RSAPublicNumbers(65537, (1 << 2047) + 1).public_key()
+ENCODED = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        RSA.public_bytes(*ENCODED),
+        as_pem(RSA.public_bytes(*ENCODED)),
+        ec.derive_private_key(5, ec.SECP256K1()).public_key().public_bytes(*ENCODED),
+        spki("platform")[:-2] + bytes(2),
+        as_pem(spki("platform"), "EC PRIVATE KEY"),
+        as_pem(spki("platform")[:40]),
+        bytes.fromhex("300430020600"),
+    ],
+)
+def test_a_key_that_is_none_in_der(data: bytes) -> None:
+    with pytest.raises(EvidenceFormatError):
+        endorsements.parse(data)
 
 
 STRICT: dict[str, object] = {

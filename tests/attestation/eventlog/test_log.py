@@ -13,6 +13,7 @@ import pytest
 from attestation import kinds
 from attestation.appraise import of_event_log
 from attestation.errors import EvidenceFormatError, NotAuthenticError
+from attestation.eventlog import MOST_EVENTS
 from attestation.eventlog.claims import of_log
 from attestation.eventlog.log import Event, parse
 from attestation.eventlog.replay import Registers, check, replay, unexplained
@@ -141,6 +142,14 @@ def test_zeros_in_the_data_of_the_last_event_belong_to_it() -> None:
     for data in (bytes(32), bytes(64), bytes(1 << 20)):
         with pytest.raises(EvidenceFormatError, match="events"):
             parse(data)
+
+
+@pytest.mark.parametrize("one", [struct.pack("<III", 1, 4, 0) + bytes(4), legacy(1, b"")])
+def test_a_log_of_more_events_than_any_machine_has(one: bytes) -> None:
+    head = b"" if len(one) > 16 else header()
+    assert len(parse(head + one * MOST_EVENTS).events) == MOST_EVENTS
+    with pytest.raises(EvidenceFormatError, match="events"):
+        parse(head + one * (MOST_EVENTS + 1))
 
 
 def test_a_log_from_before_tpm_2() -> None:

@@ -17,7 +17,7 @@ from attestation.errors import AppraisalError, PolicyError
 from attestation.policy import load
 from attestation.result import AttestationResult
 from attestation.verdict import Verdict
-from tests import vectors
+from tests import real, vectors
 from tests.attestation.intel.test_vectors import ACCEPTED, supplied
 from tests.fakes import intel
 from tests.fakes.intel import NOW, QE_IDENTITY, TCB_INFO, Intel, Platform
@@ -348,7 +348,14 @@ def test_what_became_out_of_date_lately(name: str) -> None:
 def test_no_grace_makes_revoked_up_to_date() -> None:
     info = {**TCB_INFO, "tcbLevels": [intel.level("Revoked", 2)]}
     values = changed("tcb.platform_grace", 3650, changed("tcb.qe_grace", 3650, TDX))
-    assert refused(Intel(tcb_info=info), values) == {"tcb.status": LOW}
+    assert refused(Intel(tcb_info=info), values) == {"tcb.status": Verdict.REVOKED}
+
+
+def test_what_intel_has_revoked_is_told_apart_from_what_is_old() -> None:
+    identity = {**QE_IDENTITY, "tcbLevels": [intel.enclave_level("Revoked", 1)]}
+    assert refused(Intel(qe_identity=identity), TDX) == {"tcb.status": Verdict.REVOKED}
+    old = {**TCB_INFO, "tcbLevels": [intel.level("OutOfDate", 2)]}
+    assert refused(Intel(tcb_info=old), TDX) == {"tcb.status": LOW}
 
 
 def early(*levels: dict[str, Any], **changes: Any) -> Endorsements:  # noqa: ANN401  # JSON
@@ -430,6 +437,38 @@ def test_what_was_booted_cannot_be_left_unchecked(register: str) -> None:
     with pytest.raises(PolicyError) as caught:
         policy(changed(f"report.{register}", "unchecked", TDX))
     assert [problem.key for problem in caught.value.problems] == [f"report.{register}"]
+
+
+@pytest.mark.parametrize("program", [bytes(48), b"\1" * 48])
+def test_registers_in_which_nothing_was_measured_cover_no_boot(program: bytes) -> None:
+    """Those of domains whose boot a vTPM measures, whatever their policy accepts."""
+    rtmrs = (bytes(48), program, bytes(48), bytes(48))
+    raw = intel.td()
+    fake, values = Intel(report=raw[:328] + b"".join(rtmrs) + raw[520:]), TDX
+    for number, value in enumerate(rtmrs):
+        values = changed(f"report.rtmr{number}", [value.hex()], values)
+    if any(program):
+        judge(fake, values)
+    else:
+        assert refused(fake, values) == {"boot": Verdict.POLICY_MISMATCH}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in ACCEPTED if real.is_unmeasured(case)]
+    or [pytest.param(None, marks=pytest.mark.skip(reason=vectors.ABSENT))],
+    ids=lambda case: case.id if case else "absent",
+)
+def test_real_domains_in_which_nothing_was_measured(case: Case) -> None:
+    """What Intel says of the platform is shown all the same."""
+    found = real.real(case)
+    with pytest.raises(AppraisalError) as caught:
+        found.appraise()
+    assert [mismatch.field for mismatch in caught.value.mismatches] == ["boot"]
+    assert caught.value.result.claims is not None
+    tcb = caught.value.result.claims["tcb"]
+    assert isinstance(tcb, dict)
+    assert case.expected.startswith(f"valid: {tcb['status']}")
 
 
 @pytest.mark.parametrize("name", ["policy-tdx.toml", "policy-sgx.toml"])

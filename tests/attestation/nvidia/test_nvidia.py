@@ -134,6 +134,26 @@ BROKEN: dict[str, tuple[Device, type[AuthenticationError], str]] = {
         NotAuthenticError,
         "leaf.FWID",
     ),
+    "key of Blackwell's made for other firmware": (
+        replaced(0, certificate("leaf", "instance", extension=nvidia.later_info(bytes(48), nvidia.FWID))),
+        NotAuthenticError,
+        "leaf.FWID",
+    ),
+    "key of Blackwell's made for no firmware": (
+        replaced(0, certificate("leaf", "instance", extension=nvidia.later_info())),
+        NotAuthenticError,
+        "leaf.FWID",
+    ),
+    "key of Blackwell's with the digest elsewhere": (
+        replaced(0, certificate("leaf", "instance", extension=nvidia.later_info(nvidia.FWID, tag=0xAA))),
+        NotAuthenticError,
+        "leaf.FWID",
+    ),
+    "what Blackwell's key was made for, broken off": (
+        replaced(0, certificate("leaf", "instance", extension=("2.23.133.5.4.1.1", b"\x30\x05\xa6"))),
+        EvidenceFormatError,
+        "leaf.TcbInfo.DER",
+    ),
     "expired issuer": (
         replaced(2, certificate("zone", "region", start=MADE.replace(year=2020))),
         ValidityError,
@@ -149,6 +169,11 @@ def test_one_thing_that_is_wrong(name: str) -> None:
         judge(fake)
     assert type(caught.value) is error
     assert caught.value.where == where
+
+
+def test_a_key_of_blackwell_says_more_than_its_firmware() -> None:
+    info = nvidia.later_info(nvidia.FWID, bytes(48))
+    judge(replaced(0, certificate("leaf", "instance", extension=info)))
 
 
 def test_the_root_is_pinned() -> None:

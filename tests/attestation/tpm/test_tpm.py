@@ -416,6 +416,12 @@ def test_policies_that_settle_nothing(path: str, value: object) -> None:
         policy(changed(path, value, base))
 
 
+def test_a_firmware_that_measured_no_program_covers_no_boot() -> None:
+    fake, values = Tpm(measured={4: bytes(32)}), changed("pcrs.pcr4", ["00" * 32], STRICT)
+    assert refused(fake, values) == {"boot": Verdict.POLICY_MISMATCH}
+    appraised(Tpm(measured={8: bytes(32)}), changed("pcrs.pcr8", ["00" * 32], STRICT))
+
+
 def test_parts_are_read_from_a_directory(tmp_path: Path) -> None:
     fake = Tpm(certificates=CHAIN)
     names = {"quote": "quote.msg", "signature": "quote.sig", "pcrs": "quote.pcrs", "ak_public": "ak.pub"}
