@@ -456,3 +456,27 @@ def test_an_image_is_as_small_as_it_says(shim: Shim, hello: Path, tmp_path: Path
     assert total < 250_000
     assert total - hello.stat().st_size < 200_000
     shutil.rmtree(tmp_path / "root")
+
+
+OPENING = """
+#include <dlfcn.h>
+#include <string.h>
+int main(int count, char **texts)
+{
+    char path[64] = "/";
+    return dlopen(strcat(path, texts[count - 1]), RTLD_NOW) == 0;
+}
+"""
+
+
+def test_modules_are_found_below_a_folder_from_where_the_user_stands(
+    shim: Shim, compile_c: Compile, tmp_path: Path
+) -> None:
+    """The same name from another folder is another file, and no old answer of the cache."""
+    placed(tmp_path / "host", compile_c(OPENING))
+    for folder, code in (("a", "1"), ("b", "2")):
+        module = compile_c(f"int f(void) {{ return {code}; }}", "-shared", "-fPIC")
+        placed(tmp_path / folder / "modules/deep/one.node", module)
+        path = f"{tmp_path}/{folder}/modules/deep/one.node"
+        done = shim("--explain", path, "--modules", "./modules", "../host", cwd=tmp_path / folder)
+        assert (done.returncode, f"{path} was declared" in done.stdout) == (0, True), done.stderr
