@@ -7,9 +7,9 @@ shows in the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from shim.elf.dynamic import read_dynamic
+from shim.elf.dynamic import Dynamic, read_dynamic
 from shim.elf.files import BoundedFiles, FileSource
 from shim.elf.image import parse_elf
 from shim.errors import UnsupportedElfError
@@ -21,10 +21,11 @@ _ET_DYN = b"\x03\x00"
 
 def declared_objects(path: str, files: FileSource) -> tuple[str, ...]:
     """
-    Return the paths of all shared objects below the directory at `path`, sorted; else `path` itself.
+    Return the paths of all shared objects below the directory at `path`; of anything else `path` itself.
 
     Programs and relocatable files below it are none: no loader opens them. Links to directories are not
-    followed, links to files are.
+    followed, links to files are. They are sorted, but what others of them need stands before those:
+    a host opens it first, by its path, and then it is found by its name alone.
 
     Raises:
         UnsupportedElfError: a directory without any, more files than are searched, or a shared object of
@@ -32,19 +33,19 @@ def declared_objects(path: str, files: FileSource) -> tuple[str, ...]:
         BinaryError: a file that claims to be one and is damaged, or cannot be read.
 
     Source:
-        System V ABI, ELF header, e_type; glibc 2.36, elf/dl-load.c (DF_1_PIE).
+        System V ABI, ELF header, e_type; glibc 2.36, elf/dl-load.c (DF_1_PIE; _dl_map_object compares names).
     """
     if not files.listing(path):
         return (path,)
-    found = tuple(sorted(_below(path.rstrip("/"), BoundedFiles(files))))
+    found = dict(sorted(_below(path.rstrip("/"), BoundedFiles(files))))
     if not found:
         raise UnsupportedElfError(
             path, "a directory without shared objects", "some to take, or one by its name"
         )
-    return found
+    return tuple(_needed_first(found))
 
 
-def _below(directory: str, files: FileSource) -> Iterator[str]:
+def _below(directory: str, files: FileSource) -> Iterator[tuple[str, Dynamic]]:
     pending = [directory]
     while pending:
         folder = pending.pop()
@@ -52,13 +53,33 @@ def _below(directory: str, files: FileSource) -> Iterator[str]:
             path = f"{folder}/{name}"
             data = files.read(path)
             if data is not None:
-                if _is_opened(data, path):
-                    yield path
+                dynamic = _opened(data, path)
+                if dynamic is not None:
+                    yield path, dynamic
             elif files.canonical(path) == f"{files.canonical(folder).rstrip('/')}/{name}":
                 pending.append(path)
 
 
-def _is_opened(data: bytes, path: str) -> bool:
+def _opened(data: bytes, path: str) -> Dynamic | None:
+    """Return what a shared object says of itself, None for what no loader opens."""
     if data[: len(_MAGIC)] != _MAGIC or data[_TYPE] != _ET_DYN:
-        return False
-    return not read_dynamic(parse_elf(data, path, shared=True)).program
+        return None
+    dynamic = read_dynamic(parse_elf(data, path, shared=True))
+    return None if dynamic.program else dynamic
+
+
+def _needed_first(found: Mapping[str, Dynamic]) -> Iterator[str]:
+    named: dict[str, str] = {}
+    for path, dynamic in found.items():
+        for name in (dynamic.soname, path.rpartition("/")[2]):
+            named.setdefault(name, path)
+    visited: set[str] = set()
+    waiting = [(path, False) for path in reversed(tuple(found))]
+    while waiting:
+        path, complete = waiting.pop()
+        if complete:
+            yield path
+        elif path not in visited:
+            visited.add(path)
+            waiting.append((path, True))
+            waiting += [(named[name], False) for name in found[path].needed[::-1] if name in named]

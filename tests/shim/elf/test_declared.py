@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from shim.elf.closure import closure
 from shim.elf.declared import declared_objects
 from shim.elf.files import RootedFiles
+from shim.elf.image import parse_elf
 from shim.errors import TruncatedElfError, UnsupportedElfError
 from tests.shim.elf.loader_truth import Workshop
 
@@ -38,6 +40,30 @@ def test_every_object_below_counts_whatever_its_name(workshop: Workshop) -> None
     folder = workshop.folder / "modules"
     assert names(folder) == ["one.so", "three", "two.node", "link"]
     assert all(opened(deep / name) for name in ("one.so", "two.node", "three"))
+
+
+def test_what_others_need_comes_before_them(workshop: Workshop) -> None:
+    """As in a runtime of Java: `lib/libjava.so` needs `libjvm.so`, which lies in `lib/server`."""
+    middle = "int leaf(void); int middle(void) { return leaf(); }"
+    (workshop.folder / "modules/server").mkdir(parents=True)
+    leaf = workshop.library("libleaf.so", LEAF, "-Wl,-soname,libleaf.so")
+    workshop.library("middle.so", middle, "./libleaf.so").rename(workshop.folder / "modules/middle.so")
+    leaf.rename(workshop.folder / "modules/server/libleaf.so")
+    folder = workshop.folder / "modules"
+    assert names(folder) == ["libleaf.so", "middle.so"]
+    program = workshop.program("main", NOTHING)
+    declared = declared_objects(str(folder), RootedFiles())
+    found = closure(parse_elf(program.read_bytes(), str(program)), RootedFiles(), extra=declared)
+    assert [one.path for one in found.objects][-2:] == list(declared)
+
+
+def test_objects_that_need_each_other_are_each_there_once(workshop: Workshop) -> None:
+    folder = workshop.folder / "modules"
+    folder.mkdir()
+    for name, other in (("a.so", "b.so"), ("b.so", "a.so"), ("b.so", "a.so"), ("a.so", "b.so")):
+        stub = [] if not (folder / other).exists() else [str(folder / other)]
+        workshop.library(name, LEAF, f"-Wl,-soname,{name}", "-Wl,--no-as-needed", *stub).rename(folder / name)
+    assert sorted(names(folder)) == ["a.so", "b.so"]
 
 
 def test_what_no_loader_opens_is_left_out(workshop: Workshop) -> None:
