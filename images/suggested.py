@@ -7,6 +7,7 @@ many files, for purposes that few of their users have.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from images.data_rules import C_LIBRARIES
@@ -22,6 +23,8 @@ _SOURCES = (".go", ".s", ".c", ".h", ".rs")
 # Where packages put what their programs read, those that everybody uses aside.
 _DATA = ("/usr/share/", "/usr/lib/", "/usr/local/", "/opt/")
 _SETTINGS = "/etc/"
+# Go writes down where its own sources were.
+_GO = re.compile("/usr/(lib|local|share)/go(-[0-9.]+)?")
 _SHARED = ("/usr/share/locale", "/usr/share/man", "/usr/share/info", "/usr/share/doc")
 _READABLE, _OPEN = 0o004, 0o005
 
@@ -74,7 +77,7 @@ def _is_data(place: str, node: Node, by: str, own: str) -> bool:
     """Whether it is a directory in which packages keep what their programs read."""
     if node.kind is not Found.DIRECTORY or node.mode & _OPEN != _OPEN:
         return False
-    if place in (*_SHARED, *DEFAULT_DIRECTORIES):
+    if place in (*_SHARED, *DEFAULT_DIRECTORIES) or _GO.fullmatch(place):
         return False
     if place.startswith(_SETTINGS):
         return by == own

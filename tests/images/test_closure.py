@@ -295,6 +295,7 @@ def test_a_file_that_the_program_names_is_suggested(dynamic: Root, compile_c: Co
         ("/usr/share/words", "en", 0o700, False),
         ("/usr/share/locale", "en", 0o755, False),
         ("/usr/share/zoneinfo", "UTC", 0o755, False),
+        ("/usr/lib/go-1.19", "VERSION", 0o755, False),
         ("/srv/words", "en", 0o755, False),
         ("/var/log/words", "en", 0o755, False),
     ],
