@@ -14,7 +14,8 @@ from images.content import Content
 from images.data import Data, data_of
 from images.errors import ImageSpecError, SourceError
 from images.loader_cache import cache_bytes
-from images.source import Found, Source
+from images.source import Source
+from images.suggested import suggestions
 from images.taking import Taking, text_of
 from images.tree import Entry, Kind, Reason, resolved
 from shim.elf.search import LD_SO_CACHE, default_directories
@@ -23,10 +24,6 @@ from shim.profile.profile import Profile
 
 # What a program can do without: it is opened only if it is there.
 _OPTIONAL = frozenset({Mapped.OPENED, Mapped.LISTED})
-# What is made while a machine runs is no part of an image.
-_NEVER = ("/proc/", "/dev/", "/sys/", "/run/", "/var/log/", "/var/run/")
-# Compilers leave the names of what they compiled.
-_SOURCES = (".go", ".s", ".c", ".h", ".rs")
 _PUBLIC = frozenset({b"/tmp", b"/var/tmp", b"/dev/shm"})
 
 
@@ -123,7 +120,7 @@ def file_set(  # what an image is made from
     kept, findings = _overridden(computed, added, objects)
     entries = (*kept, *added)
     findings += _unanalysed(added, profile)
-    findings += _named_only(footprint, source, entries, tuple(one.path for one in data.declined))
+    findings += suggestions(footprint, source, entries, [one.path for one in data.declined])
     return FileSet(
         entries, data, (*taking.left_out, *code.left_out, *left_out), (*footprint.findings, *findings)
     )
@@ -257,22 +254,3 @@ def _unanalysed(added: list[Entry], profile: Profile) -> list[str]:
         return []
     more = f" and {len(code) - 1} more" if len(code) > 1 else ""
     return [f"{code[0]}{more}: included code that was not analysed; --modules takes it into the profile"]
-
-
-def _named_only(
-    footprint: Footprint, source: Source, entries: tuple[Entry, ...], declined: tuple[str, ...]
-) -> list[str]:
-    """Say which files the program itself names that are there, not in the image and not declined."""
-    own = footprint.origins[0].object
-    present = {entry.path for entry in entries}
-    found = []
-    for named in footprint.paths:
-        if named.object != own or named.path.startswith((*_NEVER, *declined)):
-            continue
-        if named.path.endswith(_SOURCES):
-            continue
-        node = source.node(source.canonical(named.path))
-        place = source.canonical(named.path).encode(errors="surrogateescape")
-        if node is not None and node.kind is Found.FILE and place not in present:
-            found.append(f"{named.path}: the program names it; --include {named.path} if it needs it")
-    return found

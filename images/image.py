@@ -94,7 +94,7 @@ def image_of(
 
     Raises:
         ConflictsError: as `Tree.of`.
-        ImageSpecError: a file in the launcher's folder.
+        ImageSpecError: a file in the launcher's folder, or where /proc hides it.
     """
     given = tuple(entries)
     for entry in given:
@@ -102,6 +102,9 @@ def image_of(
             raise ImageSpecError(
                 entry.name, "a file of the image", f"nothing in {FOLDER}, the launcher's own"
             )
+        if entry.name.startswith("/proc/"):
+            want = "nothing in /proc, which is mounted over it wherever the image runs"
+            raise ImageSpecError(entry.name, "a file of the image", want)
     program = making.program
     own = (
         Entry.file(

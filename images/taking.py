@@ -42,7 +42,7 @@ class Taking:
         self._source = source
         self._exclude = exclude
         self._plain = plain
-        self._taken: set[str] = set()
+        self._taken: dict[str, Entry] = {}
 
     def take(self, path: str, reason: Reason, *, code: bool = False, way: Reason | None = None) -> str | None:
         """
@@ -169,9 +169,8 @@ class Taking:
     def _add(self, entry: Entry) -> None:
         if self._plain and entry.kind is Kind.FILE:
             entry = replace(entry, mode=entry.mode & ~0o111)
-        place = os.fsdecode(entry.path)
-        if place not in self._taken:
-            self._taken.add(place)
+        known = self._taken.setdefault(os.fsdecode(entry.path), entry)
+        if known is entry or not known.same(entry):  # two files for one path are the tree's to refuse
             self.entries.append(entry)
 
 

@@ -11,7 +11,7 @@ import click
 
 from shim.cli.build_boot import FORMATS as BOOTABLE, BootOptions, boot_options
 from shim.cli.build_provenance import ProvenanceOptions, provenance_options
-from shim.cli.build_request import Asked, content_options, recorded
+from shim.cli.build_request import Asked, check_text, content_options, recorded
 from shim.cli.build_sbom import SaidOptions, said_options, warnings
 from shim.cli.main import say
 from shim.errors import IncompleteProfileError
@@ -21,6 +21,9 @@ STARTED_BY_OTHERS = ("oci", "rootfs")
 FORMATS = (*STARTED_BY_OTHERS, "initramfs", *BOOTABLE)
 # As `images.compress` has them, which is not loaded for --help.
 COMPRESSIONS = ("gzip", "zstd", "none")
+# Where something is written is no part of it.
+_WRITTEN = ("output", "sbom", "buildinfo", "provenance", "reference_values")
+_COMPONENT = "[A-Za-z0-9]+(([-._:@+]|--)[A-Za-z0-9]+)*"
 
 
 @click.command(
@@ -113,12 +116,15 @@ def command(  # noqa: PLR0913  # one parameter for each option
         raise click.UsageError("found no place to write to, want -o PATH, --explain FILE or --why-not FILE")
     signal.signal(signal.SIGTERM, interrupted)
     created = creation_time(os.environ)
+    request = recorded(context)
+    check_text(value for name, value in context.params.items() if name not in _WRITTEN)
+    check_text(request)
     settings = RuntimeSettings(_labels(label), _user(user))
-    written = Output(form, Compression(compress), level, settings, tag, boot)
+    written = Output(form, Compression(compress), level, settings, _tag(tag), boot)
     products = Products(sbom, boot.reference_values, buildinfo, provenance)
     try:
         made = asked.build(boot.kernel)
-        built = made.image(asked.program, asked.arguments, created, recorded(context))
+        built = made.image(asked.program, asked.arguments, created, request)
     except IncompleteProfileError as error:
         return incomplete(
             error,
@@ -151,6 +157,14 @@ def _user(text: str) -> str:
     if text and not re.fullmatch(r"[0-9]{1,9}(:[0-9]{1,9})?", text):
         want = "UID or UID:GID in digits: an image need not have names for them"
         raise click.BadParameter(f"found {text!r}, want {want}", param_hint="--user")
+    return text
+
+
+def _tag(text: str) -> str:
+    """Return a name that tools find an image by; they refuse others (OCI image 1.1, annotations.md)."""
+    if not re.fullmatch(rf"{_COMPONENT}(/{_COMPONENT})*", text):
+        want = "letters and digits with single characters of -._:@+/ between them"
+        raise click.BadParameter(f"found {text!r}, want {want}", param_hint="--tag")
     return text
 
 

@@ -140,12 +140,18 @@ def inclusion(text: str, *, running: bool) -> Inclusion:
         target = posixpath.normpath("/" + target)
         target = "/" + target.lstrip("/")
         if not path:
-            raise click.BadParameter(f"found {text!r}, want PATH or PATH:/TARGET", param_hint="--include")
+            raise _no_inclusion(text)
         return Inclusion(absolute_path(path), target, text)
+    if not text:
+        raise _no_inclusion(text)
     if not text.startswith("/") and not running:
         want = "an absolute path in the source, or PATH:/TARGET for one of this machine"
         raise click.BadParameter(f"found {text!r}, want {want}", param_hint="--include")
     return Inclusion(absolute_path(text), "", text)
+
+
+def _no_inclusion(text: str) -> click.BadParameter:
+    return click.BadParameter(f"found {text!r}, want PATH or PATH:/TARGET", param_hint="--include")
 
 
 def directories(paths: tuple[str, ...]) -> tuple[str, ...]:

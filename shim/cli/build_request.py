@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,6 +152,24 @@ def recorded(context: click.Context) -> tuple[str, ...]:
         given = _values(name, value)
         found[name] = [text for one in given for text in ([option] if one is True else [option, str(one)])]
     return tuple(text for texts in found.values() for text in texts)
+
+
+def check_text(values: Iterable[object]) -> None:
+    """
+    Hold options, tuples of them included, against what manifests and documents can spell.
+
+    Raises:
+        UsageError: one of them is no UTF-8.
+    """
+    for value in values:
+        if isinstance(value, tuple):
+            check_text(value)
+        elif isinstance(value, str | Path):
+            try:
+                str(value).encode()
+            except UnicodeEncodeError as error:
+                want = "UTF-8: the manifest of an image could not spell it"
+                raise click.UsageError(f"found {os.fsencode(value)!r}, want {want}") from error
 
 
 def _values(name: str, value: Any) -> Sequence[object]:  # noqa: ANN401  # one type per option

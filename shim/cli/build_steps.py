@@ -157,7 +157,7 @@ class Build:
                 self._program.data,
                 self._program.place,
                 files=self._origin.source,
-                modules=self._request.modules,
+                modules=self._request.objects(self._origin.source),
             )
             path = path if self.trimming is None else self.trimming.execute_path(path)
         if self.inventory is None:

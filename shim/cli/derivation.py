@@ -56,7 +56,15 @@ class Request:
     @property
     def key(self) -> str:
         """Return what tells this request from others, in a line."""
-        return repr((os.path.realpath(self.root), self.modules, sorted(self.assume), self.plain))
+        return repr((os.path.realpath(self.root), self.declared, sorted(self.assume), self.plain))
+
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """The modules by absolute paths, or by names that the loader searches for."""
+        running = os.path.realpath(self.root) == "/"
+        return tuple(
+            absolute_path(module) if running and "/" in module else module for module in self.modules
+        )
 
     def derive(
         self, data: bytes, path: str, files: FileSource, stage: Callable[[str], None] = in_silence
@@ -83,14 +91,19 @@ class Request:
         return absolute
 
     def objects(self, files: FileSource) -> tuple[str, ...]:
-        """Return the declared modules, directories replaced by the shared objects in them."""
-        found: list[str] = []
-        for module in self.modules:
-            names = files.listing(module)
-            found += (
-                [f"{module.rstrip('/')}/{name}" for name in names if ".so" in name] if names else [module]
-            )
-        return tuple(found)
+        """
+        Return the declared modules, directories replaced by the shared objects below them.
+
+        Raises:
+            BinaryError: as `shim.elf.declared.declared_objects`.
+        """
+        from shim.elf.declared import declared_objects
+
+        return tuple(
+            path
+            for module in self.declared
+            for path in (declared_objects(module, files) if module.startswith("/") else (module,))
+        )
 
 
 def absolute_path(path: str) -> str:

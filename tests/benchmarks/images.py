@@ -26,6 +26,7 @@ COMMAND = "from shim.cli.main import main; main()"
 C = '#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n'
 GO = 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("hello") }\n'
 RUST = 'fn main() { println!("hello"); }\n'
+JAVA = 'class Hello { public static void main(String[] texts) { System.out.println("hello"); } }\n'
 # What was built for nginx takes the analysis from the cache.
 INSTALLED = {
     "busybox": ["/usr/bin/busybox"],
@@ -40,7 +41,10 @@ PYTHON = "/usr/bin/python3.11"
 LIBRARY = "/usr/lib/python3.11"
 # What comes out first, where something does before somebody connects.
 SAYS = {
-    **dict.fromkeys(("hello, musl", "hello, glibc", "hello, Go", "hello, Rust", "Python script"), b"hello\n"),
+    **dict.fromkeys(
+        ("hello, musl", "hello, glibc", "hello, Go", "hello, Rust", "Python script", "Java program"),
+        b"hello\n",
+    ),
     "busybox": b"BusyBox v",
     "redis": b"Redis is starting",
     "curl": b"curl: try",
@@ -118,7 +122,40 @@ def _programs(work: Path, skipped: list[str]) -> dict[str, list[str]]:
             "-S",
             "/app.py",
         ]
+    java = _java(work)
+    if java:
+        found["Java program"] = java
+    else:
+        skipped.append("Java program: jlink and javac do not work here")
     return found
+
+
+def _java(work: Path) -> list[str]:
+    """Return the arguments for a program on a runtime of its own, made by jlink; none where that fails."""
+    runtime = work / "runtime"
+    (work / "Hello.java").write_text(JAVA)
+    commands = (
+        ["jlink", "--add-modules", "java.base", "--strip-debug", "--no-man-pages", "--no-header-files",
+         "--output", str(runtime)],
+        ["javac", "-d", str(work / "classes"), "Hello.java"],
+    )  # fmt: skip
+    for command in commands:
+        if shutil.which(command[0]) is None:
+            return []
+        if subprocess.run(command, cwd=work, capture_output=True, check=False).returncode:
+            return []
+    included = ["--include", str(runtime), "--include", f"{work / 'classes'}:/classes"]
+    left_out = [f"--exclude={runtime}/legal", f"--exclude={runtime}/lib/jexec"]
+    return [
+        "--modules",
+        f"{runtime}/lib",
+        *included,
+        *left_out,
+        f"{runtime}/bin/java",
+        "-cp",
+        "/classes",
+        "Hello",
+    ]
 
 
 def _row(image: Path, arguments: list[str], cache: Path) -> dict[str, Any]:
@@ -203,6 +240,9 @@ def _peers(
 
 def _peer(name: str, command: list[str], work: Path, skipped: list[str]) -> minbase.Peer | None:
     """Return the system with the package of a program, or with the program as a file; with a script, too."""
+    if name == "Java program":
+        skipped.append(f"minbase with {name}: its runtime is a folder")
+        return None
     owner = subprocess.run(["dpkg", "-S", command[0]], capture_output=True, text=True, check=False)
     try:
         peer = minbase.system(owner.stdout.partition(":")[0])

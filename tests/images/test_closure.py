@@ -285,6 +285,68 @@ def test_a_file_that_the_program_names_is_suggested(dynamic: Root, compile_c: Co
     assert "--include" not in "".join(dynamic.files(include("/etc/used")).findings)
 
 
+@pytest.mark.parametrize(
+    ("path", "file", "mode", "suggested"),
+    [
+        ("/usr/share/words/en", "list", 0o755, True),
+        ("/usr/share/words/", "en", 0o755, True),
+        ("/etc/words.d", "en", 0o755, True),
+        ("/usr/share/words", "", 0o755, False),
+        ("/usr/share/words", "en", 0o700, False),
+        ("/usr/share/locale", "en", 0o755, False),
+        ("/usr/share/zoneinfo", "UTC", 0o755, False),
+        ("/usr/lib/go-1.19", "VERSION", 0o755, False),
+        ("/srv/words", "en", 0o755, False),
+        ("/var/log/words", "en", 0o755, False),
+    ],
+)
+def test_a_directory_of_data_that_the_program_names_is_suggested(
+    dynamic: Root,
+    compile_c: Compile,
+    path: str,
+    file: str,
+    mode: int,
+    suggested: bool,  # noqa: FBT001
+) -> None:
+    dynamic.program(compile_c(f'#include <unistd.h>\nint main(void) {{ return chdir("{path}"); }}\n'))
+    place = path.rstrip("/")
+    dynamic.put(f"{place}/{file or 'x'}")
+    if not file:
+        (dynamic.folder / place[1:] / "x").unlink()
+    (dynamic.folder / place[1:]).chmod(mode)
+    found = [line for line in dynamic.files().findings if f"--include {place} " in line]
+    assert (
+        found
+        == [
+            f"{place}: the program names it, and nothing of it is in the image; --include {place} if it needs it"
+        ]
+        * suggested
+    )
+    if suggested:
+        assert "--include" not in "".join(dynamic.files(include(f"{place}/{file}")).findings)
+        dynamic.put(f"{place}/key")
+        (dynamic.folder / place[1:] / "key").chmod(0o600)
+        assert "--include" not in "".join(dynamic.files().findings)
+
+
+def test_a_directory_of_data_that_a_library_names_is_suggested(dynamic: Root, compile_c: Compile) -> None:
+    """As Tcl's library names where its scripts are; what it reads of /etc is not said of every library."""
+    names = '"/usr/share/words"', '"/etc/words.d"'
+    source = f"#include <unistd.h>\nint f(void) {{ return chdir({names[0]}) + chdir({names[1]}); }}\n"
+    library = compile_c(source, "-shared", "-fPIC", "-Wl,-soname,libwords.so")
+    dynamic.put("/lib/x86_64-linux-gnu/libwords.so", library)
+    built = dynamic.folder.parent / "libwords.so"
+    built.write_bytes(library)
+    dynamic.program(
+        compile_c("int f(void); int main(void) { return f(); }", "-Wl,--no-as-needed", str(built))
+    )
+    dynamic.put("/usr/share/words/en")
+    dynamic.put("/etc/words.d/en")
+    suggested = [line for line in dynamic.files().findings if "--include" in line]
+    assert [line.partition(":")[0] for line in suggested] == ["/usr/share/words"]
+    assert "libwords.so names it" in suggested[0]
+
+
 def a_pipe(folder: Path) -> None:
     os.mkfifo(folder / "opt/x")
 

@@ -314,6 +314,15 @@ def script(folder: Path) -> None:
     placed(folder / "script", b"#!/bin/sh\n")
 
 
+def two_files(folder: Path) -> None:
+    placed(folder / "one", b"1", 0o644)
+    placed(folder / "two", b"2", 0o644)
+
+
+def odd_kernel(folder: Path) -> None:
+    placed(folder / "k\udcff", b"", 0o644)
+
+
 def not_executable(folder: Path) -> None:
     placed(folder / "data", b"\x7fELF", 0o644)
 
@@ -337,6 +346,17 @@ def not_executable(folder: Path) -> None:
         (["--include", "/dev/null", "./hello"], nothing, 1, "a device, socket or pipe"),
         (["--include", "hello:/shim/launch", "./hello"], nothing, 1, "the launcher's own"),
         (["--include", "/etc/passwd:/hello", "./hello"], nothing, 1, "one file for one path"),
+        (
+            ["--include", "one:/x", "--include", "two:/x", "./hello"],
+            two_files,
+            1,
+            "one file for one path",
+        ),
+        (["--include", "", "./hello"], nothing, 2, "want PATH"),
+        (["--include", "one:/proc/x", "./hello"], two_files, 1, "nothing in /proc"),
+        (["--directory", "/proc/x", "./hello"], nothing, 1, "nothing in /proc"),
+        (["--as", "/proc", "./hello"], nothing, 1, "one file for one path"),
+        (["--as", "/proc/hello", "./hello"], nothing, 1, "nothing in /proc"),
         (["--root", ".", "--include", "x", "./hello"], nothing, 2, "want an absolute path in the source"),
         (["--directory", "x", "./hello"], nothing, 2, "want an absolute path"),
         (["--directory", "/", "./hello"], nothing, 2, "want an absolute path"),
@@ -345,6 +365,17 @@ def not_executable(folder: Path) -> None:
         (["--as", "/a/../b", "./hello"], nothing, 2, "want an absolute path"),
         (["--as", "/shim/plan", "./hello"], nothing, 1, "the launcher's own"),
         (["--label", "x", "./hello"], nothing, 2, "want NAME=VALUE"),
+        (["--format", "uki", "--kernel", "k\udcff", "./hello"], odd_kernel, 2, "want UTF-8"),
+        (["--label", "a=\udcff", "./hello"], nothing, 2, "want UTF-8"),
+        (["--env", "A=\udcff", "./hello"], nothing, 2, "want UTF-8"),
+        (["--include", "a\udcff:/a", "./hello"], nothing, 2, "want UTF-8"),
+        (["--as", "/a\udcff", "./hello"], nothing, 2, "want UTF-8"),
+        (["./hello", "a\udcff"], nothing, 2, "want UTF-8"),
+        (["./a\udcff"], nothing, 2, "want UTF-8"),
+        (["--tag", "", "./hello"], nothing, 2, "want letters"),
+        (["--tag", "../x", "./hello"], nothing, 2, "want letters"),
+        (["--tag", "a b", "./hello"], nothing, 2, "want letters"),
+        (["--tag", "a\n", "./hello"], nothing, 2, "want letters"),
         (["--user", "me", "./hello"], nothing, 2, "want UID"),
         (["--env", "=", "./hello"], nothing, 2, "want NAME=VALUE"),
         (["--format", "iso", "./hello"], nothing, 2, "iso"),
@@ -425,3 +456,27 @@ def test_an_image_is_as_small_as_it_says(shim: Shim, hello: Path, tmp_path: Path
     assert total < 250_000
     assert total - hello.stat().st_size < 200_000
     shutil.rmtree(tmp_path / "root")
+
+
+OPENING = """
+#include <dlfcn.h>
+#include <string.h>
+int main(int count, char **texts)
+{
+    char path[64] = "/";
+    return dlopen(strcat(path, texts[count - 1]), RTLD_NOW) == 0;
+}
+"""
+
+
+def test_modules_are_found_below_a_folder_from_where_the_user_stands(
+    shim: Shim, compile_c: Compile, tmp_path: Path
+) -> None:
+    """The same name from another folder is another file, and no old answer of the cache."""
+    placed(tmp_path / "host", compile_c(OPENING))
+    for folder, code in (("a", "1"), ("b", "2")):
+        module = compile_c(f"int f(void) {{ return {code}; }}", "-shared", "-fPIC")
+        placed(tmp_path / folder / "modules/deep/one.node", module)
+        path = f"{tmp_path}/{folder}/modules/deep/one.node"
+        done = shim("--explain", path, "--modules", "./modules", "../host", cwd=tmp_path / folder)
+        assert (done.returncode, f"{path} was declared" in done.stdout) == (0, True), done.stderr
