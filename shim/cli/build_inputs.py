@@ -126,6 +126,9 @@ def _place(path: str, data: bytes, *, running: bool) -> str:
     return "/" + posixpath.basename(path)
 
 
+_MADE_BY_KERNEL = ("/proc/", "/sys/")
+
+
 def inclusion(text: str, *, running: bool) -> Inclusion:
     """
     Return what --include PATH[:TARGET] says.
@@ -141,13 +144,29 @@ def inclusion(text: str, *, running: bool) -> Inclusion:
         target = "/" + target.lstrip("/")
         if not path:
             raise _no_inclusion(text)
-        return Inclusion(absolute_path(path), target, text)
+        return Inclusion(_lasting(absolute_path(path), text), target, text)
     if not text:
         raise _no_inclusion(text)
     if not text.startswith("/") and not running:
         want = "an absolute path in the source, or PATH:/TARGET for one of this machine"
         raise click.BadParameter(f"found {text!r}, want {want}", param_hint="--include")
-    return Inclusion(absolute_path(text), "", text)
+    return Inclusion(_lasting(absolute_path(text), text) if running else absolute_path(text), "", text)
+
+
+def _lasting(path: str, text: str) -> str:
+    """
+    Return a path of this machine, unless the kernel makes what is there while it is read.
+
+    Raises:
+        BadParameter: it does, and some of it has no end.
+    """
+    real = posixpath.realpath(path) + "/"
+    if real.startswith(_MADE_BY_KERNEL):
+        raise click.BadParameter(
+            f"found {text!r}, which the kernel makes while it is read, want files that stay",
+            param_hint="--include",
+        )
+    return path
 
 
 def _no_inclusion(text: str) -> click.BadParameter:
