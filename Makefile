@@ -7,7 +7,7 @@ APT_PACKAGES := gcc libc6-dev make musl-tools libsodium-dev python3-venv python3
 # what this one may lack; without them tests are skipped.
 GUEST_PACKAGES := busybox-static qemu-system-x86 linux-image-cloud-amd64 cpio swtpm swtpm-tools tpm2-tools ovmf systemd-boot-efi runc umoci \
 	skopeo libarchive-tools gdisk dosfstools mtools qemu-utils spin postgresql \
-	buildah podman crun
+	buildah podman crun diffoscope-minimal
 # A peer of images.
 BENCH_PACKAGES := mmdebstrap
 # A plain path, not a finder of modules: as quick to start as what is installed from a wheel.
