@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def view(path: str, policy: Path | None, bundles: tuple[Path, ...]) -> ImageView
     from shim.cli.image_parts import launched_image, vouched
 
     layout, result = vouched(path, policy, bundles)
-    image = launched_image(layout)
+    image = launched_image(layout, os.uname().machine, alone=True)
     layers = Layers(path)
     for number, archive in enumerate(image.archives):
         layers.apply(archive, f"{path}: layer {number}")

@@ -93,9 +93,11 @@ def not_vouched(layout: Layout) -> str:
     return f"{layout.where}: whole, but it has {have}: --image-policy FILE says who may have made it"
 
 
-def launched_image(layout: Layout, machine: str | None = None) -> LaunchedImage:
+def launched_image(layout: Layout, machine: str, *, alone: bool = False) -> LaunchedImage:
     """
-    Return the image of a layout that is for a machine, as uname(2) has it; None where it is the only one.
+    Return the image of a layout that is for a machine, as uname(2) has it.
+
+    Where `alone`, also one for another machine if there is no other.
 
     Raises:
         LayoutError: no image for it, or none of shim build.
@@ -104,7 +106,7 @@ def launched_image(layout: Layout, machine: str | None = None) -> LaunchedImage:
     from images.layout.layers import archives, entry_point, user_of
     from images.layout.unpack import file_in
 
-    image = _chosen(layout, machine)
+    image = _chosen(layout, machine, alone=alone)
     entry = entry_point(layout, image)
     if entry[:2] != (LAUNCHER, PLAN):
         shown = " ".join(entry)[:90] or "none"
@@ -117,7 +119,7 @@ def launched_image(layout: Layout, machine: str | None = None) -> LaunchedImage:
     return LaunchedImage(layout, image, layers, plan, launcher, entry, user_of(layout, image))
 
 
-def _chosen(layout: Layout, machine: str | None) -> Manifest:
+def _chosen(layout: Layout, machine: str, *, alone: bool) -> Manifest:
     from images.layout.contents import contents_of
     from images.layout.errors import LayoutError
     from images.layout.graph import manifests_in
@@ -125,11 +127,10 @@ def _chosen(layout: Layout, machine: str | None) -> Manifest:
 
     each = [one for entry in contents_of(layout).images for one in manifests_in(entry)]
     images = list({one.descriptor.digest: one for one in each}.values())  # an index may name one again
-    fitting = [
-        one for one in images if machine is None or platform_of(layout, one) == _PLATFORMS.get(machine)
-    ]
+    if alone and len(images) == 1:
+        return images[0]
+    fitting = [one for one in images if platform_of(layout, one) == _PLATFORMS.get(machine)]
     if len(fitting) != 1:
         have = ", ".join(platform_of(layout, one) for one in images) or "nothing"
-        want = "one image" if machine is None else f"one for this machine, {machine}"
-        raise LayoutError(layout.where, f"images for {have}", want)
+        raise LayoutError(layout.where, f"images for {have}", f"one for this machine, {machine}")
     return fitting[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ def image_profile(job: Job) -> ImageProfile:
 
     _refuse_options(job)
     layout, result = vouched(job.program, job.image_policy, job.image_bundles)
-    image = launched_image(layout)
+    image = launched_image(layout, os.uname().machine, alone=True)
     plan = decode(image.plan)
     launcher = cached_profile(image.launcher, LAUNCHER, job.cache, job.request)
     said = () if result is not None else (not_vouched(layout),)

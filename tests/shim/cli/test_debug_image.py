@@ -176,6 +176,26 @@ def test_hostile_images_end_in_one_line(tmp_path: Path, name: str) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["img"]
 
 
+def test_of_several_platforms_it_is_this_machines(image: Path, tmp_path: Path) -> None:
+    """And one that is for another machine is seen where it is the only one."""
+    bundle = image / "bundle/rootfs"
+    files: dict[str, bytes | str] = {
+        name: (bundle / name).read_bytes() for name in ("shim/launch", "shim/plan")
+    }
+    ours, theirs = layouts.tar({**files, "ours": b"x"}), layouts.tar({**files, "theirs": b"x"})
+    layouts.write(layouts.layout(("amd64", (ours,)), ("arm64", (theirs,))), tmp_path / "both")
+    layouts.write(layouts.layout(("arm64", (theirs,))), tmp_path / "one")
+    layouts.write(layouts.layout(("arm64", (theirs,)), ("riscv64", (ours,))), tmp_path / "none")
+    for name, found in (("both", "ours"), ("one", "theirs")):
+        done = shim(tmp_path, "debug", name)
+        assert f"/{found}" in done.stdout, done.stderr
+        assert shim(tmp_path, "profile", "--format", "names", name).returncode == 0
+    for command in ("debug", "profile"):
+        done = shim(tmp_path, command, "none")
+        assert done.returncode == 10
+        assert "found images for linux/arm64, linux/riscv64, want one for this machine, x86_64" in done.stderr
+
+
 def test_what_the_manifest_does_not_say_and_escapes(image: Path, tmp_path: Path) -> None:
     """An image with a real plan, and files that its manifest does not know, is otherwise or lacks."""
     plan = (image / "bundle/rootfs/shim/plan").read_bytes()
