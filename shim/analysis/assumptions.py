@@ -125,6 +125,7 @@ ASSUMPTIONS = (
     MAIN_RETURNS,
     VDSO_CLOCKS,
 )
+HELD_SIZE = 4
 DEFAULT = frozenset(assumption for assumption in ASSUMPTIONS if assumption.default)
 
 
@@ -134,4 +135,4 @@ class InForce:
 
     separate_variables: bool = False
     held: Mapping[int, int] = field(default_factory=dict)
-    """What variables hold, by their addresses, whatever is stored there."""
+    """What variables of `HELD_SIZE` bytes hold, by their addresses, whatever is stored there."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shim.analysis.architecture import Act, Form
+from shim.analysis.assumptions import HELD_SIZE
 from shim.analysis.blocks import Block
 from shim.analysis.decided import only_successor
 from shim.analysis.program import Program
@@ -21,7 +22,7 @@ _OWN = frozenset({0, _PROT_READ, _PROT_READ | _PROT_WRITE})
 _FOR_OTHERS = frozenset({"mmap", "mmap64", "__mmap", "mprotect", "__mprotect"})
 _PT_GNU_STACK = 0x6474E551
 # Of Elf64_Phdr: gABI, "Program Header".
-_OFFSET_OF_FLAGS, _SIZE_OF_FLAGS = 4, 4
+_OFFSET_OF_FLAGS, _SIZE_OF_FLAGS = 4, HELD_SIZE
 
 
 def loader_rights(program: Program) -> dict[str, frozenset[int]]:
@@ -59,17 +60,15 @@ def stack_flags(program: Program) -> dict[int, int]:
 
 def only_with_executable_stack(program: Program) -> dict[int, set[int]]:
     """Return for each function the starts of blocks that a branch on the flags of the stack never goes to."""
-    questions = program.questions
+    questions, graph = program.questions, program.questions.graph
     found: dict[int, set[int]] = {}
-    for ip in questions.graph.naming(questions.assumptions.held):
+    for ip in graph.naming(questions.assumptions.held):
         branch = program.blocks.containing(ip)
         goes = None if branch is None else only_successor(branch, questions.listings, program.values)
         if branch is None or goes is None:
             continue
         other = program.blocks.at(branch.end if goes == branch.target else branch.target)
-        if other is not None and [*questions.graph.before(other), *questions.graph.behind_call(other)] == [
-            branch
-        ]:
+        if other is not None and [*graph.before(other), *graph.behind_call(other)] == [branch]:
             found.setdefault(program.blocks.owner(other).entry, set()).add(other.start)
     return found
 

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 
 from shim.analysis.answers import MAX_VALUES, Answer, Question, Slot, Step
-from shim.analysis.assumptions import InForce
+from shim.analysis.assumptions import HELD_SIZE, InForce
 from shim.analysis.blocks import Block, Blocks
 from shim.analysis.frames import Listing, Listings
 from shim.analysis.graph import Graph
@@ -109,7 +109,7 @@ class Loads:
         if address < NULL_PAGES:
             answer.nothing.add(ip)
             return []
-        if address in self._assumptions.held:
+        if address in self._assumptions.held and size <= HELD_SIZE:
             answer.add(self._assumptions.held[address] & mask, ip)
             return []
         initial = self._memory.word(address, size)

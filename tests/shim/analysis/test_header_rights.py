@@ -115,6 +115,13 @@ def test_what_only_looks_like_the_flags_of_the_stack(assemble: Assemble, case: s
     assert RWX in rights(profile_of(program), "mmap")
 
 
+def test_what_stands_behind_the_flags_of_the_stack_is_something_else(assemble: Assemble) -> None:
+    asking = ASKING.replace("mov edx, [rip+flags]", "mov rdx, [rip+flags]\n shr rdx, 32")
+    assert asking != ASKING
+    program = assemble("_start: mov rax, [rsp+16]\n" + KEPT["where not equal jumps"] + asking, *STRICT)
+    assert rights(profile_of(program), "mmap") != {RW}
+
+
 def test_a_stack_that_is_to_be_executable(assemble: Assemble) -> None:
     program = assemble(
         "_start: mov rax, [rsp+16]\n" + KEPT["where not equal jumps"] + ASKING, "-Wl,-z,execstack"
