@@ -21,7 +21,7 @@ from attestation.errors import ActivationError, AppraisalError, AuthenticationEr
 from attestation.eventlog.claims import of_log
 from attestation.eventlog.formats import parse as parse_log
 from attestation.eventlog.replay import check as check_log
-from attestation.kind import Kind
+from attestation.kind import Criteria, Kind
 from attestation.path import Roots
 from attestation.policy import Policy
 from attestation.policy_file import UNCHECKED
@@ -98,7 +98,7 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
         authenticated = kind.authenticate(
             parsed,
             endorsements | kind.endorsements,
-            _trusted(kind, policy) if roots is None else roots,
+            _trusted(kind, criteria, policy) if roots is None else roots,
             now=now,
             skew=policy.max_clock_skew,
             crl_required=policy.crl == "required",
@@ -153,9 +153,10 @@ def appraise(  # noqa: PLR0913  # what evidence is judged by, each apart
     return result
 
 
-def _trusted(kind: Kind[Any, Any, Any, Any], policy: Policy) -> SnpRoots | Roots:
-    named = kind.criteria().named
-    roots: SnpRoots | Roots = kind.roots if named is None else named(policy.rules)
+def _trusted(
+    kind: Kind[Any, Any, Any, Any], criteria: Criteria[Any, Any, Any], policy: Policy
+) -> SnpRoots | Roots:
+    roots: SnpRoots | Roots = kind.roots if criteria.named is None else criteria.named(policy.rules)
     return roots
 
 

@@ -32,6 +32,10 @@ _LONGEST_NAME = 1024
 _SERVICE_FUNCTION = re.compile(r"_nss_[a-z0-9]+_([a-z0-9_]+)")
 
 
+def _is_engine(module: Module) -> bool:
+    return bool(module.exports.keys() & _ENGINE_ENTRIES)
+
+
 def _paths(modules: Iterable[Module]) -> frozenset[str]:
     return frozenset(image.path for module in modules for image in (module.image, *module.brings))
 
@@ -99,22 +103,16 @@ class Modules:
         named = self._named & module.opened_by or (self._opens_computed and self._named & module.listed_by)
         if not named:
             return False
-        assumption = self._assumed_away(module)
-        if assumption is None or assumption not in self._assume:
-            return True
-        self.assumed.add(assumption)
-        return False
+        for assumption, is_about in ((NO_ENGINES, _is_engine), (NO_IDN, self._is_for_hosts_alone)):
+            if assumption in self._assume and is_about(module):
+                self.assumed.add(assumption)
+                return False
+        return True
 
-    def _assumed_away(self, module: Module) -> Assumption | None:
-        """Return what says that a module is not opened although code names it, if somebody assumes that."""
-        if module.exports.keys() & _ENGINE_ENTRIES:
-            return NO_ENGINES
-        if module.exports.keys() >= _IDN_ENTRIES and self._only_for_hosts(module):
-            return NO_IDN
-        return None
-
-    def _only_for_hosts(self, module: Module) -> bool:
-        """Whether nothing but itself and the object that looks hosts up has a name of a module in it."""
+    def _is_for_hosts_alone(self, module: Module) -> bool:
+        """Whether it is libidn2, and only itself and the object that looks hosts up have a name of it."""
+        if not module.exports.keys() >= _IDN_ENTRIES:
+            return False
         memory = self._process.memory
         asking = {memory.image(address) for address in self._exports.get(_ASKS_FOR_HOSTS, ())}
         places = (at for name in module.opened_by for at in memory.places(name.encode() + b"\0"))

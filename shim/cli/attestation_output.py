@@ -15,6 +15,7 @@ from attestation.simulated.product import SIMULATED_PRODUCT
 from attestation.trail import Check, Outcome
 from attestation.verdict import Verdict
 from shim.canonical import JsonValue, canonical_bytes
+from shim.errors import one_line
 
 if TYPE_CHECKING:
     from attestation.kind import Claims
@@ -94,7 +95,7 @@ def show_unproven(claimed: Claims, error: AuthenticationError, output: str, *, s
         click.echo(canonical_bytes(outcome))
         return
     _headline(error.verdict, error.verdict.value, simulated=simulated)
-    _echo(_printable(str(error)))
+    _echo(one_line(str(error)))
     _show_facts("claims that nothing proves", dict(_flat(claimed)))
 
 
@@ -109,7 +110,7 @@ _MARKS = {
 def _show_checks(checks: Sequence[Check]) -> None:
     _echo(click.style("checks", bold=True) + ", in their order")
     for number, one in enumerate(checks, 1):
-        _echo(f"{number:4} {_MARKS[one.outcome]} {click.style(_printable(one.field), bold=True)}")
+        _echo(f"{number:4} {_MARKS[one.outcome]} {click.style(one_line(one.field), bold=True)}")
         want = "unchecked" if one.outcome is Outcome.UNCHECKED else one.want
         _show_comparison(" " * 9, one.found, want, one.source)
 
@@ -123,11 +124,11 @@ def _show_mismatches(result: AttestationResult) -> None:
 def _show_comparison(indent: str, found: str, want: str, source: str) -> None:
     for name, value in (("found", found), ("want", want), ("source", source)):
         if value:
-            _echo(f"{indent}{name:<6} {_printable(value)}")
+            _echo(f"{indent}{name:<6} {one_line(value)}")
 
 
 def _show_unchecked(text: str) -> None:
-    _echo(f"{click.style('unchecked', bold=True)}: {_printable(text)}")
+    _echo(f"{click.style('unchecked', bold=True)}: {one_line(text)}")
 
 
 def _is_software(claimed: Claims) -> bool:
@@ -146,11 +147,11 @@ def _headline(verdict: Verdict, text: str, *, simulated: bool, software: bool = 
 def _show_facts(title: str, facts: Mapping[str, str]) -> None:
     """Print two columns, the second folded: a library for tables takes as long to load as all the rest."""
     _echo(click.style(title, italic=True))
-    names = [_printable(name) for name in facts]
+    names = [one_line(name) for name in facts]
     width = max(map(len, names), default=0)
     room = max(_columns() - width - 2, _DIGITS_PER_LINE)
     for name, value in zip(names, facts.values(), strict=True):
-        folded = [part for line in value.split("\n") for part in textwrap.wrap(_printable(line), room)]
+        folded = [part for line in value.split("\n") for part in textwrap.wrap(one_line(line), room)]
         first, *rest = folded or [""]
         _echo(f"{click.style(name, bold=True)}{' ' * (width - len(name))}  {first}")
         for line in rest:
@@ -158,7 +159,7 @@ def _show_facts(title: str, facts: Mapping[str, str]) -> None:
 
 
 def _say(text: str, fg: str) -> None:
-    _echo(click.style(_printable(text), fg=fg, bold=True))
+    _echo(click.style(one_line(text), fg=fg, bold=True))
 
 
 def _echo(line: str) -> None:
@@ -167,11 +168,6 @@ def _echo(line: str) -> None:
 
 def _columns() -> int:
     return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else _WIDTH
-
-
-def _printable(text: str) -> str:
-    """Return a line in which nothing steers a terminal: who made the evidence might."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _flat(value: JsonValue, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -332,12 +332,18 @@ def test_a_relying_party_that_went_away_before_its_answer_is_asked_again(
     assert (there.failure, there.records, done.failure) == (None, TOLD, None)
 
 
-def test_a_relying_party_that_goes_away_behind_its_challenge_ends_the_boot(
-    tmp_path: Path, guest: Guest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A guest answers one challenge."""
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for a machine behind a failure."""
     monkeypatch.setattr("shim.cli.boot_run._AFTER_FAILURE", 1.0)
     monkeypatch.setattr("shim.cli.boot_party.OFF_SECONDS", 1.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_relying_party_that_goes_away_behind_its_challenge_ends_the_boot(
+    tmp_path: Path, guest: Guest
+) -> None:
+    """A guest answers one challenge."""
     there = Elsewhere(replies=1)
     done = Booted(tmp_path, guest, remote(there.address))
     there.close()
@@ -347,12 +353,11 @@ def test_a_relying_party_that_goes_away_behind_its_challenge_ends_the_boot(
     assert there.records == []
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_relying_party_that_goes_away_behind_its_release_gets_nothing_more(
-    tmp_path: Path, guest: Guest, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, guest: Guest
 ) -> None:
     """A machine that is off soon after may have ended in order: its last word is sealed."""
-    monkeypatch.setattr("shim.cli.boot_run._AFTER_FAILURE", 1.0)
-    monkeypatch.setattr("shim.cli.boot_party.OFF_SECONDS", 1.0)
     there = Elsewhere(replies=2)
     done = Booted(tmp_path, guest, remote(there.address))
     there.close()
