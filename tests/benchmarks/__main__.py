@@ -70,6 +70,7 @@ def main(wanted: list[str]) -> int:
             results[name] = PARTS[name]()
         except Exception as error:  # noqa: BLE001  # the other parts have their numbers all the same
             failed.append((name, _said(error), "to be measured", False))
+            results.pop(name, None)  # of an earlier run
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     if results.get("truth"):
         REPORT.write_text(corpus.report(results["truth"]), encoding="utf-8")
