@@ -22,6 +22,7 @@ have() {
 	cpio | swtpm | runc | umoci | skopeo | spin | buildah | podman | crun | mmdebstrap) command -v "$1" >/dev/null ;;
 	postgresql) for program in /usr/lib/postgresql/*/bin/initdb; do test -x "$program"; done ;;
 	libarchive-tools) command -v bsdtar >/dev/null ;;
+	diffoscope-minimal) command -v diffoscope >/dev/null ;;
 	gdisk) command -v sgdisk >/dev/null ;;
 	dosfstools) test -x /usr/sbin/fsck.vfat ;;
 	mtools) command -v mcopy >/dev/null ;;
